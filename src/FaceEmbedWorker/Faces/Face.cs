@@ -1,0 +1,36 @@
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>A rectangle in pixels of the picture at full size; the origin is the upper left corner of the upright picture.</summary>
+internal readonly record struct Box(double X, double Y, double Width, double Height)
+{
+    public double Area => Width * Height;
+
+    public double CentreX => X + Width / 2;
+
+    public double CentreY => Y + Height / 2;
+
+    /// <summary>Intersection over union, 0 to 1.</summary>
+    public double Overlap(Box other)
+    {
+        var width = Math.Min(X + Width, other.X + other.Width) - Math.Max(X, other.X);
+        var height = Math.Min(Y + Height, other.Y + other.Height) - Math.Max(Y, other.Y);
+        if (width <= 0 || height <= 0)
+        {
+            return 0;
+        }
+
+        var shared = width * height;
+        return shared / (Area + other.Area - shared);
+    }
+
+    public Box Scaled(double x, double y) => new(X * x, Y * y, Width * x, Height * y);
+}
+
+/// <summary>A point in pixels of the picture at full size; pixel i covers [i, i + 1).</summary>
+internal readonly record struct Point(double X, double Y);
+
+/// <summary>A box that the detector takes for a face, and how sure it is, 0 to 1.</summary>
+internal readonly record struct Detection(Box Box, double Score);
+
+/// <summary>An embedding: unit L2 length where the card says so, and the raw norm before.</summary>
+internal readonly record struct Embedding(float[] Vector, double Norm);

@@ -1,0 +1,166 @@
+using FaceEmbedWorker.Images;
+
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>Brings a face to the embedder's template by the least-squares similarity of its five landmarks (Umeyama 1991: turn, scale and shift).</summary>
+internal sealed class FaceAligner
+{
+    /// <summary>Side of the picture that <see cref="ArcFaceTemplate"/> is given for.</summary>
+    public const int ArcFaceSize = 112;
+
+    /// <summary>The ArcFace template (Deng et al. 2019, as in InsightFace), pixel centres at whole numbers.</summary>
+    public static readonly double[][] ArcFaceTemplate = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
+
+    private readonly Point[] template;
+
+    /// <param name="card">The embedder's: its template is scaled to its input.</param>
+    public FaceAligner(ModelCard card)
+    {
+        var crop = card.Crop is { Rule: ModelCrop.Similarity } own ? own : ModelCard.Default("", "").Crop!;
+        var scale = Math.Min(card.Input.Width, card.Input.Height) / crop.TemplateSize!.Value;
+        var (left, upper) = ((card.Input.Width - scale * crop.TemplateSize.Value) / 2, (card.Input.Height - scale * crop.TemplateSize.Value) / 2);
+        template = Array.ConvertAll(crop.Template!, p => new Point(p[0] * scale + left, p[1] * scale + upper));
+        (Width, Height) = (card.Input.Width, card.Input.Height);
+        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/1[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
+    }
+
+    public int Width { get; }
+
+    public int Height { get; }
+
+    /// <summary>The rule in force, as it enters the embedding space. A change here that moves pixels gets the next number.</summary>
+    public string Rule { get; }
+
+    /// <summary>The aligned face, of the embedder's input size.</summary>
+    /// <param name="error">How far the landmarks are from the template: root mean square, in pixels of a 112-pixel template.</param>
+    public Picture Align(Picture picture, Point[] landmarks, out double error)
+    {
+        // the template counts pixel centres at whole numbers
+        var points = Array.ConvertAll(landmarks, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5));
+        var similarity = Similarity.Fit(points, template);
+        error = similarity.Residual(points, template) * ArcFaceSize / Math.Min(Width, Height);
+        var aligned = new Picture(Width, Height);
+        Warp(picture, similarity, aligned);
+        return aligned;
+    }
+
+    /// <summary>
+    /// Each target pixel is read bilinearly where the inverse transform puts it; outside is black. Where the transform shrinks by two or more,
+    /// the part of the picture it sees is first averaged in whole blocks, so that no pixel is skipped.
+    /// </summary>
+    internal static void Warp(Picture picture, Similarity toTarget, Picture target)
+    {
+        var back = toTarget.Inverse();
+        var factor = (int)Math.Clamp(back.Scale, 1, 64);
+        if (factor == 1)
+        {
+            Sample(picture, back, target);
+            return;
+        }
+
+        var (x, y, width, height) = Seen(back, target, factor);
+        using var part = Pixels.Cropped(picture, x, y, width, height);
+        using var small = Pixels.BoxShrunk(part, factor);
+        var shift = (factor - 1) / 2.0; // a block's centre, in pixel centres of the picture
+        Sample(small, new Similarity(back.A / factor, back.B / factor, (back.X - x - shift) / factor, (back.Y - y - shift) / factor), target);
+    }
+
+    /// <summary>The rectangle that the target's corners span in the picture, with a margin, in whole blocks.</summary>
+    private static (int X, int Y, int Width, int Height) Seen(Similarity back, Picture target, int factor)
+    {
+        Point[] corners = [back.Apply(new(0, 0)), back.Apply(new(target.Width, 0)), back.Apply(new(0, target.Height)), back.Apply(new(target.Width, target.Height))];
+        var x = (int)Math.Floor(corners.Min(c => c.X)) - 2 * factor;
+        var y = (int)Math.Floor(corners.Min(c => c.Y)) - 2 * factor;
+        var width = (int)Math.Ceiling(corners.Max(c => c.X)) + 2 * factor - x;
+        var height = (int)Math.Ceiling(corners.Max(c => c.Y)) + 2 * factor - y;
+        return (x, y, (width / factor + 1) * factor, (height / factor + 1) * factor);
+    }
+
+    private static void Sample(Picture picture, Similarity back, Picture target)
+    {
+        var source = picture.Pixels;
+        for (var v = 0; v < target.Height; v++)
+        {
+            var row = target.Row(v);
+            for (var u = 0; u < target.Width; u++)
+            {
+                var at = back.Apply(new Point(u, v));
+                var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
+                var (fx, fy) = ((float)(at.X - x), (float)(at.Y - y));
+                for (var c = 0; c < 3; c++)
+                {
+                    var upper = Read(source, x, y, c) * (1 - fx) + Read(source, x + 1, y, c) * fx;
+                    var lower = Read(source, x, y + 1, c) * (1 - fx) + Read(source, x + 1, y + 1, c) * fx;
+                    row[u * 3 + c] = (byte)(upper * (1 - fy) + lower * fy + 0.5f);
+                }
+            }
+        }
+
+        float Read(ReadOnlySpan<byte> pixels, int x, int y, int c) =>
+            (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height ? pixels[(y * picture.Width + x) * 3 + c] : 0;
+    }
+}
+
+/// <summary>x' = A x - B y + X, y' = B x + A y + Y: turn, scale and shift.</summary>
+internal readonly record struct Similarity(double A, double B, double X, double Y)
+{
+    public double Scale => Math.Sqrt(A * A + B * B);
+
+    public Point Apply(Point p) => new(A * p.X - B * p.Y + X, B * p.X + A * p.Y + Y);
+
+    /// <summary>The least-squares similarity from one set of points to another (Umeyama 1991, in the plane and without reflection).</summary>
+    public static Similarity Fit(ReadOnlySpan<Point> from, ReadOnlySpan<Point> to)
+    {
+        var (meanFrom, meanTo) = (Mean(from), Mean(to));
+        double along = 0, across = 0, spread = 0;
+        for (var i = 0; i < from.Length; i++)
+        {
+            var (px, py) = (from[i].X - meanFrom.X, from[i].Y - meanFrom.Y);
+            var (qx, qy) = (to[i].X - meanTo.X, to[i].Y - meanTo.Y);
+            along += px * qx + py * qy;
+            across += px * qy - py * qx;
+            spread += px * px + py * py;
+        }
+
+        // points that all fall together say nothing of turn and scale
+        var (a, b) = spread > 1e-12 ? (along / spread, across / spread) : (1, 0);
+        if (a * a + b * b < 1e-12)
+        {
+            (a, b) = (1e-6, 0);
+        }
+
+        return new Similarity(a, b, meanTo.X - a * meanFrom.X + b * meanFrom.Y, meanTo.Y - b * meanFrom.X - a * meanFrom.Y);
+    }
+
+    public Similarity Inverse()
+    {
+        var square = A * A + B * B;
+        var (a, b) = (A / square, -B / square);
+        return new Similarity(a, b, -(a * X - b * Y), -(b * X + a * Y));
+    }
+
+    /// <summary>Root mean square distance of the transformed points from their targets.</summary>
+    public double Residual(ReadOnlySpan<Point> from, ReadOnlySpan<Point> to)
+    {
+        double sum = 0;
+        for (var i = 0; i < from.Length; i++)
+        {
+            var p = Apply(from[i]);
+            sum += (p.X - to[i].X) * (p.X - to[i].X) + (p.Y - to[i].Y) * (p.Y - to[i].Y);
+        }
+
+        return Math.Sqrt(sum / from.Length);
+    }
+
+    private static Point Mean(ReadOnlySpan<Point> points)
+    {
+        double x = 0, y = 0;
+        foreach (var p in points)
+        {
+            x += p.X;
+            y += p.Y;
+        }
+
+        return new Point(x / points.Length, y / points.Length);
+    }
+}

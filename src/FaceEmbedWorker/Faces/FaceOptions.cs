@@ -1,0 +1,29 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>Which models run, and when a box counts as a face. Section <c>Faces</c>. Relative paths are looked up in the working directory, then beside the program.</summary>
+internal sealed class FaceOptions
+{
+    public const string Section = "Faces";
+
+    /// <summary>ONNX file of the detector; its card (<c>.json</c>) lies beside it.</summary>
+    [Required]
+    public string DetectionModel { get; set; } = "models/face_detection.onnx";
+
+    /// <summary>ONNX file of the 68-point landmark network; its card lies beside it.</summary>
+    [Required]
+    public string LandmarksModel { get; set; } = "models/face_landmarks.onnx";
+
+    /// <summary>ONNX file of the embedder. Without a card beside it: RGB, (x - 127.5) / 127.5, NCHW, size from its input (160 x 160 when symbolic).</summary>
+    [Required]
+    public string EmbeddingModel { get; set; } = "models/face_embedding.onnx";
+
+    /// <summary>Lowest score of a box that counts as a face, 0 to 1.</summary>
+    [Range(0.05, 1)]
+    public double DetectionThreshold { get; set; } = 0.7;
+
+    /// <summary>Boxes that overlap by more than this (intersection over union) are one face, 0 to 1.</summary>
+    [Range(0, 1)]
+    public double DetectionOverlap { get; set; } = 0.3;
+}

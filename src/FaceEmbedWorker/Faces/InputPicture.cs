@@ -1,0 +1,36 @@
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>Turns 8-bit RGB pixels into a model's input values.</summary>
+internal static class InputPicture
+{
+    /// <summary>uint8 [height, width, 3] RGB -> float32 in the card's layout and colour order, (x - mean) / std.</summary>
+    public static void Write(ReadOnlySpan<byte> rgb, ModelInput input, Span<float> values)
+    {
+        var pixels = input.Width * input.Height;
+        var (step, plane) = input.Layout == "NCHW" ? (1, pixels) : (input.Channels, 1);
+        for (var channel = 0; channel < input.Channels; channel++)
+        {
+            var mean = (float)input.Mean[input.Mean.Length == 1 ? 0 : channel];
+            var std = (float)input.Std[input.Std.Length == 1 ? 0 : channel];
+            var at = channel * plane;
+            if (input.Color == "GRAY")
+            {
+                for (var i = 0; i < pixels; i++)
+                {
+                    values[at + i * step] = (Luma(rgb.Slice(i * 3, 3)) - mean) / std;
+                }
+            }
+            else
+            {
+                var source = input.Color == "RGB" ? channel : 2 - channel;
+                for (var i = 0; i < pixels; i++)
+                {
+                    values[at + i * step] = (rgb[i * 3 + source] - mean) / std;
+                }
+            }
+        }
+    }
+
+    /// <summary>ITU-R BT.601 luma, 0 to 255.</summary>
+    private static float Luma(ReadOnlySpan<byte> rgb) => 0.299f * rgb[0] + 0.587f * rgb[1] + 0.114f * rgb[2];
+}

@@ -1,0 +1,232 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using Microsoft.ML.OnnxRuntime;
+
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>One ONNX model, checked against its card and ready to run. Safe for use by many threads; each run is one picture on one core.</summary>
+internal sealed class Model : IDisposable
+{
+    private readonly InferenceSession session;
+    private readonly ConcurrentBag<ModelRun> idle = [];
+
+    private Model(InferenceSession session, ModelCard card, string sha256)
+    {
+        this.session = session;
+        Card = card;
+        Sha256 = sha256;
+    }
+
+    /// <summary>The card, with names and sizes filled in from the file.</summary>
+    public ModelCard Card { get; private set; }
+
+    /// <summary>SHA-256 of the ONNX file, lower-case hex.</summary>
+    public string Sha256 { get; }
+
+    /// <summary>Reads the file and its card, and refuses a pair that does not fit.</summary>
+    /// <exception cref="ModelException">Missing, not ONNX, a wrong checksum, or a card that contradicts the file.</exception>
+    public static Model Load(string path, string task)
+    {
+        var file = Locate(path);
+        var bytes = Read(file);
+        var sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes));
+        var cardFile = Path.ChangeExtension(file, ".json");
+        var card = File.Exists(cardFile) ? ModelCard.Read(cardFile) : ModelCard.Default(Path.GetFileNameWithoutExtension(file), task);
+        if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))
+        {
+            throw new ModelException(
+                $"The model {file} has SHA-256 {sha256}, but its card {cardFile} says {expected}. For the file that the card means, run models/fetch; "
+                + "for a model of your own, write its card (models/README.md) or remove the card to run it under the default contract.");
+        }
+
+        if (card.Task != task)
+        {
+            throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
+        }
+
+        var session = Open(file, bytes);
+        try
+        {
+            var model = new Model(session, Fit(card, session, file), sha256);
+            model.WarmUp(file);
+            return model;
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>The working directory first, then beside the program.</summary>
+    public static string Locate(string path)
+    {
+        var here = Path.GetFullPath(path);
+        return File.Exists(here) || Path.IsPathRooted(path) ? here : Path.Combine(AppContext.BaseDirectory, path);
+    }
+
+    /// <summary>A set of buffers for one run; dispose to give it back.</summary>
+    public ModelRun Rent() => idle.TryTake(out var run) ? run : new ModelRun(this, session);
+
+    public void Return(ModelRun run) => idle.Add(run);
+
+    public void Dispose()
+    {
+        while (idle.TryTake(out var run))
+        {
+            run.Free();
+        }
+
+        session.Dispose();
+    }
+
+    /// <summary>One real run: the first is slow, and it tells the size of an output that the file leaves open.</summary>
+    private void WarmUp(string file)
+    {
+        using var run = Rent();
+        run.Input.Clear();
+        try
+        {
+            run.Execute();
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', Card.Input.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
+        }
+
+        var length = run.Output().Length;
+        if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
+        {
+            Card = Card.Output.Dimensions == 0
+                ? Card with { Output = Card.Output with { Dimensions = length } }
+                : throw new ModelException($"The model {file} gives {length} values for one picture, but {Card.Output.Dimensions} dimensions are stated. It is no embedder of single faces, or its card is wrong.");
+        }
+    }
+
+    private static byte[] Read(string file)
+    {
+        try
+        {
+            return File.ReadAllBytes(file);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ModelException($"The model {file} cannot be read: {e.Message} Point the setting at an ONNX file, or run models/fetch for the shipped ones.", e);
+        }
+    }
+
+    private static InferenceSession Open(string file, byte[] bytes)
+    {
+        using var options = new SessionOptions
+        {
+            IntraOpNumThreads = 1, // parallelism is across pictures
+            InterOpNumThreads = 1,
+            ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
+            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
+        };
+        options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+        try
+        {
+            return new InferenceSession(bytes, options);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Fills in what the card leaves to the file, and compares what both say.</summary>
+    private static ModelCard Fit(ModelCard card, InferenceSession session, string file)
+    {
+        var inputName = card.Input.Name.Length > 0 ? card.Input.Name : session.InputNames[0];
+        var outputName = card.Output.Name.Length > 0 ? card.Output.Name : session.OutputNames[0];
+        if (!session.InputMetadata.TryGetValue(inputName, out var input) || session.InputNames.Count != 1)
+        {
+            throw Differs($"the input is named '{inputName}'", $"the inputs {string.Join(", ", session.InputNames)}");
+        }
+
+        if (!session.OutputMetadata.TryGetValue(outputName, out var output))
+        {
+            throw Differs($"the output is named '{outputName}'", $"the outputs {string.Join(", ", session.OutputNames)}");
+        }
+
+        var shape = input.Dimensions;
+        if (shape.Length != 4 || input.ElementDataType != Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float)
+        {
+            throw Differs("a picture goes in as float32 with four dimensions", $"an input of {input.ElementDataType} [{string.Join(',', shape)}]");
+        }
+
+        var (height, width) = card.Input.Layout == "NCHW" ? (shape[2], shape[3]) : (shape[1], shape[2]);
+        var dimensions = output.Dimensions is [.., > 0 and var last] ? last : 0;
+        var complete = card with
+        {
+            Input = card.Input with { Name = inputName, Width = Pick(card.Input.Width, width, 160), Height = Pick(card.Input.Height, height, 160) },
+            Output = card.Output with { Name = outputName, Dimensions = Pick(card.Output.Dimensions, dimensions, 0) },
+        };
+        foreach (var (ours, theirs) in complete.Input.Shape.Zip(shape))
+        {
+            if (theirs > 0 && theirs != ours)
+            {
+                throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]");
+            }
+        }
+
+        if (dimensions > 0 && dimensions != complete.Output.Dimensions)
+        {
+            throw Differs($"the output has {complete.Output.Dimensions} dimensions", $"an output of [{string.Join(',', output.Dimensions)}]");
+        }
+
+        return complete;
+
+        static int Pick(int card, int file, int otherwise) => card > 0 ? card : file > 0 ? file : otherwise;
+
+        ModelException Differs(string says, string has) =>
+            new($"The card of {file} says that {says}, but the file has {has}. Correct the card, or put the model there that it describes.");
+    }
+}
+
+/// <summary>Pinned input and output buffers, bound to the model's tensors once and used by one run at a time.</summary>
+internal sealed class ModelRun : IDisposable
+{
+    private readonly Model model;
+    private readonly InferenceSession session;
+    private readonly RunOptions options = new();
+    private readonly string[] inputNames;
+    private readonly string[] outputNames;
+    private readonly OrtValue[] inputs;
+    private readonly float[] input;
+    private IDisposableReadOnlyCollection<OrtValue>? outputs;
+
+    internal ModelRun(Model model, InferenceSession session)
+    {
+        this.model = model;
+        this.session = session;
+        var shape = model.Card.Input.Shape;
+        inputNames = [model.Card.Input.Name];
+        outputNames = [model.Card.Output.Name, .. session.OutputNames.Where(n => n != model.Card.Output.Name)];
+        input = GC.AllocateUninitializedArray<float>((int)shape.Aggregate(1L, (a, b) => a * b), pinned: true);
+        inputs = [OrtValue.CreateTensorValueFromMemory(input, shape)];
+    }
+
+    /// <summary>float32, in the shape of the card's input.</summary>
+    public Span<float> Input => input;
+
+    /// <summary>Runs the model on <see cref="Input"/>.</summary>
+    public void Execute()
+    {
+        outputs?.Dispose();
+        outputs = session.Run(options, inputNames, inputs, outputNames);
+    }
+
+    /// <summary>The values of an output: 0 is the card's, then the others in the file's order. Valid until the next run.</summary>
+    public ReadOnlySpan<float> Output(int index = 0) => outputs![index].GetTensorDataAsSpan<float>();
+
+    public void Dispose() => model.Return(this);
+
+    internal void Free()
+    {
+        outputs?.Dispose();
+        inputs[0].Dispose();
+        options.Dispose();
+    }
+}

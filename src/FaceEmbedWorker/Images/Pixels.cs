@@ -1,0 +1,64 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>Pure pixel geometry on pictures.</summary>
+internal static class Pixels
+{
+    /// <summary>The whole picture stretched to a size.</summary>
+    public static Picture Resized(Picture picture, int width, int height, string filter)
+    {
+        var resized = new Picture(width, height);
+        PillowResize.Resize(picture.Pixels, picture.Width, picture.Height, resized.Pixels, width, height, PillowResize.Filter.Named(filter));
+        return resized;
+    }
+
+    /// <summary>A part of a picture; what lies outside is black.</summary>
+    public static Picture Cropped(Picture picture, int x, int y, int width, int height)
+    {
+        var crop = new Picture(width, height);
+        crop.Pixels.Clear();
+        var (left, right) = (Math.Max(x, 0), Math.Min(x + width, picture.Width));
+        if (left < right)
+        {
+            for (var row = Math.Max(y, 0); row < Math.Min(y + height, picture.Height); row++)
+            {
+                picture.Row(row)[(left * 3)..(right * 3)].CopyTo(crop.Row(row - y)[((left - x) * 3)..]);
+            }
+        }
+
+        return crop;
+    }
+
+    /// <summary>Averages blocks of <paramref name="factor"/> x <paramref name="factor"/> pixels, rounded; a remainder at the right and lower border is dropped.</summary>
+    public static Picture BoxShrunk(Picture picture, int factor)
+    {
+        var small = new Picture(picture.Width / factor, picture.Height / factor);
+        var area = factor * factor;
+        var sums = new int[small.Width * 3];
+        for (var y = 0; y < small.Height; y++)
+        {
+            Array.Clear(sums);
+            for (var dy = 0; dy < factor; dy++)
+            {
+                var row = picture.Row(y * factor + dy);
+                var at = 0;
+                for (var x = 0; x < small.Width; x++)
+                {
+                    for (var dx = 0; dx < factor; dx++, at += 3)
+                    {
+                        sums[x * 3] += row[at];
+                        sums[x * 3 + 1] += row[at + 1];
+                        sums[x * 3 + 2] += row[at + 2];
+                    }
+                }
+            }
+
+            var target = small.Row(y);
+            for (var i = 0; i < target.Length; i++)
+            {
+                target[i] = (byte)((sums[i] + area / 2) / area);
+            }
+        }
+
+        return small;
+    }
+}

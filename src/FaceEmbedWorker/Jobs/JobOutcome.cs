@@ -1,0 +1,36 @@
+using FaceEmbedWorker.Images;
+
+namespace FaceEmbedWorker.Jobs;
+
+/// <summary>How an attempt at a job ended. The job's own fault is <see cref="Rejected"/>; the world's, or nobody knows whose, is <see cref="Retry"/>.</summary>
+internal abstract record JobOutcome
+{
+    public sealed record Completed(EmbedResult Result) : JobOutcome;
+
+    /// <param name="Reason">One word, for counting.</param>
+    /// <param name="Message">One sentence, for people.</param>
+    public sealed record Retry(string Reason, string Message, string? Detail = null) : JobOutcome;
+
+    /// <inheritdoc cref="Retry"/>
+    public sealed record Rejected(string Reason, string Message, string? Detail = null) : JobOutcome;
+
+    /// <summary>The one place where exceptions become outcomes.</summary>
+    public static JobOutcome Of(Exception exception) => exception switch
+    {
+        ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
+        OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
+        OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),
+        IOException => new Retry("io", exception.Message, exception.ToString()),
+        _ => new Retry("unexpected", $"{exception.GetType().Name}: {exception.Message}", exception.ToString()),
+    };
+
+    private static string Word(ImageFault fault) => fault switch
+    {
+        ImageFault.Undecodable => "undecodable",
+        ImageFault.Refused => "refused",
+        ImageFault.TooLarge => "too_large",
+        ImageFault.Unsupported => "unsupported",
+        ImageFault.SourceDenied => "source_denied",
+        _ => throw new ArgumentOutOfRangeException(nameof(fault)),
+    };
+}
