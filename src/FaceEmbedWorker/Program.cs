@@ -1,13 +1,40 @@
+using System.CommandLine;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Commands;
 using FaceEmbedWorker.Faces;
-using FaceEmbedWorker.Images;
-using FaceEmbedWorker.Jobs;
-using Microsoft.Extensions.Options;
-var fo = Options.Create(new FaceOptions());
-var emb = Model.Load("models/face_embedding.onnx", ModelCard.Embedding);
-var h = new JobHandler(new ImageDecoder(Options.Create(new ImageOptions())), new FaceDetector(Model.Load("models/face_detection.onnx", ModelCard.Detection), fo), new Landmarks(Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks)), new FaceAligner(emb.Card), new FaceEmbedder(emb), Options.Create(new JobOptions()), TimeProvider.System);
-foreach (var f in args)
+
+var root = new RootCommand("Takes photos from a RabbitMQ queue, finds and aligns every face, and publishes an embedding of each. Settings: --Section:Key=value.");
+try
 {
-    var o = await h.HandleAsync(new EmbedJob(f, new ImageSource.Data(File.ReadAllBytes(f))), default);
-    if (o is JobOutcome.Completed c) Console.WriteLine(System.Text.Encoding.UTF8.GetString((c.Result with { Embeddings = c.Result.Embeddings.Select(e => e with { Vector = e.Vector[..2] }).ToList() }).ToJson()));
-    else Console.WriteLine(o);
+    var (arguments, settings) = Settings.Split(args);
+    RunCommand.AddTo(root, settings);
+    EmbedCommand.AddTo(root, settings);
+    SubmitCommand.AddTo(root, settings);
+    VerifyCommand.AddTo(root, settings);
+
+    var parsed = root.Parse(arguments);
+    if (parsed.Errors.Count > 0)
+    {
+        return Fail(ExitCode.Usage, string.Join(' ', parsed.Errors.Select(e => e.Message)) + " See face-embed --help.");
+    }
+
+    return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false });
+}
+catch (Exception e) when (e is SettingsException or ModelException)
+{
+    return Fail(ExitCode.Configuration, e.Message);
+}
+catch (BrokerRefusedException e)
+{
+    return Fail(ExitCode.Unavailable, e.Message);
+}
+catch (Exception e)
+{
+    return Fail(ExitCode.Software, e.ToString());
+}
+
+static int Fail(int code, string message)
+{
+    Console.Error.WriteLine($"face-embed: {message}");
+    return code;
 }

@@ -39,6 +39,10 @@ internal sealed record EmbedResult
     public string? File { get; init; }
 
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ResultJson.Plain.EmbedResult);
+
+    /// <exception cref="JsonException">It is no result.</exception>
+    public static EmbedResult FromJson(ReadOnlySpan<byte> json) =>
+        JsonSerializer.Deserialize(json, ResultJson.Plain.EmbedResult) ?? throw new JsonException("The result is null.");
 }
 
 /// <param name="Space">Names the embedding space; vectors of different spaces do not compare.</param>

@@ -1,0 +1,190 @@
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using Polly;
+using Polly.Retry;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>
+/// One connection with one channel, rebuilt whenever it is gone. The client's own recovery is off: it leaves channels that the broker
+/// closed dead, so a new connection is the only state to reason about.
+/// </summary>
+internal sealed partial class BrokerConnection : IAsyncDisposable
+{
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(15);
+    private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(3);
+
+    private readonly SemaphoreSlim one = new(1, 1);
+    private readonly ILogger logger;
+    private readonly Topology topology;
+    private readonly string role;
+    private readonly CreateChannelOptions channelOptions;
+    private readonly ConnectionFactory factory;
+    private readonly ResiliencePipeline<IChannel> untilItOpens;
+    private IConnection? connection;
+    private IChannel? channel;
+    private bool everOpen;
+
+    /// <param name="role">Part of the connection's name on the broker.</param>
+    public BrokerConnection(string role, bool confirms, IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger logger)
+    {
+        this.role = role;
+        this.topology = topology;
+        this.logger = logger;
+        channelOptions = new CreateChannelOptions(publisherConfirmationsEnabled: confirms, publisherConfirmationTrackingEnabled: confirms);
+        factory = new ConnectionFactory
+        {
+            Uri = new Uri(options.Value.Uri),
+            ClientProvidedName = $"face-embed/{Environment.MachineName}/{role}",
+            AutomaticRecoveryEnabled = false,
+            TopologyRecoveryEnabled = false,
+            RequestedHeartbeat = TimeSpan.FromSeconds(30),
+            RequestedConnectionTimeout = AnswerTime,
+            MaxInboundMessageBodySize = 128 * 1024 * 1024,
+        };
+        untilItOpens = new ResiliencePipelineBuilder<IChannel> { TimeProvider = time }
+            .AddRetry(new RetryStrategyOptions<IChannel>
+            {
+                MaxRetryAttempts = int.MaxValue,
+                BackoffType = DelayBackoffType.Exponential,
+                UseJitter = true,
+                Delay = TimeSpan.FromMilliseconds(250),
+                MaxDelay = TimeSpan.FromSeconds(5),
+                ShouldHandle = arguments => ValueTask.FromResult(arguments.Outcome.Exception is { } e and not BrokerRefusedException && !arguments.Context.CancellationToken.IsCancellationRequested),
+                OnRetry = arguments =>
+                {
+                    Waiting(logger, Address, role, BrokerErrors.Describe(arguments.Outcome.Exception!), arguments.RetryDelay.TotalSeconds);
+                    return ValueTask.CompletedTask;
+                },
+            })
+            .Build();
+    }
+
+    private string Address => $"{factory.Endpoint.HostName}:{factory.Endpoint.Port}";
+
+    /// <summary>The open channel; builds a new one, for as long as it takes, where there is none.</summary>
+    /// <exception cref="BrokerRefusedException">The broker refused, and it has never been any different.</exception>
+    public async Task<IChannel> ChannelAsync(CancellationToken cancel)
+    {
+        if (channel is { IsOpen: true } open)
+        {
+            return open;
+        }
+
+        await one.WaitAsync(cancel);
+        try
+        {
+            return channel is { IsOpen: true } opened ? opened : channel = await untilItOpens.ExecuteAsync(OpenAsync, cancel);
+        }
+        finally
+        {
+            one.Release();
+        }
+    }
+
+    /// <summary>Declares once more what has been deleted since.</summary>
+    public async Task DeclareAsync(CancellationToken cancel)
+    {
+        if (connection is { IsOpen: true } open)
+        {
+            await Bounded(async token =>
+            {
+                await topology.DeclareAsync(open, token);
+                return true;
+            }, cancel);
+        }
+    }
+
+    /// <summary>Gives up a connection that does not answer; the next <see cref="ChannelAsync"/> builds a new one.</summary>
+    public async Task AbandonAsync(IChannel dead)
+    {
+        await one.WaitAsync();
+        try
+        {
+            if (ReferenceEquals(dead, channel))
+            {
+                await CloseAsync();
+            }
+        }
+        finally
+        {
+            one.Release();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await CloseAsync();
+        one.Dispose();
+    }
+
+    private async ValueTask<IChannel> OpenAsync(CancellationToken cancel)
+    {
+        try
+        {
+            if (connection is not { IsOpen: true })
+            {
+                await CloseAsync();
+                connection = await Bounded(factory.CreateConnectionAsync, cancel);
+            }
+
+            await DeclareAsync(cancel);
+            var opened = await Bounded(token => connection.CreateChannelAsync(channelOptions, token), cancel);
+            everOpen = true;
+            Connected(logger, Address, role);
+            return opened;
+        }
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            await CloseAsync();
+            if (!everOpen && BrokerErrors.Refusal(e, new Uri($"{factory.Uri}")) is { } refusal)
+            {
+                throw refusal;
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>The client's calls have hung before: each gets a token, and is left behind if it does not heed that.</summary>
+    private static async Task<T> Bounded<T>(Func<CancellationToken, Task<T>> call, CancellationToken cancel)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        limit.CancelAfter(AnswerTime);
+        return await call(limit.Token).WaitAsync(AnswerTime + CloseTime, cancel);
+    }
+
+    /// <summary>Bounded: a connection that is blocked by an alarm, or whose peer is gone, would hold a plain close for half a minute.</summary>
+    private async Task CloseAsync()
+    {
+        var (oldChannel, oldConnection) = (channel, connection);
+        (channel, connection) = (null, null);
+        try
+        {
+            if (oldChannel is { IsOpen: true })
+            {
+                await oldChannel.CloseAsync().WaitAsync(CloseTime);
+            }
+
+            if (oldConnection is not null)
+            {
+                await oldConnection.AbortAsync().WaitAsync(CloseTime);
+                await oldConnection.DisposeAsync().AsTask().WaitAsync(CloseTime);
+            }
+        }
+        catch (Exception e)
+        {
+            ClosedHard(logger, role, e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Connected to the broker at {Address} ({Role})")]
+    private static partial void Connected(ILogger logger, string address, string role);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Waiting for the broker at {Address} ({Role}): {Reason}; next try in {Seconds:0.0} s")]
+    private static partial void Waiting(ILogger logger, string address, string role, string reason, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "Closed the {Role} connection without waiting for the broker: {Reason}")]
+    private static partial void ClosedHard(ILogger logger, string role, string reason);
+}

@@ -1,0 +1,49 @@
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>The broker answered, and said no: waiting will not help. The message says what to do.</summary>
+internal sealed class BrokerRefusedException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Puts what the client throws into words.</summary>
+internal static class BrokerErrors
+{
+    /// <summary>The refusal that an exception stands for; null where waiting may help.</summary>
+    public static BrokerRefusedException? Refusal(Exception exception, Uri broker)
+    {
+        var user = broker.UserInfo.Split(':')[0];
+        foreach (var e in Chain(exception))
+        {
+            switch (e)
+            {
+                case BrokerRefusedException refused:
+                    return refused;
+                case AuthenticationFailureException:
+                    return new($"The broker at {broker.Host}:{broker.Port} refused the login of user '{user}'. Correct the user and password in Broker:Uri.", exception);
+                case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:
+                    return new($"The broker at {broker.Host}:{broker.Port} does not let user '{user}' into the virtual host of Broker:Uri: {reason.ReplyText}", exception);
+                case OperationInterruptedException { ShutdownReason: { ReplyCode: 403 } reason }:
+                    return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant the permission; if only declaring is refused, set Broker:Declare to false and declare as src/README.md lists.", exception);
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>One line, without credentials.</summary>
+    public static string Describe(Exception exception)
+    {
+        var innermost = Chain(exception).Last();
+        return innermost is OperationInterruptedException { ShutdownReason: { } reason } ? $"{reason.ReplyText} ({reason.ReplyCode})"
+            : innermost is OperationCanceledException ? "no answer in time"
+            : innermost.Message.ReplaceLineEndings(" ");
+    }
+
+    private static IEnumerable<Exception> Chain(Exception exception)
+    {
+        for (var e = exception; e is not null; e = e is AggregateException { InnerExceptions: [var first, ..] } ? first : e.InnerException)
+        {
+            yield return e;
+        }
+    }
+}

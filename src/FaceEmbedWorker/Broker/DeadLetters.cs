@@ -1,0 +1,90 @@
+using System.Globalization;
+using System.Text;
+using FaceEmbedWorker.Jobs;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>Writes the <c>fw-*</c> headers that say what became of a job.</summary>
+internal static class DeadLetters
+{
+    public const string ErrorHeader = "fw-error";
+    public const string MessageHeader = "fw-error-message";
+    public const string DetailHeader = "fw-error-detail";
+    public const string FirstFailedHeader = "fw-first-failed-at";
+    public const string LastFailedHeader = "fw-last-failed-at";
+    public const string WorkerHeader = "fw-worker";
+    public const string VersionHeader = "fw-version";
+    public const string ReplaysHeader = "fw-replays";
+
+    public const string Malformed = "malformed";
+    public const string AttemptsExhausted = "attempts_exhausted";
+
+    private const int LongestMessage = 1024;
+    private const int LongestDetail = 4096;
+
+    /// <summary>Properties of a job that waits for its next attempt.</summary>
+    public static BasicProperties ForRetry(JobMessage job, JobOutcome.Retry retry, DateTimeOffset now)
+    {
+        var properties = Failed(job, retry.Reason, retry.Message, retry.Detail, now);
+        properties.Headers![JobMessage.AttemptHeader] = job.Attempt + 1;
+        return properties;
+    }
+
+    /// <summary>Properties of a dead letter.</summary>
+    public static BasicProperties ForDeadLetter(JobMessage job, string? jobId, string reason, string message, string? detail, DateTimeOffset now)
+    {
+        var properties = Failed(job, reason, message, detail, now);
+        properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
+        properties.Headers.TryAdd(ReplaysHeader, 0);
+        if (!properties.IsMessageIdPresent() && jobId is not null)
+        {
+            properties.MessageId = jobId;
+        }
+
+        return properties;
+    }
+
+    private static BasicProperties Failed(JobMessage job, string reason, string message, string? detail, DateTimeOffset now)
+    {
+        var properties = job.CopyProperties();
+        var headers = properties.Headers!;
+        var time = now.UtcDateTime.ToString("O", CultureInfo.InvariantCulture);
+        headers[ErrorHeader] = reason;
+        headers[MessageHeader] = Clip(message, LongestMessage);
+        if (detail is not null)
+        {
+            headers[DetailHeader] = Clip(detail, LongestDetail);
+        }
+
+        headers.TryAdd(FirstFailedHeader, time);
+        headers[LastFailedHeader] = time;
+        headers[WorkerHeader] = JobHandler.Worker;
+        headers[VersionHeader] = JobHandler.Version;
+        return properties;
+    }
+
+    /// <summary>At most <paramref name="longest"/> bytes of UTF-8, cut between characters.</summary>
+    internal static string Clip(string text, int longest)
+    {
+        if (Encoding.UTF8.GetByteCount(text) <= longest)
+        {
+            return text;
+        }
+
+        var clipped = new StringBuilder();
+        var left = longest - 3; // for the ellipsis
+        foreach (var rune in text.EnumerateRunes())
+        {
+            left -= rune.Utf8SequenceLength;
+            if (left < 0)
+            {
+                break;
+            }
+
+            clipped.Append(rune.ToString());
+        }
+
+        return clipped.Append('…').ToString();
+    }
+}

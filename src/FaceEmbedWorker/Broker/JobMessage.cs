@@ -1,0 +1,205 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>A message that is no job. The text says what is wrong with it.</summary>
+internal sealed class MalformedJobException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>A job as it came from the queue, or as it goes there. "Messages" in the README is the contract.</summary>
+internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicProperties Properties)
+{
+    public const string ModeHeader = "mode";
+    public const string MetadataHeader = "metadata";
+    public const string AttemptHeader = "fw-attempt";
+
+    /// <summary>Longest id, in bytes of UTF-8: a result's message id adds the space to it, and AMQP allows 255.</summary>
+    public const int LongestId = 240;
+
+    /// <summary>All headers of a message travel in one frame of 128 KiB, and the worker adds its own.</summary>
+    private const int LongestMetadataHeader = 16 * 1024;
+
+    /// <summary>Headers that go along when a job is published again; never what the broker or a client library wrote there.</summary>
+    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, "traceparent", "tracestate", "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
+
+    /// <summary>This attempt's number; the first is 1.</summary>
+    public int Attempt => Header(AttemptHeader) switch
+    {
+        int n and > 0 => n,
+        long n and > 0 and <= int.MaxValue => (int)n,
+        _ => 1,
+    };
+
+    /// <summary>What the message asks for.</summary>
+    /// <exception cref="MalformedJobException">It is no job.</exception>
+    public EmbedJob Read()
+    {
+        if (Body.IsEmpty)
+        {
+            throw new MalformedJobException("The body is empty. Send a picture, or a JSON job.");
+        }
+
+        var type = (Properties.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
+        var job = type switch
+        {
+            "" or "application/octet-stream" => ReadRaw(),
+            _ when type.StartsWith("image/", StringComparison.Ordinal) => ReadRaw(),
+            "application/json" => ReadJson(),
+            _ => throw new MalformedJobException($"The content_type '{Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job."),
+        };
+        if (Encoding.UTF8.GetByteCount(job.Id) is 0 or > LongestId)
+        {
+            throw new MalformedJobException($"The job's id has {Encoding.UTF8.GetByteCount(job.Id)} bytes; it can have 1 to {LongestId}.");
+        }
+
+        return job;
+    }
+
+    /// <summary>The job's id where it can be known, for logs.</summary>
+    public string? Name => Properties.MessageId is { Length: > 0 } id ? Clip(id) : null;
+
+    /// <summary>Properties for publishing the same body again: what the producer set, by an allow-list, persistent, without an expiry.</summary>
+    public BasicProperties CopyProperties()
+    {
+        var copy = new BasicProperties { DeliveryMode = DeliveryModes.Persistent, Headers = new Dictionary<string, object?>() };
+        foreach (var name in KeptHeaders)
+        {
+            if (Header(name) is { } value && value is string or byte[] or int or long && (value as byte[])?.Length is not > LongestMetadataHeader)
+            {
+                copy.Headers[name] = value;
+            }
+        }
+
+        copy.MessageId = Properties.MessageId;
+        copy.ContentType = Properties.ContentType;
+        copy.ContentEncoding = Properties.ContentEncoding;
+        copy.CorrelationId = Properties.CorrelationId;
+        copy.ReplyTo = Properties.ReplyTo;
+        copy.Type = Properties.Type;
+        copy.AppId = Properties.AppId;
+        if (Properties.IsTimestampPresent())
+        {
+            copy.Timestamp = Properties.Timestamp;
+        }
+
+        return copy;
+    }
+
+    /// <summary>A header's value; text as a string.</summary>
+    public object? Header(string name) =>
+        Properties.Headers is { } headers && headers.TryGetValue(name, out var value) ? value : null;
+
+    private EmbedJob ReadRaw()
+    {
+        var id = Properties.MessageId is { Length: > 0 } given ? given : BodyHash();
+        return new EmbedJob(id, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt);
+    }
+
+    private EmbedJob ReadJson()
+    {
+        if (!Utf8.IsValid(Body.Span))
+        {
+            throw new MalformedJobException("The JSON job is not UTF-8.");
+        }
+
+        try
+        {
+            using var document = JsonDocument.Parse(Body);
+            var root = document.RootElement;
+            if (root.ValueKind != JsonValueKind.Object)
+            {
+                throw new MalformedJobException($"The JSON job is {Kind(root)}, not an object.");
+            }
+
+            return new EmbedJob(
+                OptionalString(root, "id") ?? (Properties.MessageId is { Length: > 0 } id ? id : BodyHash()),
+                ReadImage(root),
+                ReadMode(OptionalString(root, ModeHeader) ?? TextHeader(ModeHeader)),
+                root.TryGetProperty(MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),
+                Attempt);
+        }
+        catch (JsonException e)
+        {
+            throw new MalformedJobException($"The JSON job cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static ImageSource ReadImage(JsonElement root)
+    {
+        if (!root.TryGetProperty("image", out var image) || image.ValueKind != JsonValueKind.Object)
+        {
+            throw new MalformedJobException("The JSON job has no object 'image'. Write {\"image\":{\"data\":\"<base64>\"}}.");
+        }
+
+        var (data, url, path) = (OptionalString(image, "data"), OptionalString(image, "url"), OptionalString(image, "path"));
+        return (data, url, path) switch
+        {
+            ({ Length: > 0 }, null, null) => image.GetProperty("data").TryGetBytesFromBase64(out var bytes)
+                ? new ImageSource.Data(bytes)
+                : throw new MalformedJobException("The JSON job's image.data is not base64 (RFC 4648, without line breaks)."),
+            ("", null, null) => throw new MalformedJobException("The JSON job's image.data is empty."),
+            (null, { }, null) => new ImageSource.Url(url),
+            (null, null, { }) => new ImageSource.Path(path),
+            _ => throw new MalformedJobException("The JSON job's 'image' must have exactly one of 'data', 'url' and 'path'."),
+        };
+    }
+
+    private static EmbedMode? ReadMode(string? mode) => mode switch
+    {
+        null => null,
+        "faces" => EmbedMode.Faces,
+        "image" => EmbedMode.Image,
+        _ => throw new MalformedJobException($"The mode '{Clip(mode)}' is unknown; it can be faces or image."),
+    };
+
+    private JsonElement? ReadMetadataHeader()
+    {
+        if (TextHeader(MetadataHeader) is not { } text)
+        {
+            return null;
+        }
+
+        if (text.Length > LongestMetadataHeader)
+        {
+            throw new MalformedJobException($"The header 'metadata' has {text.Length:N0} characters; {LongestMetadataHeader:N0} are allowed. Send a JSON job for more.");
+        }
+
+        try
+        {
+            using var document = JsonDocument.Parse(text);
+            return Metadata(document.RootElement);
+        }
+        catch (JsonException e)
+        {
+            throw new MalformedJobException($"The header 'metadata' is not JSON: {e.Message}", e);
+        }
+    }
+
+    private static JsonElement Metadata(JsonElement element) => element.ValueKind == JsonValueKind.Object
+        ? element.Clone()
+        : throw new MalformedJobException($"'metadata' is {Kind(element)}, not an object.");
+
+    private static string? OptionalString(JsonElement element, string name) => !element.TryGetProperty(name, out var value) ? null
+        : value.ValueKind == JsonValueKind.String ? value.GetString()
+        : throw new MalformedJobException($"The JSON job's '{name}' is {Kind(value)}, not a string.");
+
+    private string? TextHeader(string name) => Header(name) switch
+    {
+        null => null,
+        string text => text,
+        byte[] bytes when Utf8.IsValid(bytes) => Encoding.UTF8.GetString(bytes),
+        _ => throw new MalformedJobException($"The header '{name}' is not text in UTF-8."),
+    };
+
+    private string BodyHash() => Convert.ToHexStringLower(SHA256.HashData(Body.Span));
+
+    private static string Kind(JsonElement element) => element.ValueKind.ToString().ToLower(CultureInfo.InvariantCulture);
+
+    private static string Clip(string text) => text.Length <= 100 ? text : text[..100] + "…";
+}

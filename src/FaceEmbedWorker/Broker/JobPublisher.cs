@@ -1,0 +1,85 @@
+using System.Text;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Events;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>Hands in jobs, and can listen to what becomes of them.</summary>
+internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<JobPublisher> logger) : IAsyncDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    private readonly BrokerConnection connection = new("submit", confirms: true, options, topology, time, logger);
+
+    /// <summary>Connects.</summary>
+    /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
+    public async Task OpenAsync()
+    {
+        using var patience = new CancellationTokenSource(Patience, time);
+        try
+        {
+            await connection.ChannelAsync(patience.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            throw new BrokerRefusedException($"The broker did not answer within {Patience.TotalSeconds} s. Is it running, and is Broker:Uri right?");
+        }
+    }
+
+    /// <summary>Publishes one job; returns once the broker has confirmed it.</summary>
+    /// <exception cref="RabbitMQ.Client.Exceptions.PublishException">The broker refused it, or no queue takes it.</exception>
+    public async Task SubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
+    {
+        var channel = await connection.ChannelAsync(cancel);
+        var properties = new BasicProperties
+        {
+            MessageId = id,
+            ContentType = contentType,
+            DeliveryMode = DeliveryModes.Persistent,
+            Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = metadata },
+        };
+        await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, picture, cancel)
+            .AsTask().WaitAsync(TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, cancel);
+    }
+
+    /// <summary>Calls back for each result and dead letter that is published from now on, by any worker and for any job.</summary>
+    public async Task ListenAsync(Action<JobReport> report, CancellationToken cancel)
+    {
+        var channel = await connection.ChannelAsync(cancel);
+        var queue = await channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true, cancellationToken: cancel);
+        await channel.QueueBindAsync(queue.QueueName, topology.Results, "#", cancellationToken: cancel);
+        await channel.QueueBindAsync(queue.QueueName, topology.Dead, Topology.WorkerKey, cancellationToken: cancel);
+        await channel.QueueBindAsync(queue.QueueName, topology.Dead, Topology.BrokerKey, cancellationToken: cancel);
+        var consumer = new AsyncEventingBasicConsumer(channel);
+        consumer.ReceivedAsync += (_, e) =>
+        {
+            report(e.Exchange == topology.Dead ? DeadLetter(e) : new JobReport(JobIdOf(e.BasicProperties.MessageId), EmbedResult.FromJson(e.Body.Span)));
+            return Task.CompletedTask;
+        };
+        await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);
+    }
+
+    public ValueTask DisposeAsync() => connection.DisposeAsync();
+
+    private static JobReport DeadLetter(BasicDeliverEventArgs e)
+    {
+        var message = new JobMessage(ReadOnlyMemory<byte>.Empty, e.BasicProperties);
+        return new JobReport(e.BasicProperties.MessageId ?? "", null, $"{Text(message, DeadLetters.ErrorHeader) ?? "delivery_limit"}: {Text(message, DeadLetters.MessageHeader) ?? "handed out too often"}");
+    }
+
+    private static string? Text(JobMessage message, string header) => message.Header(header) switch
+    {
+        byte[] bytes => Encoding.UTF8.GetString(bytes),
+        string text => text,
+        _ => null,
+    };
+
+    /// <summary>A result's message id is the job's, a colon, and the space.</summary>
+    private static string JobIdOf(string? messageId) => messageId is null ? "" : messageId[..Math.Max(0, messageId.LastIndexOf(':'))];
+}
+
+/// <summary>What became of a job: a result, or why it is a dead letter.</summary>
+internal sealed record JobReport(string JobId, EmbedResult? Result, string? Error = null);

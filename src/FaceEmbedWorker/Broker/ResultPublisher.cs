@@ -1,0 +1,126 @@
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>
+/// Publishes what becomes of jobs: results, retries, dead letters. Each call ends when the broker has confirmed the message, however often
+/// it must be sent; a message that the broker cannot take now is held in memory, and is nobody's failed attempt.
+/// </summary>
+internal sealed partial class ResultPublisher : IAsyncDisposable
+{
+    private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
+
+    private readonly Topology topology;
+    private readonly TimeSpan confirmTime;
+    private readonly TimeProvider time;
+    private readonly ILogger<ResultPublisher> logger;
+    private readonly BrokerConnection connection;
+
+    public ResultPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<ResultPublisher> logger)
+    {
+        this.topology = topology;
+        this.time = time;
+        this.logger = logger;
+        confirmTime = TimeSpan.FromSeconds(options.Value.ConfirmSeconds);
+        connection = new BrokerConnection("publish", confirms: true, options, topology, time, logger);
+    }
+
+    /// <summary>Connects, for as long as it takes.</summary>
+    public Task OpenAsync(CancellationToken cancel) => connection.ChannelAsync(cancel);
+
+    public Task PublishResultAsync(EmbedResult result, string? correlationId, CancellationToken giveUp)
+    {
+        var properties = new BasicProperties
+        {
+            ContentType = "application/json",
+            MessageId = $"{result.JobId}:{result.Model.Space}",
+            Timestamp = new AmqpTimestamp(time.GetUtcNow().ToUnixTimeSeconds()),
+            DeliveryMode = DeliveryModes.Persistent,
+            AppId = "face-embed",
+        };
+        if (correlationId is not null)
+        {
+            properties.CorrelationId = correlationId;
+        }
+
+        return PublishAsync(topology.Results, result.Outcome, properties, result.ToJson(), giveUp);
+    }
+
+    /// <param name="delay">One of the ladder's.</param>
+    public Task PublishRetryAsync(JobMessage job, JobOutcome.Retry retry, TimeSpan delay, CancellationToken giveUp) =>
+        PublishAsync(topology.Retry, Topology.RetryKey(delay), DeadLetters.ForRetry(job, retry, time.GetUtcNow()), job.Body, giveUp);
+
+    public Task PublishDeadLetterAsync(JobMessage job, string? jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
+        PublishAsync(topology.Dead, Topology.WorkerKey, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, time.GetUtcNow()), job.Body, giveUp);
+
+    public ValueTask DisposeAsync() => connection.DisposeAsync();
+
+    /// <exception cref="OperationCanceledException">Told to give up: whether the message arrived is unknown.</exception>
+    private async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
+    {
+        for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
+        {
+            var channel = await connection.ChannelAsync(giveUp);
+            try
+            {
+                using var limit = new CancellationTokenSource(confirmTime, time);
+                using var either = CancellationTokenSource.CreateLinkedTokenSource(giveUp, limit.Token);
+                await channel.BasicPublishAsync(exchange, key, mandatory: true, properties, body, either.Token).AsTask().WaitAsync(either.Token);
+                return;
+            }
+            catch (PublishReturnException)
+            {
+                Unroutable(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
+                await DeclareAgainAsync(giveUp);
+            }
+            catch (PublishException)
+            {
+                Refused(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
+            }
+            catch (OperationCanceledException) when (!giveUp.IsCancellationRequested)
+            {
+                Unconfirmed(logger, properties.MessageId, confirmTime.TotalSeconds);
+                await connection.AbandonAsync(channel);
+            }
+            catch (Exception e) when (e is not OperationCanceledException)
+            {
+                Lost(logger, properties.MessageId, BrokerErrors.Describe(e), pause.TotalSeconds);
+            }
+
+            await Task.Delay(pause, time, giveUp);
+        }
+    }
+
+    /// <summary>What was deleted under way comes back; if it cannot, the next round says so again.</summary>
+    private async Task DeclareAgainAsync(CancellationToken giveUp)
+    {
+        try
+        {
+            await connection.DeclareAsync(giveUp);
+        }
+        catch (Exception e) when (!giveUp.IsCancellationRequested)
+        {
+            NotDeclared(logger, BrokerErrors.Describe(e));
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "No queue takes messages of exchange {Exchange} with routing key {Key}: bind one. Holding {MessageId}; next try in {Seconds:0.0} s")]
+    private static partial void Unroutable(ILogger logger, string exchange, string key, string? messageId, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The broker refused a message to exchange {Exchange} with routing key {Key}: a queue there is full. Holding {MessageId}; next try in {Seconds:0.0} s")]
+    private static partial void Refused(ILogger logger, string exchange, string key, string? messageId, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The broker has not confirmed {MessageId} in {Seconds} s: an alarm (memory, disk), or a dead connection. Holding it, and connecting again")]
+    private static partial void Unconfirmed(ILogger logger, string? messageId, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Publishing {MessageId} failed: {Reason}. Holding it; next try in {Seconds:0.0} s")]
+    private static partial void Lost(ILogger logger, string? messageId, string reason, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Declaring the topology again failed: {Reason}")]
+    private static partial void NotDeclared(ILogger logger, string reason);
+}

@@ -1,0 +1,131 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>
+/// The exchanges and queues, the same on RabbitMQ 3.10 to 4.x: all durable, every queue a quorum queue. Whatever is dead-lettered between
+/// them goes at least once, and a full queue refuses instead of dropping; src/README.md says why.
+/// </summary>
+internal sealed partial class Topology
+{
+    /// <summary>RabbitMQ 4 drops after 20 deliveries by default; these queues are for people and consumers to take their time with.</summary>
+    private const int NoDeliveryLimit = 1_000_000;
+
+    private readonly BrokerOptions options;
+
+    public Topology(IOptions<BrokerOptions> options)
+    {
+        this.options = options.Value;
+        Jobs = this.options.Jobs;
+        Retry = $"{Jobs}.retry";
+        Dead = $"{Jobs}.dead";
+        Results = this.options.Results;
+        Ladder = this.options.Ladder;
+    }
+
+    /// <summary>Exchange and queue of jobs.</summary>
+    public string Jobs { get; }
+
+    /// <summary>Exchange that leads to the wait queues.</summary>
+    public string Retry { get; }
+
+    /// <summary>Exchange and queue of dead letters.</summary>
+    public string Dead { get; }
+
+    /// <summary>Exchange of results, and their default queue.</summary>
+    public string Results { get; }
+
+    /// <summary>The wait before each further attempt.</summary>
+    public IReadOnlyList<TimeSpan> Ladder { get; }
+
+    /// <summary>Routing key of jobs.</summary>
+    public const string JobKey = "job";
+
+    /// <summary>Routing key of dead letters that the worker writes.</summary>
+    public const string WorkerKey = "worker";
+
+    /// <summary>Routing key of dead letters that the broker makes.</summary>
+    public const string BrokerKey = "broker";
+
+    /// <summary>The wait is in the queue's name, so that a changed ladder makes new queues instead of a conflict.</summary>
+    public static string RetryKey(TimeSpan delay) => ((long)delay.TotalMilliseconds).ToString(CultureInfo.InvariantCulture);
+
+    public string WaitQueue(TimeSpan delay) => $"{Jobs}.wait.{RetryKey(delay)}";
+
+    /// <summary>Declares what is missing. What is there already stays as it is.</summary>
+    /// <exception cref="BrokerRefusedException">Something of the same name exists and differs.</exception>
+    public async Task DeclareAsync(IConnection connection, CancellationToken cancel)
+    {
+        if (!options.Declare)
+        {
+            return;
+        }
+
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+        try
+        {
+            await ExchangeAsync(Jobs, ExchangeType.Direct);
+            await ExchangeAsync(Retry, ExchangeType.Direct);
+            await ExchangeAsync(Dead, ExchangeType.Direct);
+            await ExchangeAsync(Results, ExchangeType.Topic);
+
+            await QueueAsync(Dead, new() { ["x-delivery-limit"] = NoDeliveryLimit }, Dead, WorkerKey, BrokerKey);
+            await QueueAsync(Jobs, new() { ["x-delivery-limit"] = 20, ["x-dead-letter-exchange"] = Dead, ["x-dead-letter-routing-key"] = BrokerKey, ["x-dead-letter-strategy"] = "at-least-once" }, Jobs, JobKey);
+            foreach (var delay in Ladder.Distinct())
+            {
+                await QueueAsync(WaitQueue(delay),
+                    new() { ["x-message-ttl"] = (long)delay.TotalMilliseconds, ["x-dead-letter-exchange"] = Jobs, ["x-dead-letter-routing-key"] = JobKey, ["x-dead-letter-strategy"] = "at-least-once" },
+                    Retry, RetryKey(delay));
+            }
+
+            if (options.ResultsQueue)
+            {
+                await QueueAsync(Results, new() { ["x-delivery-limit"] = NoDeliveryLimit }, Results, "#");
+            }
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 406 } reason)
+        {
+            throw new BrokerRefusedException(Words(reason.ReplyText), e);
+        }
+
+        Task ExchangeAsync(string name, string type) => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel);
+
+        async Task QueueAsync(string name, Dictionary<string, object?> arguments, string exchange, params string[] keys)
+        {
+            arguments["x-queue-type"] = "quorum";
+            arguments["x-overflow"] = "reject-publish";
+            await channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: cancel);
+            foreach (var key in keys)
+            {
+                await channel.QueueBindAsync(name, exchange, key, cancellationToken: cancel);
+            }
+        }
+    }
+
+    /// <summary>A 406's text, in words.</summary>
+    internal static string Words(string reply)
+    {
+        var match = Inequivalent().Match(reply);
+        if (!match.Success)
+        {
+            return $"The broker refused the topology: {reply}";
+        }
+
+        var group = match.Groups;
+        var (has, wants) = (Value(group["current"].Value), Value(group["received"].Value));
+        return $"The {group["kind"].Value} '{group["name"].Value}' exists on the broker with {group["arg"].Value} {has}, but this worker needs {wants}. "
+            + $"Move its messages away and delete it, give this worker other names (Broker:Jobs, Broker:Results), or set Broker:Declare to false to use it as it is.";
+
+        static string Value(string text) => Quoted().Match(text) is { Success: true } quoted ? $"'{quoted.Groups[1].Value}'" : text.Trim();
+    }
+
+    [GeneratedRegex(@"inequivalent arg '(?<arg>[^']+)' for (?<kind>queue|exchange) '(?<name>[^']+)' in vhost '[^']*':? *received (?<received>.*?)(?: of type '[^']*')? but current is (?<current>.*?)(?: of type '[^']*')?$")]
+    private static partial Regex Inequivalent();
+
+    [GeneratedRegex("'([^']*)'")]
+    private static partial Regex Quoted();
+}

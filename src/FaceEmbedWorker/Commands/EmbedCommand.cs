@@ -1,0 +1,170 @@
+using System.CommandLine;
+using System.Globalization;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed embed</c>: local files through the same handler as the worker's jobs.</summary>
+internal static class EmbedCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = ArgumentArity.OneOrMore };
+        var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. Default: the setting Jobs:Mode." };
+        mode.AcceptOnlyFromAmong("faces", "image");
+        var output = new Option<string?>("--out") { Description = "Write the results here, one JSON document a line.", HelpName = "FILE.jsonl" };
+        var annotate = new Option<string?>("--annotate") { Description = "Write copies with boxes, landmarks and scores here.", HelpName = "DIR" };
+        var command = new Command("embed", "Embed local pictures: a table on a terminal, one JSON document a line otherwise.") { paths, mode, output, annotate };
+        command.SetAction((parsed, cancel) => EmbedAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(mode), parsed.GetValue(output), parsed.GetValue(annotate), cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> EmbedAsync(string[] settings, string[] paths, string? mode, string? output, string? annotate, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var handler = services.GetRequiredService<JobHandler>();
+        var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
+        var decoder = services.GetRequiredService<ImageDecoder>();
+        var (files, missing) = PicturePaths.Expand(paths);
+        EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
+        if (annotate is not null)
+        {
+            Directory.CreateDirectory(annotate);
+        }
+
+        var table = output is null && !Console.IsOutputRedirected ? new Table().SimpleBorder().AddColumns("file", "outcome", "face", "box", "score", "norm", "error", "ms") : null;
+        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : File.Create(output);
+        var failed = missing.Count;
+        foreach (var path in missing)
+        {
+            Complain(path, "there is no such file or folder.");
+        }
+
+        await Progress.RunAsync("embedding", files.Count, async advance =>
+        {
+            await foreach (var (file, outcome) in HandleAsync(handler, files, asked, slots, cancel))
+            {
+                if (outcome is JobOutcome.Completed(var result))
+                {
+                    failed += result.Outcome == EmbedResult.Stub ? 1 : 0;
+                    AddRows(table, file, result);
+                    lines?.Write([.. (result with { File = file }).ToJson(), (byte)'\n']);
+                    if (annotate is not null && result.Outcome != EmbedResult.Stub)
+                    {
+                        Annotate(decoder, file, result, annotate, cancel);
+                    }
+                }
+                else
+                {
+                    failed++;
+                    Complain(file, Text(outcome));
+                }
+
+                advance();
+            }
+        });
+
+        if (table is not null && table.Rows.Count > 0)
+        {
+            AnsiConsole.Write(table);
+        }
+
+        if (files.Count == 0 && missing.Count == 0)
+        {
+            Complain(string.Join(", ", paths), "there are no pictures in there.");
+            return ExitCode.SomeFailed;
+        }
+
+        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+    }
+
+    /// <summary>The outcomes in the order of the files, <paramref name="slots"/> being worked on at once.</summary>
+    internal static async IAsyncEnumerable<(string File, JobOutcome Outcome)> HandleAsync(JobHandler handler, IReadOnlyList<string> files, EmbedMode? mode, int slots,
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+    {
+        var running = new Queue<(string File, Task<JobOutcome> Outcome)>();
+        foreach (var file in files)
+        {
+            if (running.Count == slots)
+            {
+                var (done, outcome) = running.Dequeue();
+                yield return (done, await outcome);
+            }
+
+            running.Enqueue((file, Task.Run(() => HandleAsync(handler, file, mode, cancel), cancel)));
+        }
+
+        foreach (var (file, outcome) in running)
+        {
+            yield return (file, await outcome);
+        }
+    }
+
+    internal static string Text(JobOutcome outcome) => outcome switch
+    {
+        JobOutcome.Rejected(var reason, var message, _) => $"{reason}: {message}",
+        JobOutcome.Retry(var reason, var message, _) => $"{reason}: {message}",
+        _ => outcome.ToString(),
+    };
+
+    internal static void Complain(string path, string message) => Console.Error.WriteLine($"face-embed: {path}: {message}");
+
+    private static async Task<JobOutcome> HandleAsync(JobHandler handler, string file, EmbedMode? mode, CancellationToken cancel)
+    {
+        try
+        {
+            return await handler.HandleAsync(new EmbedJob(file, new ImageSource.Data(await File.ReadAllBytesAsync(file, cancel)), mode), cancel);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return new JobOutcome.Rejected("unreadable", e.Message);
+        }
+    }
+
+    private static void AddRows(Table? table, string file, EmbedResult result)
+    {
+        var milliseconds = Text(result.TimingsMs.Total, "0.0");
+        var name = Markup.Escape(file);
+        if (result.Embeddings.Count == 0)
+        {
+            table?.AddRow(name, result.Outcome, "", "", "", "", "", milliseconds);
+        }
+
+        for (var i = 0; i < result.Embeddings.Count; i++)
+        {
+            var (embedding, first) = (result.Embeddings[i], i == 0);
+            table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Source == "face" ? Text(i + 1, "0") : "",
+                embedding.Box is { } box ? $"{box.Width}x{box.Height}+{box.X}+{box.Y}" : "",
+                Text(embedding.Score, "0.000"), Text(embedding.Quality?.Norm, "0.00"), Text(embedding.Quality?.AlignmentError, "0.0"), first ? milliseconds : "");
+        }
+    }
+
+    private static string Text(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
+
+    private static void Annotate(ImageDecoder decoder, string file, EmbedResult result, string folder, CancellationToken cancel)
+    {
+        var parts = Path.GetRelativePath(".", file).Split('/', '\\').Where(p => p is not (".." or "."));
+        var target = Path.Combine(folder, Path.ChangeExtension(string.Join('_', parts), null) + ".faces.jpg");
+        using var encoded = decoder.Open(File.ReadAllBytes(file));
+        using var picture = encoded.Decode(shrink: 1, cancel);
+        foreach (var embedding in result.Embeddings)
+        {
+            if (embedding.Box is { } box)
+            {
+                Drawing.Box(picture, box.X, box.Y, box.Width, box.Height);
+                Drawing.Number(picture, box.X, box.Y, Text(embedding.Score, "0.000"));
+            }
+
+            foreach (var point in embedding.Landmarks ?? [])
+            {
+                Drawing.Dot(picture, point[0], point[1]);
+            }
+        }
+
+        File.WriteAllBytes(target, PictureEncoder.Jpeg(picture));
+    }
+}

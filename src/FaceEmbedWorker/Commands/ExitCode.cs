@@ -1,0 +1,22 @@
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>Exit codes, after BSD's sysexits.h.</summary>
+internal static class ExitCode
+{
+    public const int Ok = 0;
+
+    /// <summary>Something was not embedded, for a reason other than having no face.</summary>
+    public const int SomeFailed = 1;
+
+    /// <summary>The command line is wrong.</summary>
+    public const int Usage = 64;
+
+    /// <summary>The broker refused us, or does not answer.</summary>
+    public const int Unavailable = 69;
+
+    /// <summary>A fault of this program.</summary>
+    public const int Software = 70;
+
+    /// <summary>A setting or a model is wrong.</summary>
+    public const int Configuration = 78;
+}

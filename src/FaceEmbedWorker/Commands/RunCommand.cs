@@ -1,0 +1,49 @@
+using System.CommandLine;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed run</c>, and <c>face-embed</c> alone: the worker, until it is told to stop.</summary>
+internal static partial class RunCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var command = new Command("run", "Run the worker (this is also what happens without a verb).");
+        command.SetAction((_, _) => RunAsync(settings));
+        root.SetAction((_, _) => RunAsync(settings));
+        root.Add(command);
+    }
+
+    private static async Task<int> RunAsync(string[] settings)
+    {
+        var configuration = Settings.Read(settings);
+        var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
+        builder.Logging
+            .SetMinimumLevel(LogLevel.Information)
+            .AddFilter("Microsoft", LogLevel.Warning)
+            .AddConfiguration(configuration.GetSection("Logging"))
+            .AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ ", true));
+        builder.Services.AddFaceEmbed(configuration).AddHostedService(s => s.GetRequiredService<JobConsumer>());
+        builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
+        builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));
+        using var host = builder.Build();
+
+        // what is wrong with the models is told before a job is taken
+        var embedder = host.Services.GetRequiredService<FaceEmbedder>();
+        host.Services.GetRequiredService<JobHandler>();
+        var consumer = host.Services.GetRequiredService<JobConsumer>();
+        Serving(host.Services.GetRequiredService<ILogger<JobHandler>>(), JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
+
+        await host.RunAsync();
+        return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "face-embed {Version}, model {Model}, space {FaceSpace} (whole pictures: {ImageSpace})")]
+    private static partial void Serving(ILogger logger, string version, string model, string faceSpace, string imageSpace);
+}

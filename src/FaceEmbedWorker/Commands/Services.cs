@@ -1,0 +1,47 @@
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>What the verbs are made of. The service and its tools run the same code.</summary>
+internal static class Services
+{
+    /// <summary>Everything for a verb that runs to its end; it logs warnings to standard error, so that standard output is its results alone.</summary>
+    public static ServiceProvider Build(string[] settings)
+    {
+        var configuration = Settings.Read(settings);
+        return new ServiceCollection()
+            .AddLogging(logging => logging
+                .SetMinimumLevel(LogLevel.Warning)
+                .AddConfiguration(configuration.GetSection("Logging"))
+                .AddSimpleConsole(console => console.SingleLine = true)
+                .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace))
+            .AddFaceEmbed(configuration)
+            .BuildServiceProvider();
+    }
+
+    /// <exception cref="SettingsException">A setting is wrong.</exception>
+    public static IServiceCollection AddFaceEmbed(this IServiceCollection services, IConfiguration configuration) => services
+        .AddSettings(configuration)
+        .AddSingleton(TimeProvider.System)
+        .AddSingleton<ImageDecoder>()
+        .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
+        .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks)))
+        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding)))
+        .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card))
+        .AddSingleton<JobHandler>()
+        .AddSingleton<Topology>()
+        .AddSingleton<ResultPublisher>()
+        .AddSingleton<JobPublisher>()
+        .AddSingleton<Func<Jobs.EmbedJob, CancellationToken, Task<JobOutcome>>>(s => s.GetRequiredService<JobHandler>().HandleAsync)
+        .AddSingleton<JobConsumer>();
+
+    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task) =>
+        Model.Load(path(services.GetRequiredService<IOptions<FaceOptions>>().Value), task);
+}

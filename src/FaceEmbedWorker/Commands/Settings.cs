@@ -1,0 +1,107 @@
+using System.ComponentModel.DataAnnotations;
+using System.Reflection;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>A setting is wrong. The message names it.</summary>
+internal sealed class SettingsException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Settings from appsettings.json beside the program, then <c>FaceEmbed__Section__Key</c> in the environment, then <c>--Section:Key=value</c>; the later wins.</summary>
+internal static class Settings
+{
+    public const string EnvironmentPrefix = "FaceEmbed__";
+
+    /// <summary>Section -> class: every setting there is.</summary>
+    public static readonly IReadOnlyDictionary<string, Type> Sections = new Dictionary<string, Type>
+    {
+        [BrokerOptions.Section] = typeof(BrokerOptions),
+        [JobOptions.Section] = typeof(JobOptions),
+        [ImageOptions.Section] = typeof(ImageOptions),
+        [FaceOptions.Section] = typeof(FaceOptions),
+    };
+
+    /// <summary>Parts the settings from the rest of a command line.</summary>
+    public static (string[] Arguments, string[] Settings) Split(IReadOnlyList<string> arguments)
+    {
+        var (rest, settings) = (new List<string>(), new List<string>());
+        for (var i = 0; i < arguments.Count; i++)
+        {
+            var argument = arguments[i];
+            var name = argument.Split('=')[0];
+            if (!name.StartsWith("--", StringComparison.Ordinal) || !name.Contains(':'))
+            {
+                rest.Add(argument);
+            }
+            else if (argument.Contains('='))
+            {
+                settings.Add(argument);
+            }
+            else
+            {
+                settings.Add(i + 1 < arguments.Count ? $"{argument}={arguments[++i]}" : throw new SettingsException($"{argument} has no value. Write {argument}=VALUE."));
+            }
+        }
+
+        return ([.. rest], [.. settings]);
+    }
+
+    public static IConfigurationRoot Read(string[] commandLine) => new ConfigurationBuilder()
+        .SetBasePath(AppContext.BaseDirectory)
+        .AddJsonFile("appsettings.json", optional: true)
+        .AddEnvironmentVariables(EnvironmentPrefix)
+        .AddCommandLine(commandLine)
+        .Build();
+
+    /// <summary>Binds and validates every section.</summary>
+    /// <exception cref="SettingsException">A name that is no setting, or a value out of range.</exception>
+    public static IServiceCollection AddSettings(this IServiceCollection services, IConfiguration configuration)
+    {
+        foreach (var section in configuration.GetChildren().Where(s => !Sections.ContainsKey(s.Key) && s.Key != "Logging"))
+        {
+            throw new SettingsException($"'{section.Key}' is no section of settings; there are {string.Join(", ", Sections.Keys)} and Logging.");
+        }
+
+        return services
+            .AddSingleton(Bind<BrokerOptions>(configuration, BrokerOptions.Section))
+            .AddSingleton(Bind<JobOptions>(configuration, JobOptions.Section))
+            .AddSingleton(Bind<ImageOptions>(configuration, ImageOptions.Section))
+            .AddSingleton(Bind<FaceOptions>(configuration, FaceOptions.Section));
+    }
+
+    /// <summary>The names of a class's settings.</summary>
+    public static IEnumerable<PropertyInfo> Of(Type options) => options.GetProperties().Where(p => p.CanWrite);
+
+    private static IOptions<T> Bind<T>(IConfiguration configuration, string name)
+        where T : class, new()
+    {
+        var section = configuration.GetSection(name);
+        var names = Of(typeof(T)).Select(p => p.Name).ToArray();
+        foreach (var child in section.GetChildren().Where(c => !names.Contains(c.Key, StringComparer.OrdinalIgnoreCase)))
+        {
+            throw new SettingsException($"{name}:{child.Key} is no setting; section {name} has {string.Join(", ", names)}.");
+        }
+
+        var options = new T();
+        try
+        {
+            section.Bind(options);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new SettingsException($"{e.Message.TrimEnd('.')}: {e.InnerException?.Message}", e);
+        }
+
+        var wrong = new List<ValidationResult>();
+        Validator.TryValidateObject(options, new ValidationContext(options), wrong, validateAllProperties: true);
+        return wrong.Count == 0
+            ? Options.Create(options)
+            : throw new SettingsException(string.Join(" ", wrong.Select(w => $"{name}:{w.MemberNames.FirstOrDefault()} is wrong: {w.ErrorMessage}")));
+    }
+}

@@ -1,0 +1,130 @@
+using System.Collections.Concurrent;
+using System.CommandLine;
+using System.Text.Json;
+using System.Threading.Channels;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed submit</c>: local files as jobs on the queue.</summary>
+internal static class SubmitCommand
+{
+    /// <summary>Jobs published and not yet confirmed; each holds its picture in memory.</summary>
+    private const int Outstanding = 16;
+
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = ArgumentArity.OneOrMore };
+        var wait = new Option<bool>("--wait") { Description = "Show each result as it comes back." };
+        var command = new Command("submit", "Publish pictures as jobs, confirmed by the broker.") { paths, wait };
+        command.SetAction((parsed, cancel) => SubmitAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(wait), cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> SubmitAsync(string[] settings, string[] paths, bool wait, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var publisher = services.GetRequiredService<JobPublisher>();
+        var (files, missing) = PicturePaths.Expand(paths);
+        foreach (var path in missing)
+        {
+            EmbedCommand.Complain(path, "there is no such file or folder.");
+        }
+
+        await publisher.OpenAsync();
+        var waiting = new Waiting();
+        if (wait)
+        {
+            await publisher.ListenAsync(waiting.Report, cancel);
+        }
+
+        var failed = missing.Count;
+        await Progress.RunAsync("submitting", files.Count, advance => Parallel.ForEachAsync(files, new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (file, token) =>
+        {
+            var id = Guid.CreateVersion7().ToString();
+            waiting.Expect(id, file);
+            try
+            {
+                var picture = await File.ReadAllBytesAsync(file, token);
+                var metadata = JsonSerializer.Serialize(new Dictionary<string, string> { ["file"] = file }, SubmitJson.Default.DictionaryStringString);
+                await publisher.SubmitAsync(id, picture, ContentType(picture), metadata, token);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or PublishException or OperationInterruptedException or TimeoutException)
+            {
+                waiting.Forget(id);
+                Interlocked.Increment(ref failed);
+                EmbedCommand.Complain(file, e is PublishException ? "the broker refused the job: its queue is full, or no queue is bound." : BrokerErrors.Describe(e));
+            }
+
+            advance();
+        }));
+
+        Console.WriteLine($"{files.Count + missing.Count - failed} jobs confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+        if (wait)
+        {
+            await Progress.RunAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
+            Console.WriteLine(waiting.Summary());
+            failed += waiting.Failed;
+        }
+
+        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+    }
+
+    private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
+
+    /// <summary>The jobs whose results have not come back yet.</summary>
+    private sealed class Waiting
+    {
+        private readonly ConcurrentDictionary<string, string> open = new();
+        private readonly Channel<JobReport> reports = Channel.CreateUnbounded<JobReport>();
+        private readonly SortedDictionary<string, int> counts = new(StringComparer.Ordinal);
+
+        public int Open => open.Count;
+
+        public int Failed { get; private set; }
+
+        public void Expect(string id, string file) => open[id] = file;
+
+        public void Forget(string id) => open.TryRemove(id, out _);
+
+        public void Report(JobReport report)
+        {
+            if (open.ContainsKey(report.JobId))
+            {
+                reports.Writer.TryWrite(report);
+            }
+        }
+
+        public async Task AllAsync(Action advance, CancellationToken cancel)
+        {
+            while (!open.IsEmpty)
+            {
+                var report = await reports.Reader.ReadAsync(cancel);
+                if (open.TryRemove(report.JobId, out var file))
+                {
+                    Show(file, report);
+                    advance();
+                }
+            }
+        }
+
+        public string Summary() => string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}"));
+
+        private void Show(string file, JobReport report)
+        {
+            var outcome = report.Result?.Outcome ?? "dead letter";
+            counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
+            Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
+            Console.WriteLine(report.Result is { } result
+                ? FormattableString.Invariant($"{file}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
+                : $"{file}: {outcome}, {report.Error}");
+        }
+    }
+}
+
+[System.Text.Json.Serialization.JsonSerializable(typeof(Dictionary<string, string>))]
+internal sealed partial class SubmitJson : System.Text.Json.Serialization.JsonSerializerContext;

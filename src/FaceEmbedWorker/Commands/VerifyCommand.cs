@@ -1,0 +1,140 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed verify</c>: how well the model tells a user's own people apart.</summary>
+internal static class VerifyCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var folder = new Argument<string>("DIR") { Description = "A folder with one folder of pictures per person." };
+        var report = new Option<string?>("--report") { Description = "Write a page with histogram, curve and the worst pairs.", HelpName = "FILE.html" };
+        var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
+        var command = new Command("verify", "Measure how well the model tells your own people apart.") { folder, report, json };
+        command.SetAction((parsed, cancel) => VerifyAsync(settings, parsed.GetRequiredValue(folder), parsed.GetValue(report), parsed.GetValue(json), cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> VerifyAsync(string[] settings, string folder, string? report, string? json, CancellationToken cancel)
+    {
+        if (!Directory.Exists(folder))
+        {
+            EmbedCommand.Complain(folder, "there is no such folder. It should hold one folder of pictures per person.");
+            return ExitCode.SomeFailed;
+        }
+
+        await using var services = Services.Build(settings);
+        var embedder = services.GetRequiredService<FaceEmbedder>();
+        var (photos, without) = await EmbedAsync(services, folder, cancel);
+        var pairs = Pairs(photos);
+        if (!pairs.Exists(p => p.Same) || pairs.TrueForAll(p => p.Same))
+        {
+            EmbedCommand.Complain(folder, $"{photos.Count} pictures with a face of {photos.Select(p => p.Person).Distinct().Count()} people give no pairs to compare. It wants two people or more, and two pictures of at least one.");
+            return ExitCode.SomeFailed;
+        }
+
+        var verification = new Verification(pairs.Where(p => p.Same).Select(p => p.Score), pairs.Where(p => !p.Same).Select(p => p.Score));
+        var figures = new VerifyFigures(embedder.Card.Id, embedder.FaceSpace, photos.Select(p => p.Person).Distinct().Count(), photos.Count, without,
+            verification.SamePairs, verification.DifferentPairs, verification.Auc, verification.Eer, verification.TarAtFmr(1e-2), verification.TarAtFmr(1e-3),
+            verification.Threshold(1e-3), embedder.Card.Threshold);
+        Print(figures);
+        if (json is not null)
+        {
+            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, VerifyJson.Default.VerifyFigures), cancel);
+        }
+
+        if (report is not null)
+        {
+            await File.WriteAllTextAsync(report, VerifyReport.Write(figures, verification, pairs, services.GetRequiredService<ImageDecoder>()), cancel);
+        }
+
+        return ExitCode.Ok;
+    }
+
+    /// <summary>The largest face of each picture; and the pictures without one.</summary>
+    private static async Task<(List<VerifyPhoto> Photos, List<string> Without)> EmbedAsync(ServiceProvider services, string folder, CancellationToken cancel)
+    {
+        var handler = services.GetRequiredService<JobHandler>();
+        var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
+        var files = Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal).SelectMany(person => PicturePaths.Expand([person]).Files).ToList();
+        var (photos, without) = (new List<VerifyPhoto>(), new List<string>());
+        await Progress.RunAsync("embedding", files.Count, async advance =>
+        {
+            await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, slots, cancel))
+            {
+                advance();
+                if (outcome is JobOutcome.Completed { Result: { Outcome: EmbedResult.Embedded } result })
+                {
+                    photos.Add(new VerifyPhoto(Path.GetRelativePath(folder, file).Split(Path.DirectorySeparatorChar)[0], file, result.Embeddings[0]));
+                }
+                else
+                {
+                    without.Add(file);
+                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed c ? $"{c.Result.Outcome}; left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                }
+            }
+        });
+        return (photos, without);
+    }
+
+    private static List<VerifyPair> Pairs(List<VerifyPhoto> photos)
+    {
+        var pairs = new List<VerifyPair>(photos.Count * (photos.Count - 1) / 2);
+        for (var i = 0; i < photos.Count; i++)
+        {
+            for (var j = i + 1; j < photos.Count; j++)
+            {
+                double score = 0;
+                for (var k = 0; k < photos[i].Face.Vector.Length; k++)
+                {
+                    score += photos[i].Face.Vector[k] * photos[j].Face.Vector[k];
+                }
+
+                pairs.Add(new VerifyPair(photos[i], photos[j], score));
+            }
+        }
+
+        return pairs;
+    }
+
+    private static void Print(VerifyFigures figures)
+    {
+        var table = new Table().AddColumns("figure", "value").HideHeaders();
+        table.AddRow("model, space", Markup.Escape($"{figures.Model}, {figures.Space}"));
+        table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
+        table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
+        table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
+        table.AddRow("EER", Text($"{figures.Eer * 100:0.00} %"));
+        table.AddRow("TAR at FMR 1e-2", Text($"{figures.TarAtFmr1e2:0.0000}"));
+        table.AddRow("TAR at FMR 1e-3", Text($"{figures.TarAtFmr1e3:0.0000}"));
+        table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
+        AnsiConsole.Write(table);
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
+
+internal sealed record VerifyPhoto(string Person, string File, ResultEmbedding Face);
+
+internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double Score)
+{
+    public bool Same => First.Person == Second.Person;
+}
+
+/// <summary>What <c>verify</c> found. Rates are shares from 0 to 1; thresholds are cosines.</summary>
+internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
+    double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
+    double SuggestedThreshold, double? CardThreshold);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
+[JsonSerializable(typeof(VerifyFigures))]
+internal sealed partial class VerifyJson : JsonSerializerContext;
