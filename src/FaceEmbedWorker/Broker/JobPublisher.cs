@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Events;
+using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -30,7 +31,7 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
     }
 
     /// <summary>Publishes one job; returns once the broker has confirmed it.</summary>
-    /// <exception cref="RabbitMQ.Client.Exceptions.PublishException">The broker refused it, or no queue takes it.</exception>
+    /// <exception cref="JobRefusedException">The broker did not take it.</exception>
     public async Task SubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
@@ -41,8 +42,20 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
             DeliveryMode = DeliveryModes.Persistent,
             Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = metadata },
         };
-        await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, picture, cancel)
-            .AsTask().WaitAsync(TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, cancel);
+        try
+        {
+            await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, picture, cancel)
+                .AsTask().WaitAsync(TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, cancel);
+        }
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            throw new JobRefusedException(e switch
+            {
+                PublishReturnException => $"no queue is bound to the exchange {topology.Jobs}; start a worker, or set Broker:Declare to true.",
+                PublishException => $"the broker refused the job: the queue {topology.Jobs} is full.",
+                _ => $"the broker did not confirm the job: {BrokerErrors.Describe(e)}. RabbitMQ 4 takes 16 MiB a message by default.",
+            }, e);
+        }
     }
 
     /// <summary>Calls back for each result and dead letter that is published from now on, by any worker and for any job.</summary>
@@ -80,6 +93,9 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
     /// <summary>A result's message id is the job's, a colon, and the space.</summary>
     private static string JobIdOf(string? messageId) => messageId is null ? "" : messageId[..Math.Max(0, messageId.LastIndexOf(':'))];
 }
+
+/// <summary>A job that the broker did not take; the message says why.</summary>
+internal sealed class JobRefusedException(string message, Exception inner) : Exception(message, inner);
 
 /// <summary>What became of a job: a result, or why it is a dead letter.</summary>
 internal sealed record JobReport(string JobId, EmbedResult? Result, string? Error = null);

@@ -6,7 +6,6 @@ using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
-using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -53,11 +52,11 @@ internal static class SubmitCommand
                 var metadata = JsonSerializer.Serialize(new Dictionary<string, string> { ["file"] = file }, SubmitJson.Default.DictionaryStringString);
                 await publisher.SubmitAsync(id, picture, ContentType(picture), metadata, token);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or PublishException or OperationInterruptedException or TimeoutException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or JobRefusedException)
             {
                 waiting.Forget(id);
                 Interlocked.Increment(ref failed);
-                EmbedCommand.Complain(file, e is PublishException ? "the broker refused the job: its queue is full, or no queue is bound." : BrokerErrors.Describe(e));
+                EmbedCommand.Complain(file, e.Message);
             }
 
             advance();

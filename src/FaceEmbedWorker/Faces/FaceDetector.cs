@@ -14,7 +14,7 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
     /// <summary>The pixels that a picture should have for detection: twice the network's input, so that shrinking to it averages well.</summary>
     public (int Width, int Height) Wanted => (2 * model.Card.Input.Width, 2 * model.Card.Input.Height);
 
-    /// <summary>The faces of a picture, ordered by descending area, clamped to the picture.</summary>
+    /// <summary>The faces of a picture, the surest first, clamped to the picture.</summary>
     public IReadOnlyList<Detection> Detect(Picture picture)
     {
         using var run = model.Rent();
@@ -26,9 +26,7 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
 
         run.Execute();
         var candidates = Candidates(run.Output(0), run.Output(1), picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
-        var faces = Suppress(candidates, options.DetectionOverlap);
-        faces.Sort(static (a, b) => b.Box.Area.CompareTo(a.Box.Area));
-        return faces;
+        return Suppress(candidates, options.DetectionOverlap);
     }
 
     /// <summary>Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its input by descending score.</summary>

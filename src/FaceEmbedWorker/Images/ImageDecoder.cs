@@ -17,6 +17,8 @@ internal sealed class ImageDecoder
             Operation.Block("VipsForeignLoad" + loader, false);
         }
 
+        // what a file is wrong about is in the error; a hostile one must not write into our log
+        Log.SetLogHandler("VIPS", Enums.LogLevelFlags.Warning, static (_, _, _) => { });
         Cache.Max = 0;
         NetVips.NetVips.Concurrency = 1; // parallelism is across jobs
     }

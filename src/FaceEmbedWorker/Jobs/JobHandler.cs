@@ -70,6 +70,7 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
             clock.Mark(Stage.Embed);
         }
 
+        embeddings = [.. embeddings.OrderByDescending(e => e.Box!.Width * e.Box.Height)];
         return Complete(job, embeddings.Count > 0 ? EmbedResult.Embedded : EmbedResult.NoFace, Model(embedder.FaceSpace), Describe(bytes, encoded), embeddings, clock);
     }
 

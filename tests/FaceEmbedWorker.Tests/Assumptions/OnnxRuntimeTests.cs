@@ -1,0 +1,61 @@
+using FaceEmbedWorker.Faces;
+using Microsoft.ML.OnnxRuntime;
+
+namespace FaceEmbedWorker.Tests.Assumptions;
+
+/// <summary>What Faces/ believes of ONNX Runtime and of the shipped models.</summary>
+public class OnnxRuntimeTests
+{
+    [Fact]
+    public void The_shipped_models_have_the_shapes_of_their_cards()
+    {
+        using var detector = new InferenceSession(Pipeline.Shipped("face_detection.onnx"));
+        using var landmarks = new InferenceSession(Pipeline.Shipped("face_landmarks.onnx"));
+        using var embedder = new InferenceSession(Pipeline.Shipped("face_embedding.onnx"));
+        Assert.Equal([1, 4420, 2], detector.OutputMetadata["scores"].Dimensions);
+        Assert.Equal([1, 4420, 4], detector.OutputMetadata["boxes"].Dimensions);
+        Assert.Equal([1, 136], landmarks.OutputMetadata["output"].Dimensions);
+        Assert.Equal([1, 512], embedder.OutputMetadata["output"].Dimensions);
+    }
+
+    [Fact]
+    public void Parallel_runs_of_one_session_give_the_same_bits()
+    {
+        var picture = new float[3 * 112 * 112];
+        var random = new Random(2);
+        for (var i = 0; i < picture.Length; i++)
+        {
+            picture[i] = random.NextSingle() * 2 - 1;
+        }
+
+        var alone = Run(picture);
+        Assert.All(Enumerable.Range(0, 64).AsParallel().WithDegreeOfParallelism(8).Select(_ => Run(picture)), output => Assert.Equal(alone, output));
+
+        static float[] Run(float[] picture)
+        {
+            using var run = Pipeline.EmbeddingModel.Rent();
+            picture.CopyTo(run.Input);
+            run.Execute();
+            return run.Output().ToArray();
+        }
+    }
+
+    [Fact]
+    public void The_raw_norm_falls_with_blur()
+    {
+        var norms = new[] { 0.0, 3, 6 }.Select(sigma =>
+        {
+            var blurred = Pipeline.Changed(TestData.GraceHopper, image => sigma == 0 ? image.Copy() : image.Gaussblur(sigma * 2));
+            return Pipeline.EmbedAsync(blurred).Result.Embeddings[0].Quality!.Norm;
+        }).ToArray();
+        Assert.True(norms[0] > norms[1] && norms[1] > norms[2], string.Join(' ', norms));
+    }
+
+    [Fact]
+    public void The_similarity_of_the_template_to_itself_is_the_identity()
+    {
+        var template = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0], p[1]));
+        var fit = Similarity.Fit(template, template);
+        Assert.Equal((1, 0), (Math.Round(fit.A, 12), Math.Round(fit.B, 12)));
+    }
+}

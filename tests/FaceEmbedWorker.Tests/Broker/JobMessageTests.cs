@@ -1,0 +1,154 @@
+using System.Security.Cryptography;
+using System.Text;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.Broker;
+
+public class JobMessageTests
+{
+    [Theory]
+    [InlineData("image/jpeg")]
+    [InlineData("IMAGE/PNG; q=1")]
+    [InlineData("application/octet-stream")]
+    [InlineData(null)]
+    public void A_raw_body_is_the_picture(string? contentType)
+    {
+        var job = Message([1, 2, 3], contentType, id: "photo-42", headers: new() { ["mode"] = "image"u8.ToArray(), ["metadata"] = """{"a":1}"""u8.ToArray() }).Read();
+        Assert.Equal([1, 2, 3], Assert.IsType<ImageSource.Data>(job.Image).Bytes);
+        Assert.Equal(("photo-42", EmbedMode.Image, 1), (job.Id, job.Mode, job.Attempt));
+        Assert.Equal("""{"a":1}""", job.Metadata!.Value.GetRawText());
+    }
+
+    [Fact]
+    public void Without_an_id_a_job_is_named_by_its_body() =>
+        Assert.Equal(Convert.ToHexStringLower(SHA256.HashData([1, 2, 3])), Message([1, 2, 3]).Read().Id);
+
+    [Fact]
+    public void A_json_job_is_read()
+    {
+        var job = Json("""{"id":"photo-42","image":{"data":"AQID"},"mode":"faces","metadata":{"a":[1,{"b":null}]},"later":"ignored"}""").Read();
+        Assert.Equal([1, 2, 3], Assert.IsType<ImageSource.Data>(job.Image).Bytes);
+        Assert.Equal(("photo-42", EmbedMode.Faces), (job.Id, job.Mode));
+        Assert.Equal("""{"a":[1,{"b":null}]}""", job.Metadata!.Value.GetRawText());
+    }
+
+    [Fact]
+    public void A_json_job_can_refer_to_its_picture()
+    {
+        Assert.Equal("https://example.org/a.jpg", Assert.IsType<ImageSource.Url>(Json("""{"image":{"url":"https://example.org/a.jpg"}}""").Read().Image).Address);
+        Assert.Equal("2026/a.jpg", Assert.IsType<ImageSource.Path>(Json("""{"image":{"path":"2026/a.jpg"}}""").Read().Image).Name);
+    }
+
+    [Theory]
+    [InlineData("", "empty")]
+    [InlineData("{", "cannot be read")]
+    [InlineData("[]", "is array, not an object")]
+    [InlineData("{}", "no object 'image'")]
+    [InlineData("""{"image":{}}""", "exactly one")]
+    [InlineData("""{"image":{"data":"AQID","url":"x"}}""", "exactly one")]
+    [InlineData("""{"image":{"data":""}}""", "is empty")]
+    [InlineData("""{"image":{"data":"%%%"}}""", "not base64")]
+    [InlineData("""{"image":{"data":7}}""", "is number, not a string")]
+    [InlineData("""{"id":7,"image":{"data":"AQID"}}""", "'id' is number")]
+    [InlineData("""{"id":"","image":{"data":"AQID"}}""", "0 bytes")]
+    [InlineData("""{"image":{"data":"AQID"},"mode":"face"}""", "mode 'face' is unknown")]
+    [InlineData("""{"image":{"data":"AQID"},"metadata":[]}""", "'metadata' is array")]
+    public void A_malformed_json_job_says_what_is_wrong(string json, string told) => Malformed(Json(json), told);
+
+    [Fact]
+    public void Deep_json_invalid_utf8_and_long_ids_are_malformed()
+    {
+        Malformed(Json(new string('[', 10_000)), "cannot be read");
+        Malformed(Message([(byte)'{', (byte)'"', 0xFF, (byte)'"', (byte)'}'], "application/json"), "not UTF-8");
+        Malformed(Json("""{"id":"NAME","image":{"data":"AQID"}}""".Replace("NAME", new string('x', 10_000), StringComparison.Ordinal)), "10000 bytes");
+        Malformed(Message([1], "text/plain"), "'text/plain'");
+        Malformed(Message([1], headers: new() { ["metadata"] = "{"u8.ToArray() }), "'metadata' is not JSON");
+        Malformed(Message([1], headers: new() { ["metadata"] = Encoding.ASCII.GetBytes($$"""{"a":"{{new string('x', 20_000)}}"}""") }), "16,384 are allowed");
+        Malformed(Message([1], headers: new() { ["mode"] = new byte[] { 0xFF } }), "'mode' is not text");
+        Malformed(Message([1], headers: new() { ["mode"] = 7 }), "'mode' is not text");
+    }
+
+    [Theory]
+    [InlineData(3, 3)]
+    [InlineData(3L, 3)]
+    [InlineData(-1, 1)]
+    [InlineData("many", 1)]
+    [InlineData(long.MaxValue, 1)]
+    public void The_attempt_is_counted_in_a_header_of_our_own(object header, int attempt) =>
+        Assert.Equal(attempt, Message([1], headers: new() { ["fw-attempt"] = header }).Attempt);
+
+    [Fact]
+    public void A_copy_keeps_what_the_producer_set_and_nothing_of_the_broker()
+    {
+        var message = new JobMessage(new byte[] { 1 }, new BasicProperties
+        {
+            MessageId = "m",
+            ContentType = "image/png",
+            CorrelationId = "c",
+            ReplyTo = "r",
+            Type = "t",
+            Expiration = "1000",
+            UserId = "guest",
+            DeliveryMode = DeliveryModes.Transient,
+            Headers = new Dictionary<string, object?>
+            {
+                ["mode"] = "image"u8.ToArray(),
+                ["metadata"] = "{}"u8.ToArray(),
+                ["traceparent"] = "00-1"u8.ToArray(),
+                ["fw-first-failed-at"] = "then"u8.ToArray(),
+                ["x-death"] = new List<object?>(),
+                ["x-first-death-queue"] = "face.jobs",
+                ["x-delivery-count"] = 7L,
+                ["x-acquired-count"] = 7L,
+                ["x-dotnet-pub-seq-no"] = 1L,
+                ["CC"] = new List<object?> { "elsewhere" },
+                ["BCC"] = new List<object?> { "elsewhere" },
+                ["fw-attempt"] = 3,
+                ["other"] = "x",
+            },
+        });
+
+        var copy = message.CopyProperties();
+
+        Assert.Equal(["fw-first-failed-at", "metadata", "mode", "traceparent"], copy.Headers!.Keys.Order());
+        Assert.Equal(("m", "image/png", "c", "r", "t", DeliveryModes.Persistent), (copy.MessageId, copy.ContentType, copy.CorrelationId, copy.ReplyTo, copy.Type, copy.DeliveryMode));
+        Assert.False(copy.IsExpirationPresent() || copy.IsUserIdPresent());
+    }
+
+    [Fact]
+    public void Error_headers_are_bounded_and_cut_between_characters()
+    {
+        var rejected = DeadLetters.ForDeadLetter(Message([1]), "id", "refused", new string('ü', 5000), new string('…', 50_000), DateTimeOffset.UnixEpoch);
+        Assert.InRange(Encoding.UTF8.GetByteCount((string)rejected.Headers!["fw-error-message"]!), 1000, 1024);
+        Assert.InRange(Encoding.UTF8.GetByteCount((string)rejected.Headers["fw-error-detail"]!), 4000, 4096);
+        Assert.EndsWith("ü…", (string)rejected.Headers["fw-error-message"]!, StringComparison.Ordinal);
+        Assert.Equal(
+            ["fw-attempt", "fw-error", "fw-error-detail", "fw-error-message", "fw-first-failed-at", "fw-last-failed-at", "fw-replays", "fw-version", "fw-worker"],
+            rejected.Headers.Keys.Order());
+        Assert.Equal("id", rejected.MessageId);
+    }
+
+    private static void Malformed(JobMessage message, string told) =>
+        Assert.Contains(told, Assert.Throws<MalformedJobException>(message.Read).Message, StringComparison.Ordinal);
+
+    private static JobMessage Json(string json) => Message(Encoding.UTF8.GetBytes(json), "application/json");
+
+    private static JobMessage Message(byte[] body, string? contentType = null, string? id = null, Dictionary<string, object?>? headers = null)
+    {
+        var properties = new BasicProperties { Headers = headers };
+        if (contentType is not null)
+        {
+            properties.ContentType = contentType;
+        }
+
+        if (id is not null)
+        {
+            properties.MessageId = id;
+        }
+
+        return new JobMessage(body, properties);
+    }
+}

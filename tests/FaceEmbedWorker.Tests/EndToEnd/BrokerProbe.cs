@@ -1,0 +1,142 @@
+using System.Collections.Concurrent;
+using System.Text;
+using System.Text.Json;
+using FaceEmbedWorker.Broker;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Events;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>A message as a consumer sees it.</summary>
+internal sealed record Seen(string RoutingKey, byte[] Body, IReadOnlyBasicProperties Properties)
+{
+    public JsonElement Json => JsonElement.Parse(Body);
+
+    public string Header(string name) => Properties.Headers?.TryGetValue(name, out var value) is true ? value is byte[] bytes ? Encoding.UTF8.GetString(bytes) : $"{value}" : "";
+}
+
+/// <summary>A producer and consumer with queues of its own on a real broker, as a user's program would be.</summary>
+internal sealed class BrokerProbe : IAsyncDisposable
+{
+    private readonly ConcurrentQueue<Seen> results = new();
+    private readonly ConcurrentQueue<Seen> dead = new();
+    private IConnection? connection;
+    private IChannel? channel;
+
+    public BrokerProbe(string uri, Action<BrokerOptions>? change = null)
+    {
+        var name = $"t{Guid.NewGuid():N}"[..9];
+        Options = new BrokerOptions { Uri = uri, Jobs = $"{name}.jobs", Results = $"{name}.results", RetryDelays = "0.2,0.4", DrainSeconds = 20 };
+        change?.Invoke(Options);
+        Topology = new Topology(Microsoft.Extensions.Options.Options.Create(Options));
+    }
+
+    public BrokerOptions Options { get; }
+
+    internal Topology Topology { get; }
+
+    public IReadOnlyCollection<Seen> Results => results;
+
+    public IReadOnlyCollection<Seen> Dead => dead;
+
+    public IChannel Channel => channel!;
+
+    /// <summary>The settings as a command line.</summary>
+    public string[] Settings => [.. typeof(BrokerOptions).GetProperties().Where(p => p.CanWrite).Select(p => FormattableString.Invariant($"--Broker:{p.Name}={p.GetValue(Options)}"))];
+
+    public async Task<BrokerProbe> ConnectAsync(bool listen = true)
+    {
+        connection = await new ConnectionFactory { Uri = new Uri(Options.Uri), AutomaticRecoveryEnabled = false }.CreateConnectionAsync();
+        await Topology.DeclareAsync(connection, CancellationToken.None);
+        channel = await connection.CreateChannelAsync(new CreateChannelOptions(true, true));
+        if (listen)
+        {
+            if (Options.ResultsQueue)
+            {
+                await ListenAsync(Topology.Results, results);
+            }
+
+            await ListenAsync(Topology.Dead, dead);
+        }
+
+        return this;
+    }
+
+    public async Task SubmitAsync(byte[] body, string? contentType = "image/png", string? id = null, Dictionary<string, object?>? headers = null, string? correlationId = null)
+    {
+        var properties = new BasicProperties { Headers = headers, DeliveryMode = DeliveryModes.Persistent };
+        if (contentType is not null)
+        {
+            properties.ContentType = contentType;
+        }
+
+        if (id is not null)
+        {
+            properties.MessageId = id;
+        }
+
+        if (correlationId is not null)
+        {
+            properties.CorrelationId = correlationId;
+        }
+
+        await Channel.BasicPublishAsync(Topology.Jobs, Topology.JobKey, mandatory: true, properties, body);
+    }
+
+    public Task<Seen> ResultAsync(string id, int seconds = 30) => UntilAsync(() => results.FirstOrDefault(r => JobId(r) == id), $"a result of {id}", seconds);
+
+    public Task<Seen> DeadLetterAsync(string? id = null, int seconds = 30) => UntilAsync(() => dead.FirstOrDefault(d => id is null || d.Properties.MessageId == id), $"a dead letter {id}", seconds);
+
+    public async Task<T> UntilAsync<T>(Func<T?> look, string what, int seconds = 30)
+        where T : class
+    {
+        for (var end = DateTime.UtcNow.AddSeconds(seconds); ; await Task.Delay(20))
+        {
+            if (look() is { } found)
+            {
+                return found;
+            }
+
+            Assert.True(DateTime.UtcNow < end, $"After {seconds} s there is not {what}. {results.Count} results, {dead.Count} dead letters: {string.Join("; ", dead.Take(3).Select(d => d.Header("fw-error-message")))}");
+        }
+    }
+
+    public static string JobId(Seen result) => result.Json.GetProperty("job_id").GetString()!;
+
+    /// <summary>Messages ready in a queue.</summary>
+    public async Task<uint> ReadyAsync(string queue) => (await Channel.QueueDeclarePassiveAsync(queue)).MessageCount;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (connection is { IsOpen: true })
+        {
+            await using var cleaning = await connection.CreateChannelAsync();
+            string[] queues = [Topology.Jobs, Topology.Dead, Topology.Results, .. Topology.Ladder.Select(Topology.WaitQueue)];
+            foreach (var queue in queues)
+            {
+                await cleaning.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+            }
+
+            foreach (var exchange in new[] { Topology.Jobs, Topology.Retry, Topology.Dead, Topology.Results })
+            {
+                await cleaning.ExchangeDeleteAsync(exchange);
+            }
+
+            await connection.AbortAsync();
+        }
+    }
+
+    /// <summary>Acks only what it has kept, so that nothing is lost here either.</summary>
+    private async Task ListenAsync(string queue, ConcurrentQueue<Seen> seen)
+    {
+        var consuming = await connection!.CreateChannelAsync();
+        await consuming.BasicQosAsync(0, 100, global: false);
+        var consumer = new AsyncEventingBasicConsumer(consuming);
+        consumer.ReceivedAsync += async (_, e) =>
+        {
+            seen.Enqueue(new Seen(e.RoutingKey, e.Body.ToArray(), e.BasicProperties));
+            await consuming.BasicAckAsync(e.DeliveryTag, multiple: false);
+        };
+        await consuming.BasicConsumeAsync(queue, autoAck: false, consumer);
+    }
+}

@@ -1,0 +1,99 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>The program as a process of its own, as its users run it.</summary>
+internal sealed class FaceEmbed : IAsyncDisposable
+{
+    private readonly Process process;
+    private readonly ConcurrentQueue<string> output = new();
+    private readonly ConcurrentQueue<string> errors = new();
+
+    private FaceEmbed(string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = TestData.Repository,
+        };
+        foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("FaceEmbed__", StringComparison.Ordinal)).ToList())
+        {
+            start.Environment.Remove(name);
+        }
+
+        process = Process.Start(start)!;
+        process.OutputDataReceived += (_, e) => Add(output, e.Data);
+        process.ErrorDataReceived += (_, e) => Add(errors, e.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+    }
+
+    public string Output => string.Join('\n', output);
+
+    public string Errors => string.Join('\n', errors);
+
+    public int Id => process.Id;
+
+    /// <summary>Runs it to its end.</summary>
+    public static async Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments)
+    {
+        await using var program = new FaceEmbed(arguments);
+        var code = await program.ExitAsync();
+        return (code, program.Output, program.Errors);
+    }
+
+    /// <summary>Starts the worker and waits until it takes jobs.</summary>
+    public static async Task<FaceEmbed> WorkerAsync(BrokerProbe probe, params string[] settings)
+    {
+        var worker = new FaceEmbed(["run", .. probe.Settings, .. settings]);
+        await worker.SaidAsync("Ready: taking jobs");
+        return worker;
+    }
+
+    public static FaceEmbed Start(params string[] arguments) => new(arguments);
+
+    /// <summary>Waits until its output has a text.</summary>
+    public async Task SaidAsync(string text, int seconds = 60)
+    {
+        for (var end = DateTime.UtcNow.AddSeconds(seconds); !Output.Contains(text, StringComparison.Ordinal); await Task.Delay(20))
+        {
+            Assert.False(process.HasExited, $"The program ended without saying '{text}': {Output}\n{Errors}");
+            Assert.True(DateTime.UtcNow < end, $"After {seconds} s the program has not said '{text}': {Output}\n{Errors}");
+        }
+    }
+
+    /// <summary>Sends SIGTERM and waits for the end.</summary>
+    public async Task<int> TerminateAsync()
+    {
+        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        return await ExitAsync();
+    }
+
+    public async Task<int> ExitAsync()
+    {
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        await process.WaitForExitAsync(patience.Token);
+        return process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!process.HasExited)
+        {
+            process.Kill();
+            await process.WaitForExitAsync();
+        }
+
+        process.Dispose();
+    }
+
+    private static void Add(ConcurrentQueue<string> lines, string? line)
+    {
+        if (line is not null)
+        {
+            lines.Enqueue(line);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using RabbitMQ.Client;
+using Testcontainers.RabbitMq;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>A real RabbitMQ on loopback that the tests start, restart and stop.</summary>
+public abstract class TestBroker : IAsyncLifetime
+{
+    private string? missing;
+
+    protected int Port { get; } = FreePort();
+
+    /// <summary>User and password. RabbitMQ lets its guest in over loopback only, and a container is reached over a bridge.</summary>
+    protected virtual string User => "guest";
+
+    public string Uri => $"amqp://{User}:{User}@127.0.0.1:{Port}/";
+
+    public string WrongUri => $"amqp://{User}:wrong@127.0.0.1:{Port}/";
+
+    public async ValueTask InitializeAsync()
+    {
+        missing = Missing();
+        if (missing is null)
+        {
+            await StartAsync();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (missing is null)
+        {
+            await RemoveAsync();
+        }
+
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Counts the test as skipped where there is no such broker.</summary>
+    public void Require() => Assert.SkipWhen(missing is not null, missing ?? "");
+
+    public abstract Task StartAsync();
+
+    public abstract Task StopAsync();
+
+    /// <summary>What this machine lacks to run it; null: nothing.</summary>
+    protected abstract string? Missing();
+
+    protected abstract Task RemoveAsync();
+
+    public async Task RestartAsync()
+    {
+        await StopAsync();
+        await StartAsync();
+    }
+
+    protected async Task UntilItAnswersAsync()
+    {
+        for (var tries = 0; ; tries++)
+        {
+            try
+            {
+                await using var connection = await new ConnectionFactory { Uri = new Uri(Uri) }.CreateConnectionAsync();
+                return;
+            }
+            catch (Exception) when (tries < 240)
+            {
+                await Task.Delay(250);
+            }
+        }
+    }
+
+    internal static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+}
+
+/// <summary>RabbitMQ 3.10 of Debian 12: a node of its own, with its own ports, files and name server.</summary>
+public sealed class DebianBroker : TestBroker
+{
+    private const string Program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+    private readonly string folder = Path.Combine(Path.GetTempPath(), $"face-embed-broker-{Guid.NewGuid():N}");
+    private readonly int epmdPort = FreePort();
+    private readonly int distributionPort = FreePort();
+    private Process? server;
+
+    protected override string? Missing() => File.Exists(Program) ? null : "There is no RabbitMQ 3.10: apt-get install rabbitmq-server (Debian 12).";
+
+    public override async Task StartAsync()
+    {
+        Directory.CreateDirectory(folder);
+        await File.WriteAllTextAsync(Path.Combine(folder, "plugins"), "[].");
+        server = Start(Program);
+        await UntilItAnswersAsync();
+    }
+
+    public override async Task StopAsync()
+    {
+        var pid = (await File.ReadAllTextAsync(Path.Combine(folder, "pid"))).Trim();
+        using var kill = Process.Start("kill", ["-TERM", pid]);
+        await server!.WaitForExitAsync();
+        server.Dispose();
+    }
+
+    protected override async Task RemoveAsync()
+    {
+        await StopAsync();
+        using var epmd = Start("epmd", "-port", epmdPort.ToString(System.Globalization.CultureInfo.InvariantCulture), "-kill");
+        await epmd.WaitForExitAsync();
+        Directory.Delete(folder, recursive: true);
+    }
+
+    private Process Start(string program, params string[] arguments)
+    {
+        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var (name, value) in new Dictionary<string, string>
+        {
+            ["HOME"] = folder,
+            ["ERL_EPMD_PORT"] = $"{epmdPort}",
+            ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
+            ["RABBITMQ_NODENAME"] = $"face-embed-{Port}@localhost",
+            ["RABBITMQ_NODE_PORT"] = $"{Port}",
+            ["RABBITMQ_NODE_IP_ADDRESS"] = "127.0.0.1",
+            ["RABBITMQ_DIST_PORT"] = $"{distributionPort}",
+            ["RABBITMQ_MNESIA_BASE"] = Path.Combine(folder, "data"),
+            ["RABBITMQ_LOG_BASE"] = Path.Combine(folder, "log"),
+            ["RABBITMQ_PID_FILE"] = Path.Combine(folder, "pid"),
+            ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(folder, "plugins"),
+            ["RABBITMQ_CONFIG_FILE"] = Path.Combine(folder, "none"),
+        })
+        {
+            start.Environment[name] = value;
+        }
+
+        var process = Process.Start(start)!;
+        process.OutputDataReceived += (_, _) => { };
+        process.ErrorDataReceived += (_, _) => { };
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+        return process;
+    }
+}
+
+/// <summary>RabbitMQ 4 in a container; FACE_EMBED_RABBITMQ_IMAGE names another image than the public one.</summary>
+public sealed class ContainerBroker : TestBroker
+{
+    private RabbitMqContainer? container;
+
+    protected override string User => "faces";
+
+    protected override string? Missing() => Process.Start(new ProcessStartInfo("sh", ["-c", "docker version"]) { RedirectStandardOutput = true, RedirectStandardError = true }) is { } docker
+        && docker.WaitForExit(TimeSpan.FromSeconds(20)) && docker.ExitCode == 0 ? null : "There is no Docker engine.";
+
+    public override async Task StartAsync()
+    {
+        container ??= new RabbitMqBuilder(Environment.GetEnvironmentVariable("FACE_EMBED_RABBITMQ_IMAGE") ?? "rabbitmq:4-alpine")
+            .WithHostname("broker") // the node's data is kept under the host's name
+            .WithPortBinding(Port, RabbitMqBuilder.RabbitMqPort)
+            .WithUsername(User)
+            .WithPassword(User)
+            .Build();
+        await container.StartAsync();
+        await UntilItAnswersAsync();
+    }
+
+    public override Task StopAsync() => container!.StopAsync();
+
+    protected override async Task RemoveAsync()
+    {
+        await container!.StopAsync();
+        await container.DisposeAsync();
+    }
+}

@@ -1,0 +1,357 @@
+using System.Globalization;
+using System.Text;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+[CollectionDefinition(Name)]
+public sealed class RabbitMq310 : ICollectionFixture<DebianBroker>
+{
+    public const string Name = "RabbitMQ 3.10";
+}
+
+[CollectionDefinition(Name)]
+public sealed class RabbitMq4 : ICollectionFixture<ContainerBroker>
+{
+    public const string Name = "RabbitMQ 4";
+}
+
+[Collection(RabbitMq310.Name)]
+public sealed class WorkerOnRabbitMq310Tests(DebianBroker broker) : WorkerTests(broker);
+
+[Collection(RabbitMq4.Name)]
+public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests(broker);
+
+/// <summary>The worker on a real broker; what a user could see, in queues and on the command line.</summary>
+public abstract class WorkerTests(TestBroker broker)
+{
+    private static readonly byte[] Astronaut = File.ReadAllBytes(TestData.Astronaut);
+    private static readonly byte[] GraceHopper = File.ReadAllBytes(TestData.GraceHopper);
+
+    [Fact]
+    public async Task Jobs_of_every_kind_end_as_they_should()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+
+        await probe.SubmitAsync(Astronaut, "image/png", "raw", new() { ["metadata"] = """{"album":"Ü"}""" }, correlationId: "c-1");
+        await probe.SubmitAsync(Encoding.UTF8.GetBytes($$$"""{"id":"json","image":{"data":"{{{Convert.ToBase64String(GraceHopper)}}}"},"mode":"image","metadata":{"n":1}}"""), "application/json");
+        await probe.SubmitAsync(GraceHopper, contentType: null);
+        await probe.SubmitAsync("no picture at all"u8.ToArray(), "image/jpeg", "garbage");
+        await probe.SubmitAsync([], "image/jpeg", "empty");
+        await probe.SubmitAsync("{\"image\":{}}"u8.ToArray(), "application/json", "malformed");
+        await probe.SubmitAsync("{\"image\":{\"url\":\"http://127.0.0.1/\"}}"u8.ToArray(), "application/json", "reference");
+
+        var raw = await probe.ResultAsync("raw");
+        Assert.Equal(("embedded", "c-1", $"raw:{Pipeline.Embedder.FaceSpace}", "application/json", DeliveryModes.Persistent),
+            (raw.RoutingKey, raw.Properties.CorrelationId, raw.Properties.MessageId, raw.Properties.ContentType, raw.Properties.DeliveryMode));
+        Assert.Equal("""{"album":"Ü"}""", raw.Json.GetProperty("metadata").GetRawText());
+        var expected = (await Pipeline.EmbedAsync(Astronaut)).Embeddings[0].Vector;
+        Assert.Equal(expected, raw.Json.GetProperty("embeddings")[0].GetProperty("vector").EnumerateArray().Select(v => v.GetSingle()));
+
+        var json = await probe.ResultAsync("json");
+        Assert.Equal(("image", $"json:{Pipeline.Embedder.ImageSpace}"), (json.Json.GetProperty("embeddings")[0].GetProperty("source").GetString(), json.Properties.MessageId));
+        await probe.ResultAsync(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(GraceHopper)));
+        Assert.Equal("stub", (await probe.ResultAsync("garbage")).RoutingKey);
+
+        Assert.Equal("malformed", (await probe.DeadLetterAsync("empty")).Header("fw-error"));
+        var malformed = await probe.DeadLetterAsync("malformed");
+        Assert.Equal(("worker", "malformed", "1", "0", "{\"image\":{}}", "application/json"),
+            (malformed.RoutingKey, malformed.Header("fw-error"), malformed.Header("fw-attempt"), malformed.Header("fw-replays"), Encoding.UTF8.GetString(malformed.Body), malformed.Properties.ContentType));
+        Assert.All(new[] { "fw-error-message", "fw-first-failed-at", "fw-last-failed-at", "fw-worker", "fw-version" }, name => Assert.NotEmpty(malformed.Header(name)));
+        Assert.Equal("source_denied", (await probe.DeadLetterAsync("reference")).Header("fw-error"));
+
+        Assert.Equal(0, await worker.TerminateAsync());
+        Assert.Contains("Stopped", worker.Output, StringComparison.Ordinal);
+        Assert.Equal((4, 3, 0u), (probe.Results.Count, probe.Dead.Count, await probe.ReadyAsync(probe.Topology.Jobs)));
+    }
+
+    [Fact]
+    public async Task A_job_that_fails_for_the_worlds_fault_succeeds_later()
+    {
+        await using var probe = await ProbeAsync();
+        var attempts = new List<int>();
+        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        {
+            attempts.Add(job.Attempt);
+            return job.Attempt < 3 ? throw new IOException("the disk is away") : Pipeline.Handler().HandleAsync(job, cancel);
+        });
+
+        await probe.SubmitAsync(Astronaut, id: "later", headers: new() { ["metadata"] = """{"kept":true}""", ["x-death"] = new List<object?> { "a producer's copy" } });
+
+        var result = await probe.ResultAsync("later");
+        Assert.Equal([1, 2, 3], attempts);
+        Assert.Equal(3, result.Json.GetProperty("attempt").GetInt32());
+        Assert.Equal("""{"kept":true}""", result.Json.GetProperty("metadata").GetRawText());
+        Assert.Empty(probe.Dead);
+    }
+
+    [Fact]
+    public async Task Exhausted_attempts_end_as_a_dead_letter_that_tells_why()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:DeadlineSeconds=0.001");
+
+        await probe.SubmitAsync(Astronaut, id: "slow");
+
+        var letter = await probe.DeadLetterAsync("slow");
+        Assert.Equal(("attempts_exhausted", "3"), (letter.Header("fw-error"), letter.Header("fw-attempt")));
+        Assert.Contains("deadline", letter.Header("fw-error-message"), StringComparison.Ordinal);
+        Assert.Equal(Astronaut, letter.Body);
+        var (first, last) = (Time(letter.Header("fw-first-failed-at")), Time(letter.Header("fw-last-failed-at")));
+        Assert.InRange(last - first, TimeSpan.FromSeconds(0.6), TimeSpan.FromSeconds(30));
+        Assert.Empty(probe.Results);
+    }
+
+    [Fact]
+    public async Task An_unroutable_result_is_held_until_a_queue_takes_it()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        for (var i = 0; i < 20; i++)
+        {
+            await probe.SubmitAsync(GraceHopper, id: $"held-{i}");
+        }
+
+        await worker.SaidAsync("No queue takes messages of exchange");
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
+        Assert.Empty(probe.Dead);
+
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        var ids = new HashSet<string>();
+        await probe.UntilAsync(() =>
+        {
+            while (probe.Channel.BasicGetAsync(queue, autoAck: true).Result is { } got)
+            {
+                var result = new Seen("", got.Body.ToArray(), got.BasicProperties);
+                Assert.Equal(1, result.Json.GetProperty("attempt").GetInt32());
+                ids.Add(BrokerProbe.JobId(result));
+            }
+
+            return ids.Count == 20 ? ids : null;
+        }, "all 20 results");
+        Assert.Empty(probe.Dead);
+    }
+
+    [Fact]
+    public async Task A_deleted_results_queue_comes_back()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.Channel.QueueDeleteAsync(probe.Topology.Results, ifUnused: false, ifEmpty: false);
+
+        await probe.SubmitAsync(GraceHopper, id: "after");
+
+        await worker.SaidAsync("Job after: embedded");
+        Assert.Equal(1u, await probe.ReadyAsync(probe.Topology.Results));
+    }
+
+    [Fact]
+    public async Task Two_replicas_share_the_work()
+    {
+        await using var probe = await ProbeAsync();
+        await using var first = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1");
+        await using var second = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1");
+
+        await SubmitManyAsync(probe, 0, 200);
+        await AllAsync(probe, 200);
+
+        var shares = probe.Results.GroupBy(r => r.Json.GetProperty("worker").GetString()).Select(g => g.Count()).ToArray();
+        Assert.Equal((2, 200), (shares.Length, probe.Results.Count));
+        Assert.All(shares, share => Assert.InRange(share, 40, 160));
+    }
+
+    [Fact]
+    public async Task Sigterm_under_load_loses_nothing_and_doubles_nothing()
+    {
+        await using var probe = await ProbeAsync();
+        await using var first = await FaceEmbed.WorkerAsync(probe);
+        var submitting = SubmitManyAsync(probe, 0, 300);
+        await probe.UntilAsync(() => probe.Results.Count > 50 ? probe : null, "50 results");
+
+        Assert.Equal(0, await first.TerminateAsync());
+        var before = probe.Results.Count;
+        Assert.InRange(before, 50, 299);
+        await submitting;
+        await using var second = await FaceEmbed.WorkerAsync(probe);
+
+        await AllAsync(probe, 300);
+        Assert.Equal(300, probe.Results.Count);
+        Assert.Empty(probe.Dead);
+    }
+
+    /// <summary>The bar of the delivery guarantee: 2,000 jobs, the worker stopped and started, the broker restarted, all under load.</summary>
+    [Fact]
+    public async Task Two_thousand_jobs_survive_a_stopped_worker_and_a_restarted_broker()
+    {
+        const int jobs = 2000;
+        var probe = await ProbeAsync(listen: false);
+        await using (probe)
+        {
+            await SubmitManyAsync(probe, 0, jobs);
+            await using var first = await FaceEmbed.WorkerAsync(probe);
+            await UntilReadyAsync(probe, probe.Topology.Results, 300);
+            Assert.Equal(0, await first.TerminateAsync());
+
+            await using var second = await FaceEmbed.WorkerAsync(probe);
+            await UntilReadyAsync(probe, probe.Topology.Results, 800);
+            await broker.RestartAsync();
+            await second.SaidAsync("The broker went away");
+
+            await probe.ConnectAsync();
+            await AllAsync(probe, jobs, seconds: 180);
+            Assert.Empty(probe.Dead);
+            var doubles = probe.Results.Count - jobs;
+            Assert.InRange(doubles, 0, 20); // what was in flight when the broker went
+            Assert.Equal(jobs, probe.Results.Select(r => r.Properties.MessageId).Distinct().Count());
+            Assert.Equal(0, await second.TerminateAsync());
+        }
+    }
+
+    [Fact]
+    public async Task A_worker_that_is_there_before_its_broker_waits_and_says_so()
+    {
+        broker.Require();
+        await broker.StopAsync();
+        try
+        {
+            await using var probe = new BrokerProbe(broker.Uri);
+            await using var worker = FaceEmbed.Start(["run", .. probe.Settings]);
+            await worker.SaidAsync("Waiting for the broker at 127.0.0.1");
+            await broker.StartAsync();
+            await worker.SaidAsync("Ready: taking jobs");
+            await probe.ConnectAsync();
+            await probe.SubmitAsync(GraceHopper, id: "patient");
+            await probe.ResultAsync("patient");
+        }
+        catch
+        {
+            await broker.StartAsync();
+            throw;
+        }
+    }
+
+    [Fact]
+    public async Task A_foreign_queue_of_the_same_name_is_told_in_words()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        await using var connection = await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync(TestContext.Current.CancellationToken);
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: TestContext.Current.CancellationToken);
+        await channel.QueueDeclareAsync(probe.Topology.Jobs, durable: true, exclusive: false, autoDelete: false, cancellationToken: TestContext.Current.CancellationToken);
+
+        var (code, _, errors) = await FaceEmbed.RunAsync(["run", .. probe.Settings]);
+
+        Assert.Equal(69, code);
+        Assert.Contains($"The queue '{probe.Topology.Jobs}' exists on the broker with x-queue-type", errors, StringComparison.Ordinal);
+        Assert.Contains("but this worker needs 'quorum'", errors, StringComparison.Ordinal);
+        Assert.Single(errors.Split('\n'));
+        await channel.QueueDeleteAsync(probe.Topology.Jobs, cancellationToken: TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task A_refused_login_and_a_missing_virtual_host_are_told_in_words()
+    {
+        broker.Require();
+        var (code, _, errors) = await FaceEmbed.RunAsync("run", $"--Broker:Uri={broker.WrongUri}");
+        Assert.Equal(69, code);
+        Assert.Contains("refused the login of user '", errors, StringComparison.Ordinal);
+        Assert.DoesNotContain(":wrong", errors, StringComparison.Ordinal);
+
+        (code, _, errors) = await FaceEmbed.RunAsync("run", $"--Broker:Uri={broker.Uri}nowhere");
+        Assert.Equal(69, code);
+        Assert.Contains("virtual host", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Without_declaring_the_worker_uses_what_is_there()
+    {
+        await using var probe = await ProbeAsync();
+        probe.Options.Declare = false;
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.SubmitAsync(GraceHopper, id: "declared");
+        await probe.ResultAsync("declared");
+    }
+
+    [Fact]
+    public async Task Submit_waits_for_results_and_dead_letters()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        var empty = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.jpg");
+        await File.WriteAllBytesAsync(empty, [], TestContext.Current.CancellationToken);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["submit", "tests/data", empty, "no/such/file.jpg", "--wait", .. probe.Settings]);
+        File.Delete(empty);
+
+        Assert.Equal(1, code);
+        Assert.Contains("no/such/file.jpg: there is no such file", errors, StringComparison.Ordinal);
+        Assert.Contains("astronaut.png: embedded, 1 vectors", output, StringComparison.Ordinal);
+        Assert.Contains("malformed: The body is empty", output, StringComparison.Ordinal);
+        Assert.Contains("1 dead letter, ", output, StringComparison.Ordinal);
+        (code, output, _) = await FaceEmbed.RunAsync(["submit", "tests/data/astronaut.png", "--wait", .. probe.Settings]);
+        Assert.Equal(0, code);
+        Assert.EndsWith("1 embedded", output, StringComparison.Ordinal);
+    }
+
+    private static DateTime Time(string text) => DateTime.Parse(text, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
+
+    /// <summary>Small variants of a photo, each with bytes and an id of its own.</summary>
+    private static async Task SubmitManyAsync(BrokerProbe probe, int from, int count)
+    {
+        var body = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
+        for (var i = from; i < from + count; i += 50)
+        {
+            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(body, "image/jpeg", $"job-{n}")));
+        }
+    }
+
+    private static Task AllAsync(BrokerProbe probe, int count, int seconds = 90) => probe.UntilAsync(
+        () => probe.Results.Select(r => r.Properties.MessageId).Distinct().Count() >= count ? probe : null, $"a result of each of {count} jobs", seconds);
+
+    private static async Task UntilReadyAsync(BrokerProbe probe, string queue, uint count)
+    {
+        for (var end = DateTime.UtcNow.AddSeconds(60); await probe.ReadyAsync(queue) < count; await Task.Delay(50))
+        {
+            Assert.True(DateTime.UtcNow < end, $"After 60 s there are not {count} messages in {queue}.");
+        }
+    }
+
+    private static async Task<InProcessWorker> InProcessAsync(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
+    {
+        var worker = new InProcessWorker(probe, handle);
+        await worker.StartAsync();
+        return worker;
+    }
+
+    private async Task<BrokerProbe> ProbeAsync(Action<BrokerOptions>? change = null, bool listen = true)
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri, change).ConnectAsync(listen);
+    }
+
+    private sealed class InProcessWorker : IAsyncDisposable
+    {
+        private readonly JobConsumer consumer;
+
+        public InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
+        {
+            var options = Options.Create(probe.Options);
+            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, TimeProvider.System, NullLogger<ResultPublisher>.Instance), probe.Topology,
+                options, Options.Create(new JobOptions { Parallelism = 1 }), TimeProvider.System, NullLogger<JobConsumer>.Instance);
+        }
+
+        public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
+
+        public async ValueTask DisposeAsync()
+        {
+            await consumer.StopAsync(CancellationToken.None);
+            consumer.Dispose();
+        }
+    }
+}

@@ -1,0 +1,162 @@
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+
+namespace FaceEmbedWorker.Tests.Faces;
+
+public class FaceAlignerTests
+{
+    [Fact]
+    public void Fit_finds_the_similarity_that_made_the_points()
+    {
+        var random = new Random(3);
+        for (var round = 0; round < 200; round++)
+        {
+            var (angle, scale) = (random.NextDouble() * 2 * Math.PI, 0.1 + 5 * random.NextDouble());
+            var truth = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-500, 500), random.Next(-500, 500));
+            var from = Points(random);
+
+            var fit = Similarity.Fit(from, Array.ConvertAll(from, truth.Apply));
+
+            Assert.Equal(truth.A, fit.A, 1e-9);
+            Assert.Equal(truth.B, fit.B, 1e-9);
+            Assert.Equal(truth.X, fit.X, 1e-6);
+            Assert.Equal(truth.Y, fit.Y, 1e-6);
+        }
+    }
+
+    [Fact]
+    public void Fit_is_the_least_squares_one()
+    {
+        var random = new Random(4);
+        for (var round = 0; round < 100; round++)
+        {
+            var (from, to) = (Points(random), Points(random));
+            var fit = Similarity.Fit(from, to);
+            var best = fit.Residual(from, to);
+            foreach (var (a, b, x, y) in new[] { (1e-3, 0.0, 0.0, 0.0), (0.0, 1e-3, 0.0, 0.0), (0.0, 0.0, 0.1, 0.0), (0.0, 0.0, 0.0, 0.1) })
+            {
+                Assert.True(best <= new Similarity(fit.A + a, fit.B + b, fit.X + x, fit.Y + y).Residual(from, to));
+                Assert.True(best <= new Similarity(fit.A - a, fit.B - b, fit.X - x, fit.Y - y).Residual(from, to));
+            }
+        }
+    }
+
+    [Fact]
+    public void Points_that_fall_together_give_a_finite_transform()
+    {
+        var fit = Similarity.Fit(new Point[5], Points(new Random(1)));
+        Assert.True(double.IsFinite(fit.Inverse().Scale));
+    }
+
+    [Fact]
+    public void Inverse_undoes()
+    {
+        var similarity = new Similarity(0.3, -0.7, 40, 90);
+        var back = similarity.Inverse().Apply(similarity.Apply(new Point(12, 34)));
+        Assert.Equal(12, back.X, 1e-9);
+        Assert.Equal(34, back.Y, 1e-9);
+    }
+
+    [Fact]
+    public void Warp_reads_bilinearly_as_a_slow_reference_does()
+    {
+        using var picture = Pipeline.Decode(TestData.Read("formats/rgb.png"));
+        using var target = new Picture(40, 30);
+        var similarity = new Similarity(0.8, 0.35, 3.3, -7.1);
+
+        FaceAligner.Warp(picture, similarity, target);
+
+        for (var v = 0; v < target.Height; v++)
+        {
+            for (var u = 0; u < target.Width; u++)
+            {
+                var at = similarity.Inverse().Apply(new Point(u, v));
+                for (var c = 0; c < 3; c++)
+                {
+                    Assert.Equal(Reference(picture, at.X, at.Y, c), target.Row(v)[u * 3 + c], 0.51);
+                }
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3.7)]
+    [InlineData(9)]
+    public void A_shrinking_warp_skips_no_pixel(double factor)
+    {
+        // stripes of one pixel: any sampling that skips pixels gives black or white instead of grey
+        using var stripes = new Picture(600, 600);
+        for (var y = 0; y < 600; y++)
+        {
+            for (var x = 0; x < 600; x++)
+            {
+                stripes.Row(y).Slice(x * 3, 3).Fill((byte)(x % 2 * 255));
+            }
+        }
+
+        using var target = new Picture(40, 40);
+        FaceAligner.Warp(stripes, new Similarity(1 / factor, 0, -20 / factor, -20 / factor), target);
+
+        var tolerance = factor < 3 ? 1 : 255 / Math.Floor(factor);
+        Assert.All(target.Pixels.ToArray(), value => Assert.InRange(value, 127 - tolerance, 128 + tolerance));
+    }
+
+    [Fact]
+    public void A_shrinking_warp_stays_in_place()
+    {
+        // a ramp keeps its values under any averaging: a shift would show as another value
+        using var ramp = new Picture(800, 800);
+        for (var y = 0; y < 800; y++)
+        {
+            for (var x = 0; x < 800; x++)
+            {
+                ramp.Row(y).Slice(x * 3, 3).Fill((byte)(x / 4));
+            }
+        }
+
+        using var target = new Picture(100, 100);
+        FaceAligner.Warp(ramp, new Similarity(1 / 6.5, 0, -10, -10), target);
+
+        for (var u = 0; u < 100; u++)
+        {
+            Assert.Equal((u + 10) * 6.5 / 4, target.Row(50)[u * 3], 1.0);
+        }
+    }
+
+    [Fact]
+    public void A_template_scales_to_another_input_size()
+    {
+        var card = ModelCard.Default("own", ModelCard.Embedding);
+        var aligner = new FaceAligner(card with { Input = card.Input with { Width = 160, Height = 160 } });
+        var landmarks = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] + 0.5, p[1] + 0.5));
+        using var picture = new Picture(112, 112);
+        picture.Pixels.Fill(90);
+
+        using var aligned = aligner.Align(picture, landmarks, out var error);
+
+        Assert.Equal((160, 160), (aligned.Width, aligned.Height));
+        Assert.Equal(0, error, 1e-9);
+        Assert.Equal(90, aligned.Row(80)[80 * 3]);
+    }
+
+    private static Point[] Points(Random random) => [.. Enumerable.Range(0, 5).Select(_ => new Point(random.Next(400), random.Next(400)))];
+
+    private static double Reference(Picture picture, double x, double y, int channel)
+    {
+        double sum = 0;
+        for (var dy = 0; dy < 2; dy++)
+        {
+            for (var dx = 0; dx < 2; dx++)
+            {
+                var (px, py) = ((int)Math.Floor(x) + dx, (int)Math.Floor(y) + dy);
+                if (px >= 0 && py >= 0 && px < picture.Width && py < picture.Height)
+                {
+                    sum += picture.Row(py)[px * 3 + channel] * (1 - Math.Abs(x - px)) * (1 - Math.Abs(y - py));
+                }
+            }
+        }
+
+        return sum;
+    }
+}

@@ -1,0 +1,29 @@
+using System.Text.Json;
+
+namespace FaceEmbedWorker.Tests;
+
+/// <summary>Where the tests' pictures are.</summary>
+internal static class TestData
+{
+    public static string Repository { get; } = Up(AppContext.BaseDirectory, d => File.Exists(Path.Combine(d, "FaceEmbedWorker.sln")));
+
+    public static string Folder { get; } = Path.Combine(Repository, "tests", "data");
+
+    public static string Astronaut { get; } = Path.Combine(Folder, "astronaut.png");
+
+    public static string GraceHopper { get; } = Path.Combine(Folder, "grace_hopper.jpg");
+
+    public static JsonElement Golden { get; } = JsonElement.Parse(File.ReadAllText(Path.Combine(Folder, "golden.json")));
+
+    public static byte[] Read(string name) => File.ReadAllBytes(Path.Combine(Folder, name));
+
+    /// <summary>Labelled pictures that are not part of the repository; a test that needs them is skipped, and counted so, where there are none.</summary>
+    public static string Verification(string name)
+    {
+        var folder = Path.Combine(Environment.GetEnvironmentVariable("FACE_EMBED_VERIFICATION") ?? Path.Combine(Repository, "..", "shared", "verification"), name);
+        Assert.SkipUnless(Directory.Exists(folder), $"There are no verification pictures in {folder}; FACE_EMBED_VERIFICATION names another folder.");
+        return folder;
+    }
+
+    private static string Up(string folder, Func<string, bool> found) => found(folder) ? folder : Up(Path.GetDirectoryName(folder.TrimEnd('/', '\\'))!, found);
+}
