@@ -36,7 +36,7 @@ internal static class EmbedCommand
             Directory.CreateDirectory(annotate);
         }
 
-        var table = output is null && !Console.IsOutputRedirected ? new Table().SimpleBorder().AddColumns("file", "outcome", "face", "box", "score", "norm", "error", "ms") : null;
+        var table = output is null && !Console.IsOutputRedirected ? new Table().SimpleBorder().AddColumns("file", "outcome", "box", "score", "norm", "ms", "vector") : null;
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : File.Create(output);
         var failed = missing.Count;
         foreach (var path in missing)
@@ -131,15 +131,15 @@ internal static class EmbedCommand
         var name = Markup.Escape(file);
         if (result.Embeddings.Count == 0)
         {
-            table?.AddRow(name, result.Outcome, "", "", "", "", "", milliseconds);
+            table?.AddRow(name, result.Outcome, "", "", "", milliseconds, "");
         }
 
         for (var i = 0; i < result.Embeddings.Count; i++)
         {
             var (embedding, first) = (result.Embeddings[i], i == 0);
-            table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Source == "face" ? Text(i + 1, "0") : "",
-                embedding.Box is { } box ? $"{box.Width}x{box.Height}+{box.X}+{box.Y}" : "",
-                Text(embedding.Score, "0.000"), Text(embedding.Quality?.Norm, "0.00"), Text(embedding.Quality?.AlignmentError, "0.0"), first ? milliseconds : "");
+            table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Box is { } box ? $"{box.Width}x{box.Height}+{box.X}+{box.Y}" : "",
+                Text(embedding.Score, "0.000"), Text(embedding.Quality?.Norm, "0.00"), first ? milliseconds : "",
+                $"{Text(embedding.Vector[0], "0.00")} {Text(embedding.Vector[1], "0.00")} … ({embedding.Vector.Length})");
         }
     }
 

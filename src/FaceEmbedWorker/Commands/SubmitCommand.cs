@@ -62,7 +62,7 @@ internal static class SubmitCommand
             advance();
         }));
 
-        Console.WriteLine($"{files.Count + missing.Count - failed} jobs confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+        Console.WriteLine($"{Count(files.Count + missing.Count - failed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
         if (wait)
         {
             await Progress.RunAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
@@ -72,6 +72,8 @@ internal static class SubmitCommand
 
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
+
+    private static string Count(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
     private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
 
@@ -119,7 +121,7 @@ internal static class SubmitCommand
             counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
             Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
             Console.WriteLine(report.Result is { } result
-                ? FormattableString.Invariant($"{file}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
+                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
                 : $"{file}: {outcome}, {report.Error}");
         }
     }

@@ -291,7 +291,7 @@ public abstract class WorkerTests(TestBroker broker)
 
         Assert.Equal(1, code);
         Assert.Contains("no/such/file.jpg: there is no such file", errors, StringComparison.Ordinal);
-        Assert.Contains("astronaut.png: embedded, 1 vectors", output, StringComparison.Ordinal);
+        Assert.Contains("astronaut.png: embedded, 1 vector of space", output, StringComparison.Ordinal);
         Assert.Contains("malformed: The body is empty", output, StringComparison.Ordinal);
         Assert.Contains("1 dead letter, ", output, StringComparison.Ordinal);
         (code, output, _) = await FaceEmbed.RunAsync(["submit", "tests/data/astronaut.png", "--wait", .. probe.Settings]);
