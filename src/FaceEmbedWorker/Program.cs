@@ -15,7 +15,7 @@ try
     var parsed = root.Parse(arguments);
     if (parsed.Errors.Count > 0)
     {
-        return Fail(ExitCode.Usage, string.Join(' ', parsed.Errors.Select(e => e.Message)) + " See face-embed --help.");
+        return Fail(ExitCode.Usage, $"{string.Join(' ', parsed.Errors.SelectMany(e => e.Message.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See face-embed --help.");
     }
 
     return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false });

@@ -13,7 +13,7 @@ internal static class EmbedCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = ArgumentArity.OneOrMore };
+        var paths = PicturePaths.Argument();
         var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. Default: the setting Jobs:Mode." };
         mode.AcceptOnlyFromAmong("faces", "image");
         var output = new Option<string?>("--out") { Description = "Write the results here, one JSON document a line.", HelpName = "FILE.jsonl" };
@@ -36,7 +36,7 @@ internal static class EmbedCommand
             Directory.CreateDirectory(annotate);
         }
 
-        var table = output is null && !Console.IsOutputRedirected ? new Table().SimpleBorder().AddColumns("file", "outcome", "box", "score", "norm", "ms", "vector") : null;
+        var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : File.Create(output);
         var failed = missing.Count;
         foreach (var path in missing)
@@ -125,6 +125,17 @@ internal static class EmbedCommand
         }
     }
 
+    private static Table NewTable()
+    {
+        var table = new Table().Border(TableBorder.None);
+        foreach (var name in new[] { "file", "outcome", "face", "score", "norm", "ms", "vector" })
+        {
+            table.AddColumn(new TableColumn($"[bold]{name}[/]") { NoWrap = name != "file" }.PadLeft(0).PadRight(2));
+        }
+
+        return table;
+    }
+
     private static void AddRows(Table? table, string file, EmbedResult result)
     {
         var milliseconds = Text(result.TimingsMs.Total, "0.0");
@@ -137,9 +148,9 @@ internal static class EmbedCommand
         for (var i = 0; i < result.Embeddings.Count; i++)
         {
             var (embedding, first) = (result.Embeddings[i], i == 0);
-            table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Box is { } box ? $"{box.Width}x{box.Height}+{box.X}+{box.Y}" : "",
+            table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Box is { } box ? $"{box.Width}x{box.Height}" : "",
                 Text(embedding.Score, "0.000"), Text(embedding.Quality?.Norm, "0.00"), first ? milliseconds : "",
-                $"{Text(embedding.Vector[0], "0.00")} {Text(embedding.Vector[1], "0.00")} … ({embedding.Vector.Length})");
+                string.Join(' ', embedding.Vector.Take(2).Select(v => Text(v, "0.00"))) + " …");
         }
     }
 

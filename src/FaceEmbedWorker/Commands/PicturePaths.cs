@@ -1,3 +1,4 @@
+using System.CommandLine;
 using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Commands;
@@ -5,6 +6,20 @@ namespace FaceEmbedWorker.Commands;
 /// <summary>Turns the paths of a command line into files.</summary>
 internal static class PicturePaths
 {
+    /// <summary>The argument of a verb that takes pictures.</summary>
+    public static Argument<string[]> Argument()
+    {
+        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = ArgumentArity.OneOrMore };
+        paths.Validators.Add(result =>
+        {
+            foreach (var option in result.Tokens.Where(t => t.Value.StartsWith("--", StringComparison.Ordinal)))
+            {
+                result.AddError($"'{option.Value}' is no option here.");
+            }
+        });
+        return paths;
+    }
+
     /// <summary>A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture.</summary>
     /// <returns>Files, and paths where nothing is.</returns>
     public static (IReadOnlyList<string> Files, IReadOnlyList<string> Missing) Expand(IEnumerable<string> paths)

@@ -5,6 +5,7 @@ using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Commands;
@@ -27,8 +28,10 @@ internal static partial class RunCommand
         builder.Logging
             .SetMinimumLevel(LogLevel.Information)
             .AddFilter("Microsoft", LogLevel.Warning)
+            .AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None) // what ends the worker is told once, at the end
             .AddConfiguration(configuration.GetSection("Logging"))
-            .AddSimpleConsole(console => (console.SingleLine, console.TimestampFormat, console.UseUtcTimestamp) = (true, "yyyy-MM-ddTHH:mm:ss.fffZ ", true));
+            .AddConsole(console => console.FormatterName = LogLine.FormatterName)
+            .AddConsoleFormatter<LogLine, ConsoleFormatterOptions>();
         builder.Services.AddFaceEmbed(configuration).AddHostedService(s => s.GetRequiredService<JobConsumer>());
         builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
         builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));

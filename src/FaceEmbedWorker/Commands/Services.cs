@@ -5,6 +5,7 @@ using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Commands;
@@ -20,8 +21,8 @@ internal static class Services
             .AddLogging(logging => logging
                 .SetMinimumLevel(LogLevel.Warning)
                 .AddConfiguration(configuration.GetSection("Logging"))
-                .AddSimpleConsole(console => console.SingleLine = true)
-                .AddConsole(console => console.LogToStandardErrorThreshold = LogLevel.Trace))
+                .AddConsole(console => (console.FormatterName, console.LogToStandardErrorThreshold) = (LogLine.FormatterName, LogLevel.Trace))
+                .AddConsoleFormatter<LogLine, ConsoleFormatterOptions>())
             .AddFaceEmbed(configuration)
             .BuildServiceProvider();
     }

@@ -1,14 +1,29 @@
 using System.Collections.Concurrent;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>One ONNX model, checked against its card and ready to run. Safe for use by many threads; each run is one picture on one core.</summary>
-internal sealed class Model : IDisposable
+internal sealed partial class Model : IDisposable
 {
     private readonly InferenceSession session;
     private readonly ConcurrentBag<ModelRun> idle = [];
+
+    /// <summary>
+    /// From 1.29 on ONNX Runtime's builds for Linux report names and hashes of models to Microsoft, and keep a device id in the home folder,
+    /// unless the process's environment says no before the library is loaded. Nothing of a face worker's leaves it but to its broker.
+    /// </summary>
+    static Model()
+    {
+        if (!OperatingSystem.IsWindows())
+        {
+            _ = SetNativeEnvironment("ORT_DISABLE_TELEMETRY", "1", 1); // .NET's own call changes a copy that native code does not see
+        }
+
+        OrtEnv.Instance().DisableTelemetryEvents();
+    }
 
     private Model(InferenceSession session, ModelCard card, string sha256)
     {
@@ -102,6 +117,9 @@ internal sealed class Model : IDisposable
                 : throw new ModelException($"The model {file} gives {length} values for one picture, but {Card.Output.Dimensions} dimensions are stated. It is no embedder of single faces, or its card is wrong.");
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int SetNativeEnvironment(string name, string value, int overwrite);
 
     private static byte[] Read(string file)
     {

@@ -10,7 +10,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
     private readonly ConcurrentQueue<string> output = new();
     private readonly ConcurrentQueue<string> errors = new();
 
-    private FaceEmbed(string[] arguments)
+    private FaceEmbed(string[] arguments, Dictionary<string, string?>? environment = null)
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments])
         {
@@ -21,6 +21,11 @@ internal sealed class FaceEmbed : IAsyncDisposable
         foreach (var name in start.Environment.Keys.Where(k => k.StartsWith("FaceEmbed__", StringComparison.Ordinal)).ToList())
         {
             start.Environment.Remove(name);
+        }
+
+        foreach (var (name, value) in environment ?? [])
+        {
+            start.Environment[name] = value;
         }
 
         process = Process.Start(start)!;
@@ -37,9 +42,11 @@ internal sealed class FaceEmbed : IAsyncDisposable
     public int Id => process.Id;
 
     /// <summary>Runs it to its end.</summary>
-    public static async Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments)
+    public static Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => RunAsync(arguments, []);
+
+    public static async Task<(int ExitCode, string Output, string Errors)> RunAsync(string[] arguments, Dictionary<string, string?> environment)
     {
-        await using var program = new FaceEmbed(arguments);
+        await using var program = new FaceEmbed(arguments, environment);
         var code = await program.ExitAsync();
         return (code, program.Output, program.Errors);
     }

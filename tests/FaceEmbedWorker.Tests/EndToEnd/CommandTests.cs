@@ -1,0 +1,127 @@
+using System.Text.Json;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>The verbs that need no broker, as a process of their own.</summary>
+public sealed class CommandTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-commands-").FullName;
+
+    [Fact]
+    public async Task Embed_writes_the_message_contract_and_the_file_a_line()
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", "tests/data/grace_hopper.jpg");
+        Assert.Equal((0, ""), (code, errors));
+        var lines = output.Split('\n').Select(line => JsonElement.Parse(line)).ToArray();
+        Assert.Equal(["tests/data/astronaut.png", "tests/data/grace_hopper.jpg"], lines.Select(l => l.GetProperty("file").GetString()));
+        Assert.All(lines, line => Assert.Equal("embedded", line.GetProperty("outcome").GetString()));
+        Assert.Equal((await Pipeline.EmbedAsync(File.ReadAllBytes(TestData.Astronaut))).Embeddings[0].Vector,
+            lines[0].GetProperty("embeddings")[0].GetProperty("vector").EnumerateArray().Select(v => v.GetSingle()));
+    }
+
+    [Fact]
+    public async Task One_bad_file_does_not_stop_the_rest()
+    {
+        var (heic, noise, lines) = (In("iphone.heic"), In("noise.jpg"), In("out.jsonl"));
+        await File.WriteAllBytesAsync(heic, Convert.FromHexString("0000001866747970686569630000000068656963"));
+        await File.WriteAllBytesAsync(noise, [1, 2, 3]);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("embed", heic, "no-such-file.jpg", noise, "tests/data/astronaut.png", "--out", lines);
+
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains("iphone.heic: unsupported: The picture is HEIC", errors, StringComparison.Ordinal);
+        Assert.Contains("no-such-file.jpg: there is no such file", errors, StringComparison.Ordinal);
+        Assert.Equal(["stub", "embedded"], (await File.ReadAllLinesAsync(lines)).Select(l => JsonElement.Parse(l).GetProperty("outcome").GetString()));
+    }
+
+    [Fact]
+    public async Task A_picture_without_a_face_is_no_failure()
+    {
+        File.Copy(Path.Combine(TestData.Folder, "formats", "rgb.png"), In("faceless.png"));
+        Assert.Equal(0, (await FaceEmbed.RunAsync("embed", folder)).ExitCode);
+    }
+
+    [Fact]
+    public async Task Annotate_draws_into_a_copy()
+    {
+        var (code, _, _) = await FaceEmbed.RunAsync("embed", "tests/data/grace_hopper.jpg", "--annotate", folder);
+        Assert.Equal(0, code);
+        using var annotated = Pipeline.Decode(await File.ReadAllBytesAsync(In("tests_data_grace_hopper.faces.jpg")));
+        using var original = Pipeline.Decode(await File.ReadAllBytesAsync(TestData.GraceHopper));
+        Assert.Equal((original.Width, original.Height), (annotated.Width, annotated.Height));
+        var box = (await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(TestData.GraceHopper))).Embeddings[0].Box!;
+        var edge = annotated.Row(box.Y + box.Height / 2).Slice(box.X * 3, 3);
+        Assert.True(edge[1] > edge[0] + 60, "the box's left edge is green");
+    }
+
+    [Fact]
+    public async Task Image_mode_is_an_option()
+    {
+        var (_, output, _) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", "--mode", "image");
+        Assert.Equal("image", JsonElement.Parse(output).GetProperty("embeddings")[0].GetProperty("source").GetString());
+    }
+
+    [Fact]
+    public async Task Verify_tells_how_accurate_the_model_is()
+    {
+        var people = TestData.Verification("lfw10");
+        var (code, output, _) = await FaceEmbed.RunAsync("verify", people, "--report", In("report.html"), "--json", In("figures.json"));
+        Assert.Equal(0, code);
+        Assert.Contains("TAR at FMR 1e-3", output, StringComparison.Ordinal);
+
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("figures.json")));
+        Assert.Equal((450, 4500), (figures.GetProperty("same_pairs").GetInt32(), figures.GetProperty("different_pairs").GetInt32()));
+        Assert.InRange(figures.GetProperty("eer").GetDouble(), 0, 0.005);
+        Assert.InRange(figures.GetProperty("tar_at_fmr_1e-3").GetDouble(), 0.99, 1);
+
+        var report = await File.ReadAllTextAsync(In("report.html"));
+        Assert.Equal((2, 40), (Count(report, "<svg "), Count(report, "data:image/jpeg;base64,")));
+        Assert.Equal(0, Count(report, "http"));
+    }
+
+    [Fact]
+    public async Task Verify_without_pairs_says_what_it_wants()
+    {
+        var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
+        Assert.Equal(1, code);
+        Assert.Contains("wants two people or more", errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(64, "PATH", "embed")]
+    [InlineData(64, "'--ot'", "embed", "x", "--ot", "y")]
+    [InlineData(64, "both", "embed", "x", "--mode", "both")]
+    [InlineData(78, "Jobs:Mode", "embed", "x", "--Jobs:Mode=both")]
+    [InlineData(78, "Broker:Uri", "run", "--Broker:Uri=http://x")]
+    [InlineData(78, "nowhere.onnx", "run", "--Faces:EmbeddingModel=nowhere.onnx")]
+    [InlineData(78, "nowhere.onnx", "--Faces:DetectionModel=nowhere.onnx")]
+    public async Task What_is_wrong_is_told_in_one_line_and_an_exit_code(int expected, string told, params string[] arguments)
+    {
+        var (code, _, errors) = await FaceEmbed.RunAsync(arguments);
+        Assert.Equal(expected, code);
+        Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_setting_comes_from_the_environment()
+    {
+        var (code, _, errors) = await FaceEmbed.RunAsync(["embed", "x"], new() { ["FaceEmbed__Images__MaxPages"] = "0" });
+        Assert.Equal(78, code);
+        Assert.Contains("Images:MaxPages", errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>ONNX Runtime's telemetry would keep a device id and its events in the home folder.</summary>
+    [Fact]
+    public async Task Nothing_is_left_in_the_home_folder()
+    {
+        var (code, _, _) = await FaceEmbed.RunAsync(["embed", "tests/data/astronaut.png"], new() { ["HOME"] = folder, ["XDG_CACHE_HOME"] = folder, ["CI"] = null, ["ORT_DISABLE_TELEMETRY"] = null, ["TF_BUILD"] = null, ["GITHUB_ACTIONS"] = null });
+        Assert.Equal(0, code);
+        Assert.Empty(Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories));
+    }
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    private static int Count(string text, string part) => text.Split(part).Length - 1;
+
+    private string In(string name) => Path.Combine(folder, name);
+}
