@@ -78,7 +78,7 @@ internal sealed partial class JobConsumer : BackgroundService
         using var life = new ConsumerLife(channel);
         var consumer = new AsyncEventingBasicConsumer(channel);
         consumer.ReceivedAsync += (_, e) => ReceiveAsync(life, e);
-        consumer.UnregisteredAsync += (_, _) => life.EndAsync("the broker cancelled the consumer");
+        consumer.UnregisteredAsync += (_, _) => life.Closed ? Task.CompletedTask : life.EndAsync("the broker cancelled the consumer"); // it also tells of our own cancel
         channel.ChannelShutdownAsync += (_, e) => life.EndAsync(e.ReplyText);
         string tag;
         try

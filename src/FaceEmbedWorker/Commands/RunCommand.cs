@@ -43,6 +43,8 @@ internal static partial class RunCommand
         var consumer = host.Services.GetRequiredService<JobConsumer>();
         Serving(host.Services.GetRequiredService<ILogger<JobHandler>>(), JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
 
+        // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one
+        ThreadPool.SetMinThreads(host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
         await host.RunAsync();
         return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
     }

@@ -74,7 +74,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
     /// <summary>Sends SIGTERM and waits for the end.</summary>
     public async Task<int> TerminateAsync()
     {
-        using var kill = Process.Start("kill", ["-TERM", $"{process.Id}"]);
+        using var kill = Process.Start("sh", ["-c", $"kill -TERM {process.Id}"]);
         return await ExitAsync();
     }
 

@@ -103,7 +103,7 @@ public sealed class DebianBroker : TestBroker
     public override async Task StopAsync()
     {
         var pid = (await File.ReadAllTextAsync(Path.Combine(folder, "pid"))).Trim();
-        using var kill = Process.Start("kill", ["-TERM", pid]);
+        using var kill = Process.Start("sh", ["-c", $"kill -TERM {pid}"]);
         await server!.WaitForExitAsync();
         server.Dispose();
     }
