@@ -7,11 +7,12 @@ public partial class LayeringTests
 {
     private static readonly Dictionary<string, string[]> MayUse = new()
     {
-        ["Commands"] = ["Broker", "Jobs", "Faces", "Images"],
+        ["Commands"] = ["Broker", "Jobs", "Faces", "Images", "Onnx"],
         ["Broker"] = ["Jobs", "Faces", "Images"],
         ["Jobs"] = ["Faces", "Images"],
-        ["Faces"] = ["Images"],
+        ["Faces"] = ["Images", "Onnx"],
         ["Images"] = [],
+        ["Onnx"] = [],
     };
 
     private static readonly Dictionary<string, string[]> Libraries = new()
@@ -19,6 +20,7 @@ public partial class LayeringTests
         ["RabbitMQ.Client"] = ["Broker"],
         ["Microsoft.ML.OnnxRuntime"] = ["Faces"],
         ["NetVips"] = ["Images"],
+        ["Google.Protobuf"] = ["Onnx"],
         ["System.CommandLine"] = ["Commands", "Program.cs"],
         ["Spectre.Console"] = ["Commands"],
         ["Polly"] = ["Broker"],

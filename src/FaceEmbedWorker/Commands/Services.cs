@@ -11,7 +11,7 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>What the verbs are made of. The service and its tools run the same code.</summary>
-internal static class Services
+internal static partial class Services
 {
     /// <summary>Everything for a verb that runs to its end; it logs warnings to standard error, so that standard output is its results alone.</summary>
     public static ServiceProvider Build(string[] settings)
@@ -43,6 +43,18 @@ internal static class Services
         .AddSingleton<Func<Jobs.EmbedJob, CancellationToken, Task<JobOutcome>>>(s => s.GetRequiredService<JobHandler>().HandleAsync)
         .AddSingleton<JobConsumer>();
 
-    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task) =>
-        Model.Load(path(services.GetRequiredService<IOptions<FaceOptions>>().Value), task);
+    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task)
+    {
+        var options = services.GetRequiredService<IOptions<FaceOptions>>().Value;
+        var model = Model.Load(path(options), task, options.PrepareGraph);
+        foreach (var reason in (model.Prepared?.Left ?? []).Take(1))
+        {
+            RunsPlain(services.GetRequiredService<ILogger<Model>>(), path(options), reason);
+        }
+
+        return model;
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The model {Path} is not prepared for speed in full, and runs slower than it could: {Reason}")]
+    private static partial void RunsPlain(ILogger logger, string path, string reason);
 }

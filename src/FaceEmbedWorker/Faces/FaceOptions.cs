@@ -19,6 +19,9 @@ internal sealed class FaceOptions
     [Required]
     public string EmbeddingModel { get; set; } = "models/face_embedding.onnx";
 
+    /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
+    public bool PrepareGraph { get; set; } = true;
+
     /// <summary>Lowest score of a box that counts as a face, 0 to 1.</summary>
     [Range(0.05, 1)]
     public double DetectionThreshold { get; set; } = 0.7;

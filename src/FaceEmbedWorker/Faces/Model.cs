@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FaceEmbedWorker.Onnx;
 using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Faces;
@@ -25,11 +26,12 @@ internal sealed partial class Model : IDisposable
         OrtEnv.Instance().DisableTelemetryEvents();
     }
 
-    private Model(InferenceSession session, ModelCard card, string sha256)
+    private Model(InferenceSession session, ModelCard card, string sha256, PreparedGraph? prepared)
     {
         this.session = session;
         Card = card;
         Sha256 = sha256;
+        Prepared = prepared;
     }
 
     /// <summary>The card, with names and sizes filled in from the file.</summary>
@@ -38,9 +40,13 @@ internal sealed partial class Model : IDisposable
     /// <summary>SHA-256 of the ONNX file, lower-case hex.</summary>
     public string Sha256 { get; }
 
+    /// <summary>What was rewritten for speed, and what could not be; null where that was not asked for.</summary>
+    public PreparedGraph? Prepared { get; }
+
     /// <summary>Reads the file and its card, and refuses a pair that does not fit.</summary>
+    /// <param name="prepare">Rewrite the graph in memory for ONNX Runtime's fast path.</param>
     /// <exception cref="ModelException">Missing, not ONNX, a wrong checksum, or a card that contradicts the file.</exception>
-    public static Model Load(string path, string task)
+    public static Model Load(string path, string task, bool prepare = true)
     {
         var file = Locate(path);
         var bytes = Read(file);
@@ -59,10 +65,10 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
-        var session = Open(file, bytes);
+        var (session, prepared) = Open(file, bytes, prepare);
         try
         {
-            var model = new Model(session, Fit(card, session, file), sha256);
+            var model = new Model(session, Fit(card, session, file), sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -133,24 +139,43 @@ internal sealed partial class Model : IDisposable
         }
     }
 
-    private static InferenceSession Open(string file, byte[] bytes)
+    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare)
     {
-        using var options = new SessionOptions
+        try
         {
-            IntraOpNumThreads = 1, // parallelism is across pictures
+            var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
+            if (prepared is not { Rewritten: > 0 })
+            {
+                return (new InferenceSession(file, SessionOptions()), prepared); // by path, for weights may lie beside it
+            }
+
+            try
+            {
+                return (new InferenceSession(prepared.Model, SessionOptions()), prepared);
+            }
+            catch (OnnxRuntimeException e)
+            {
+                return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {e.Message}"]));
+            }
+        }
+        catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException)
+        {
+            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message}", e);
+        }
+    }
+
+    /// <summary>One core a run, without spinning: parallelism is across pictures.</summary>
+    internal static SessionOptions SessionOptions()
+    {
+        var options = new SessionOptions
+        {
+            IntraOpNumThreads = 1,
             InterOpNumThreads = 1,
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
         };
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
-        try
-        {
-            return new InferenceSession(bytes, options);
-        }
-        catch (OnnxRuntimeException e)
-        {
-            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message}", e);
-        }
+        return options;
     }
 
     /// <summary>Fills in what the card leaves to the file, and compares what both say.</summary>
