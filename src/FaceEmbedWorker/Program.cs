@@ -11,6 +11,7 @@ try
     EmbedCommand.AddTo(root, settings);
     SubmitCommand.AddTo(root, settings);
     VerifyCommand.AddTo(root, settings);
+    BenchCommand.AddTo(root, settings);
 
     var parsed = root.Parse(arguments);
     if (parsed.Errors.Count > 0)

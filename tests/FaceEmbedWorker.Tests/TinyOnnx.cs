@@ -7,8 +7,13 @@ internal static class TinyOnnx
 {
     /// <summary>The mean of each channel: float32 [batch, 3, height, width] -> [batch, 3]. A size of 0 is symbolic.</summary>
     public static byte[] ChannelMeans(int height, int width, int batch = 1, string input = "picture") => Model(
-        [Node("GlobalAveragePool", input, "pooled"), Node("Flatten", "pooled", "means")],
+        [Node("GlobalAveragePool", [input], "pooled"), Node("Flatten", ["pooled"], "means")],
         Value(input, batch, 3, height, width), Value("means", batch, 3));
+
+    /// <summary>The same behind a PRelu whose slope is no constant, which cannot be rewritten.</summary>
+    public static byte[] WithMovingSlope(int height, int width) => Model(
+        [Node("PRelu", ["picture", "picture"], "bent"), Node("GlobalAveragePool", ["bent"], "pooled"), Node("Flatten", ["pooled"], "means")],
+        Value("picture", 1, 3, height, width), Value("means", 1, 3));
 
     private static byte[] Model(byte[][] nodes, byte[] input, byte[] output)
     {
@@ -16,8 +21,8 @@ internal static class TinyOnnx
         return [.. Number(1, 8), .. Bytes(7, graph), .. Bytes(8, Number(2, 13))];
     }
 
-    private static byte[] Node(string type, string input, string output) =>
-        [.. Bytes(1, Encoding.UTF8.GetBytes(input)), .. Bytes(2, Encoding.UTF8.GetBytes(output)), .. Bytes(4, Encoding.UTF8.GetBytes(type))];
+    private static byte[] Node(string type, string[] inputs, string output) =>
+        [.. inputs.SelectMany(i => Bytes(1, Encoding.UTF8.GetBytes(i))), .. Bytes(2, Encoding.UTF8.GetBytes(output)), .. Bytes(4, Encoding.UTF8.GetBytes(type))];
 
     private static byte[] Value(string name, params int[] sizes)
     {

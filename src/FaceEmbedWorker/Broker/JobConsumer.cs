@@ -25,7 +25,6 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly ILogger<JobConsumer> logger;
     private readonly BrokerConnection connection;
     private readonly int slots;
-    private readonly ushort prefetch;
     private readonly Channel<Delivery> deliveries = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
     private readonly ConcurrentDictionary<Task, bool> settling = new();
     private readonly CancellationTokenSource abandon = new();
@@ -41,14 +40,16 @@ internal sealed partial class JobConsumer : BackgroundService
         this.time = time;
         this.logger = logger;
         slots = jobs.Value.Slots;
-        prefetch = (ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * slots, ushort.MaxValue));
+        Prefetch = (ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * slots, ushort.MaxValue));
         connection = new BrokerConnection("consume", confirms: false, options, topology, time, logger);
     }
+
+    /// <summary>Jobs that the broker hands out before one is settled.</summary>
+    public ushort Prefetch { get; }
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var working = Enumerable.Range(0, slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)).ToArray();
-        Starting(logger, slots, prefetch, topology.Jobs);
         try
         {
             await publisher.OpenAsync(stoppingToken);
@@ -83,7 +84,7 @@ internal sealed partial class JobConsumer : BackgroundService
         string tag;
         try
         {
-            await channel.BasicQosAsync(0, prefetch, global: false, stopping).WaitAsync(AnswerTime, stopping);
+            await channel.BasicQosAsync(0, Prefetch, global: false, stopping).WaitAsync(AnswerTime, stopping);
             tag = await channel.BasicConsumeAsync(topology.Jobs, autoAck: false, consumer, stopping).WaitAsync(AnswerTime, stopping);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
@@ -260,9 +261,6 @@ internal sealed partial class JobConsumer : BackgroundService
         Settled(logger, id, result.Outcome, result.Attempt, attempts, result.Outcome == EmbedResult.Embedded ? result.Embeddings.Count : 0,
             timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
     }
-
-    [LoggerMessage(Level = LogLevel.Information, Message = "Starting: {Slots} jobs at once, prefetch {Prefetch}, queue {Queue}")]
-    private static partial void Starting(ILogger logger, int slots, int prefetch, string queue);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Ready: taking jobs from {Queue}")]
     private static partial void Consuming(ILogger logger, string queue);

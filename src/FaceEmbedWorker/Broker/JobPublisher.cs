@@ -75,6 +75,13 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
         await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);
     }
 
+    /// <summary>Deletes every queue and exchange of the topology, with all that is in them.</summary>
+    public async Task DeleteTopologyAsync()
+    {
+        var channel = await connection.ChannelAsync(CancellationToken.None);
+        await topology.DeleteAsync(channel);
+    }
+
     public ValueTask DisposeAsync() => connection.DisposeAsync();
 
     private static JobReport DeadLetter(BasicDeliverEventArgs e)

@@ -106,6 +106,20 @@ internal sealed partial class Topology
         }
     }
 
+    /// <summary>Deletes all of it, with the messages in it.</summary>
+    public async Task DeleteAsync(IChannel channel)
+    {
+        foreach (var queue in Ladder.Select(WaitQueue).Append(Jobs).Append(Dead).Append(Results))
+        {
+            await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        }
+
+        foreach (var exchange in new[] { Jobs, Retry, Dead, Results })
+        {
+            await channel.ExchangeDeleteAsync(exchange);
+        }
+    }
+
     /// <summary>A 406's text, in words.</summary>
     internal static string Words(string reply)
     {

@@ -13,7 +13,7 @@ internal static class EmbedCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var paths = PicturePaths.Argument();
+        var paths = PicturePaths.Argument(ArgumentArity.OneOrMore);
         var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. Default: the setting Jobs:Mode." };
         mode.AcceptOnlyFromAmong("faces", "image");
         var output = new Option<string?>("--out") { Description = "Write the results here, one JSON document a line.", HelpName = "FILE.jsonl" };

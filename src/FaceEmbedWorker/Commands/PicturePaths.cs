@@ -7,9 +7,9 @@ namespace FaceEmbedWorker.Commands;
 internal static class PicturePaths
 {
     /// <summary>The argument of a verb that takes pictures.</summary>
-    public static Argument<string[]> Argument()
+    public static Argument<string[]> Argument(ArgumentArity arity)
     {
-        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = ArgumentArity.OneOrMore };
+        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = arity };
         paths.Validators.Add(result =>
         {
             foreach (var option in result.Tokens.Where(t => t.Value.StartsWith("--", StringComparison.Ordinal)))

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -41,14 +42,22 @@ internal static partial class RunCommand
         var embedder = host.Services.GetRequiredService<FaceEmbedder>();
         host.Services.GetRequiredService<JobHandler>();
         var consumer = host.Services.GetRequiredService<JobConsumer>();
-        Serving(host.Services.GetRequiredService<ILogger<JobHandler>>(), JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
+        var logger = host.Services.GetRequiredService<ILogger<JobHandler>>();
+        Serving(logger, JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
+
+        var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
+        var pixels = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxPixels;
+        Plan(logger, Environment.ProcessorCount, slots, consumer.Prefetch, slots * pixels * 3 / 1_000_000, pixels / 1_000_000);
 
         // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one
-        ThreadPool.SetMinThreads(host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
+        ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
         await host.RunAsync();
         return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "face-embed {Version}, model {Model}, space {FaceSpace} (whole pictures: {ImageSpace})")]
     private static partial void Serving(ILogger logger, string version, string model, string faceSpace, string imageSpace);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Plan: {Cores} cores; {Slots} jobs at once (Jobs:Parallelism), one core each; prefetch {Prefetch} (Broker:Prefetch); decoded pictures take up to {Megabytes} MB ({Megapixels} Mpx each, Images:MaxPixels)")]
+    private static partial void Plan(ILogger logger, int cores, int slots, int prefetch, long megabytes, long megapixels);
 }

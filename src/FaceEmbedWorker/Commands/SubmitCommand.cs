@@ -17,7 +17,7 @@ internal static class SubmitCommand
 
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var paths = PicturePaths.Argument();
+        var paths = PicturePaths.Argument(ArgumentArity.OneOrMore);
         var wait = new Option<bool>("--wait") { Description = "Show each result as it comes back." };
         var command = new Command("submit", "Publish pictures as jobs, confirmed by the broker.") { paths, wait };
         command.SetAction((parsed, cancel) => SubmitAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(wait), cancel));

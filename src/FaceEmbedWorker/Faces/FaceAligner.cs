@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Faces;
@@ -78,7 +80,8 @@ internal sealed class FaceAligner
 
     private static void Sample(Picture picture, Similarity back, Picture target)
     {
-        var source = picture.Pixels;
+        ReadOnlySpan<byte> source = picture.Pixels;
+        var stride = picture.Width * 3;
         for (var v = 0; v < target.Height; v++)
         {
             var row = target.Row(v);
@@ -86,18 +89,28 @@ internal sealed class FaceAligner
             {
                 var at = back.Apply(new Point(u, v));
                 var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
-                var (fx, fy) = ((float)(at.X - x), (float)(at.Y - y));
-                for (var c = 0; c < 3; c++)
-                {
-                    var upper = Read(source, x, y, c) * (1 - fx) + Read(source, x + 1, y, c) * fx;
-                    var lower = Read(source, x, y + 1, c) * (1 - fx) + Read(source, x + 1, y + 1, c) * fx;
-                    row[u * 3 + c] = (byte)(upper * (1 - fy) + lower * fy + 0.5f);
-                }
+                var (fx, fy) = (Vector128.Create((float)(at.X - x)), Vector128.Create((float)(at.Y - y)));
+                var first = y * stride + x * 3;
+
+                // red, green, blue and an unused lane at once; a pixel is read as four bytes, so the picture's last one is left to the slow way
+                var inside = x >= 0 && y >= 0 && x + 1 < picture.Width && y + 1 < picture.Height && first + stride + 7 <= source.Length;
+                var (a, b) = inside ? (Pixel(source, first), Pixel(source, first + 3)) : (Border(source, x, y), Border(source, x + 1, y));
+                var (c, d) = inside ? (Pixel(source, first + stride), Pixel(source, first + stride + 3)) : (Border(source, x, y + 1), Border(source, x + 1, y + 1));
+                var upper = a * (Vector128<float>.One - fx) + b * fx;
+                var lower = c * (Vector128<float>.One - fx) + d * fx;
+                var value = Vector128.ConvertToInt32(upper * (Vector128<float>.One - fy) + lower * fy + Vector128.Create(0.5f));
+                row[u * 3] = (byte)value[0];
+                row[u * 3 + 1] = (byte)value[1];
+                row[u * 3 + 2] = (byte)value[2];
             }
         }
 
-        float Read(ReadOnlySpan<byte> pixels, int x, int y, int c) =>
-            (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height ? pixels[(y * picture.Width + x) * 3 + c] : 0;
+        static Vector128<float> Pixel(ReadOnlySpan<byte> source, int at) =>
+            Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(MemoryMarshal.Read<uint>(source[at..])).AsByte())).AsInt32());
+
+        Vector128<float> Border(ReadOnlySpan<byte> source, int x, int y) => (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height
+            ? Vector128.Create(source[y * stride + x * 3], source[y * stride + x * 3 + 1], source[y * stride + x * 3 + 2], 0f)
+            : Vector128<float>.Zero;
     }
 }
 

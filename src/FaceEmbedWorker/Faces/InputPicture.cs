@@ -7,26 +7,33 @@ internal static class InputPicture
     public static void Write(ReadOnlySpan<byte> rgb, ModelInput input, Span<float> values)
     {
         var pixels = input.Width * input.Height;
+        if (input.Color == "GRAY")
+        {
+            var (mean, std) = ((float)input.Mean[0], (float)input.Std[0]);
+            for (var i = 0; i < pixels; i++)
+            {
+                values[i] = (Luma(rgb.Slice(i * 3, 3)) - mean) / std;
+            }
+
+            return;
+        }
+
         var (step, plane) = input.Layout == "NCHW" ? (1, pixels) : (input.Channels, 1);
+        Span<float> table = stackalloc float[256]; // a pixel has few values: each is computed once
         for (var channel = 0; channel < input.Channels; channel++)
         {
             var mean = (float)input.Mean[input.Mean.Length == 1 ? 0 : channel];
             var std = (float)input.Std[input.Std.Length == 1 ? 0 : channel];
-            var at = channel * plane;
-            if (input.Color == "GRAY")
+            for (var i = 0; i < table.Length; i++)
             {
-                for (var i = 0; i < pixels; i++)
-                {
-                    values[at + i * step] = (Luma(rgb.Slice(i * 3, 3)) - mean) / std;
-                }
+                table[i] = (i - mean) / std;
             }
-            else
+
+            var source = rgb[(input.Color == "RGB" ? channel : 2 - channel)..];
+            var target = values[(channel * plane)..];
+            for (var i = 0; i < pixels; i++)
             {
-                var source = input.Color == "RGB" ? channel : 2 - channel;
-                for (var i = 0; i < pixels; i++)
-                {
-                    values[at + i * step] = (rgb[i * 3 + source] - mean) / std;
-                }
+                target[i * step] = table[source[i * 3]];
             }
         }
     }

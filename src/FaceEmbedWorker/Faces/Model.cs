@@ -46,7 +46,8 @@ internal sealed partial class Model : IDisposable
     /// <summary>Reads the file and its card, and refuses a pair that does not fit.</summary>
     /// <param name="prepare">Rewrite the graph in memory for ONNX Runtime's fast path.</param>
     /// <exception cref="ModelException">Missing, not ONNX, a wrong checksum, or a card that contradicts the file.</exception>
-    public static Model Load(string path, string task, bool prepare = true)
+    /// <param name="batch">Pictures a run.</param>
+    public static Model Load(string path, string task, bool prepare = true, int batch = 1)
     {
         var file = Locate(path);
         var bytes = Read(file);
@@ -65,10 +66,10 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
-        var (session, prepared) = Open(file, bytes, prepare);
+        var (session, prepared) = Open(file, bytes, prepare, batch);
         try
         {
-            var model = new Model(session, Fit(card, session, file), sha256, prepared);
+            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file), sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -115,7 +116,7 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', Card.Input.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
         }
 
-        var length = run.Output().Length;
+        var length = run.Output().Length / Card.Input.Batch;
         if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
         {
             Card = Card.Output.Dimensions == 0
@@ -139,11 +140,16 @@ internal sealed partial class Model : IDisposable
         }
     }
 
-    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare)
+    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch)
     {
         try
         {
             var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
+            if (batch > 1)
+            {
+                return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
+            }
+
             if (prepared is not { Rewritten: > 0 })
             {
                 return (new InferenceSession(file, SessionOptions()), prepared); // by path, for weights may lie beside it

@@ -153,8 +153,12 @@ internal sealed record ModelInput
     [JsonIgnore]
     public int Channels => Color == "GRAY" ? 1 : 3;
 
+    /// <summary>Pictures a run.</summary>
     [JsonIgnore]
-    public long[] Shape => Layout == "NCHW" ? [1, Channels, Height, Width] : [1, Height, Width, Channels];
+    public int Batch { get; init; } = 1;
+
+    [JsonIgnore]
+    public long[] Shape => Layout == "NCHW" ? [Batch, Channels, Height, Width] : [Batch, Height, Width, Channels];
 }
 
 /// <summary>How a face becomes the input picture.</summary>

@@ -76,6 +76,11 @@ internal sealed class EncodedImage : IDisposable
             return CmykToRgb(image);
         }
 
+        if (image is { Interpretation: Enums.Interpretation.Srgb, Format: Enums.BandFormat.Uchar, Bands: 3 })
+        {
+            return image.Copy();
+        }
+
         using var srgb = image.Colourspace(Enums.Interpretation.Srgb);
         using var three = srgb.Bands > 3 ? srgb.ExtractBand(0, n: 3) : srgb.Bands < 3 ? srgb[0].Bandjoin(srgb[0], srgb[0]) : srgb.Copy();
         return three.Cast(Enums.BandFormat.Uchar);

@@ -111,17 +111,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
         if (connection is { IsOpen: true })
         {
             await using var cleaning = await connection.CreateChannelAsync();
-            string[] queues = [Topology.Jobs, Topology.Dead, Topology.Results, .. Topology.Ladder.Select(Topology.WaitQueue)];
-            foreach (var queue in queues)
-            {
-                await cleaning.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
-            }
-
-            foreach (var exchange in new[] { Topology.Jobs, Topology.Retry, Topology.Dead, Topology.Results })
-            {
-                await cleaning.ExchangeDeleteAsync(exchange);
-            }
-
+            await Topology.DeleteAsync(cleaning);
             await connection.AbortAsync();
         }
     }

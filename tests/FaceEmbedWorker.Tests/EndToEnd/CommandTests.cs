@@ -110,6 +110,31 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("Images:MaxPages", errors, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_model_that_cannot_be_prepared_runs_plain_with_one_warning()
+    {
+        await File.WriteAllBytesAsync(In("own.onnx"), TinyOnnx.WithMovingSlope(112, 112));
+        var (code, output, errors) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", $"--Faces:EmbeddingModel={In("own.onnx")}");
+        Assert.Equal(0, code);
+        Assert.Contains("\"dimensions\":3", output, StringComparison.Ordinal);
+        Assert.Contains("PRelu 'bent' stays: its slope is not a constant", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Bench_writes_its_figures()
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync("bench", "tests/data/astronaut.png", "--seconds", "0.2", "--json", In("bench.json"));
+        Assert.True(code == 0, errors);
+        Assert.Contains("prepared graph", output, StringComparison.Ordinal);
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("bench.json")));
+        Assert.InRange(figures.GetProperty("embed").GetProperty("max_difference").GetDouble(), 0, 1e-5);
+        Assert.Equal(["decode", "detect", "landmarks", "align", "embed"], figures.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
+        Assert.All(
+            new[] { ("embed", "prepared_per_s"), ("embed", "plain_per_s"), ("pipeline", "cpu_ms_per_photo"), ("pipeline", "allocated_bytes_per_photo"), ("decode", "shrunk_ms"), ("decode", "full_ms") },
+            name => Assert.True(figures.GetProperty(name.Item1).GetProperty(name.Item2).GetDouble() > 0));
+        Assert.True(figures.GetProperty("embed").GetProperty("slots").GetProperty("1").GetDouble() > 0);
+    }
+
     /// <summary>ONNX Runtime's telemetry would keep a device id and its events in the home folder.</summary>
     [Fact]
     public async Task Nothing_is_left_in_the_home_folder()

@@ -32,6 +32,7 @@ public partial class ReadmeTests
     [InlineData("embed")]
     [InlineData("submit")]
     [InlineData("verify")]
+    [InlineData("bench")]
     public async Task A_verbs_help_has_the_options_of_the_readme(string verb)
     {
         var row = Text.Split('\n').Single(l => l.StartsWith($"| `face-embed {verb}", StringComparison.Ordinal));

@@ -1,0 +1,399 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed bench</c>: what a photo costs on this machine, all of it in one run, so that ratios hold where absolute figures do not.</summary>
+internal static class BenchCommand
+{
+    private const int Rounds = 13;
+
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var paths = PicturePaths.Argument(ArgumentArity.ZeroOrMore);
+        var seconds = new Option<double>("--seconds") { Description = "Time for each measurement.", DefaultValueFactory = _ => 3 };
+        var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
+        var amqp = new Option<bool>("--amqp") { Description = "Also through the broker of Broker:Uri, in queues of its own." };
+        var command = new Command("bench", "Measure what a photo costs on this machine: by stage, in the whole, and through a broker.") { paths, seconds, json, amqp };
+        command.SetAction((parsed, cancel) => BenchAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(seconds), parsed.GetValue(json), parsed.GetValue(amqp), cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> BenchAsync(string[] settings, string[] paths, double seconds, string? json, bool amqp, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
+        var (files, missing) = PicturePaths.Expand(paths);
+        foreach (var path in missing)
+        {
+            EmbedCommand.Complain(path, "there is no such file or folder.");
+        }
+
+        var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
+        var photos = files.Count > 0 ? files.Select(File.ReadAllBytes).ToArray() : [portrait];
+        var crops = bench.Crops(photos);
+        if (crops.Count == 0)
+        {
+            EmbedCommand.Complain(string.Join(", ", paths), "no face was found in there, and the embedder is measured on faces.");
+            return ExitCode.SomeFailed;
+        }
+
+        var stages = bench.Stages(photos);
+        var embed = bench.Embed(crops);
+        var decode = bench.Decode(Sample(services.GetRequiredService<ImageDecoder>(), 3024, 4032));
+        var pipeline = await bench.PipelineAsync(photos, stages.Sum(s => s.CpuMs));
+        var through = amqp ? await bench.AmqpAsync(photos, pipeline) : null;
+        using var process = Process.GetCurrentProcess();
+        var figures = new BenchFigures(Machine(), services.GetRequiredService<FaceEmbedder>().Card.Id, stages, embed, decode, pipeline, through, process.PeakWorkingSet64);
+
+        Print(figures);
+        if (json is not null)
+        {
+            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, BenchJson.Default.BenchFigures), cancel);
+        }
+
+        return ExitCode.Ok;
+    }
+
+    /// <summary>A JPEG of a given size with one face: the sample portrait, filled to the size.</summary>
+    private static byte[] Sample(ImageDecoder decoder, int width, int height)
+    {
+        using var encoded = decoder.Open(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg")));
+        using var picture = encoded.Decode(shrink: 1, CancellationToken.None);
+        var scale = Math.Max((double)width / picture.Width, (double)height / picture.Height);
+        using var resized = Pixels.Resized(picture, (int)Math.Ceiling(picture.Width * scale), (int)Math.Ceiling(picture.Height * scale), PillowResize.Filter.Bicubic.Name);
+        using var filled = Pixels.Cropped(resized, (resized.Width - width) / 2, (resized.Height - height) / 2, width, height);
+        return PictureEncoder.Jpeg(filled, quality: 85); // as phones write: colour at half the resolution
+    }
+
+    private static string Machine()
+    {
+        var model = File.Exists("/proc/cpuinfo") ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() : null;
+        return $"{model ?? System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture.ToString()}, {Environment.ProcessorCount} cores";
+    }
+
+    private static void Print(BenchFigures figures)
+    {
+        AnsiConsole.WriteLine(Text($"{figures.Machine}; model {figures.Model}; times in ms, CPU of the whole process"));
+        var stages = NewTable("stage", "ms", "CPU ms");
+        foreach (var stage in figures.Stages)
+        {
+            stages.AddRow(stage.Name, Text($"{stage.Ms:0.00}"), Text($"{stage.CpuMs:0.00}"));
+        }
+
+        var embed = NewTable("embedder", "faces/s");
+        embed.AddRow("plain graph", Text($"{figures.Embed.PlainPerS:0}"));
+        embed.AddRow("prepared graph", Text($"{figures.Embed.PreparedPerS:0} ({figures.Embed.PreparedPerS / figures.Embed.PlainPerS:0.00} times; largest difference {figures.Embed.MaxDifference:0.0e+0})"));
+        foreach (var (slots, perSecond) in figures.Embed.Slots)
+        {
+            embed.AddRow($"{slots} slots", Text($"{perSecond:0}"));
+        }
+
+        foreach (var row in figures.Embed.Table)
+        {
+            embed.AddRow($"{row.Slots} slots, batch {row.Batch}", Text($"{row.PerS:0}"));
+        }
+
+        var whole = NewTable("whole", "");
+        whole.AddRow("12 Mpx JPEG, full and at 1/4", Text($"{figures.Decode.FullMs:0.0}, {figures.Decode.ShrunkMs:0.0} ms"));
+        whole.AddRow("pipeline", Text($"{figures.Pipeline.PhotosPerS:0.0} photos/s, {figures.Pipeline.CpuMsPerPhoto:0.00} CPU ms a photo ({figures.Pipeline.CpuMsPerPhoto / figures.Pipeline.StagesCpuMs:0.00} of its stages)"));
+        whole.AddRow("managed bytes a photo", Text($"{figures.Pipeline.AllocatedBytesPerPhoto:N0}"));
+        if (figures.Amqp is { } amqp)
+        {
+            whole.AddRow("through the broker", Text($"{amqp.JobsPerS:0.0} jobs/s, {amqp.CpuMsPerJob:0.00} CPU ms a job ({amqp.CpuMsPerJob / figures.Pipeline.CpuMsPerPhoto:0.00} of the pipeline's)"));
+        }
+
+        whole.AddRow("resident MB after 500 photos, at the end", Text($"{figures.Pipeline.ResidentBytesAt500 / 1e6:0}, {figures.Pipeline.ResidentBytesAtEnd / 1e6:0} (after {figures.Pipeline.Photos:N0}); peak {figures.PeakResidentBytes / 1e6:0}"));
+        AnsiConsole.Write(stages);
+        AnsiConsole.Write(embed);
+        AnsiConsole.Write(whole);
+    }
+
+    private static Table NewTable(params string[] columns) => new Table().SimpleBorder().AddColumns(columns);
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>The measurements; each takes the time that it is given.</summary>
+    private sealed class Bench(ServiceProvider services, TimeSpan time, CancellationToken cancel)
+    {
+        private readonly ImageDecoder decoder = services.GetRequiredService<ImageDecoder>();
+        private readonly FaceDetector detector = services.GetRequiredService<FaceDetector>();
+        private readonly Landmarks landmarks = services.GetRequiredService<Landmarks>();
+        private readonly FaceAligner aligner = services.GetRequiredService<FaceAligner>();
+        private readonly FaceEmbedder embedder = services.GetRequiredService<FaceEmbedder>();
+        private readonly JobHandler handler = services.GetRequiredService<JobHandler>();
+        private readonly int slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
+
+        /// <summary>The aligned faces of the photos, as the embedder's input: PRelu's cost depends on the data, and noise flatters it.</summary>
+        public List<float[]> Crops(IEnumerable<byte[]> photos)
+        {
+            var crops = new List<float[]>();
+            foreach (var photo in photos)
+            {
+                using var encoded = decoder.Open(photo);
+                using var picture = encoded.Decode(1, cancel);
+                foreach (var face in detector.Detect(picture))
+                {
+                    using var aligned = aligner.Align(picture, landmarks.Locate(picture, face.Box), out _);
+                    var input = new float[3 * aligner.Width * aligner.Height];
+                    InputPicture.Write(aligned.Pixels, embedder.Card.Input, input);
+                    crops.Add(input);
+                }
+            }
+
+            return crops;
+        }
+
+        /// <summary>Each stage by itself, one after the other; for photos with several faces, of all of them.</summary>
+        public List<BenchStage> Stages(byte[][] photos)
+        {
+            var opened = photos.Select(photo =>
+            {
+                using var encoded = decoder.Open(photo);
+                var picture = encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel);
+                var found = detector.Detect(picture);
+                var points = found.Select(f => landmarks.Locate(picture, f.Box)).ToArray();
+                return (Photo: photo, Picture: picture, Found: found, Points: points, Aligned: points.Select(p => aligner.Align(picture, p, out _)).ToArray());
+            }).ToArray();
+            List<BenchStage> stages =
+            [
+                Measure("decode", opened, o =>
+                {
+                    using var encoded = decoder.Open(o.Photo);
+                    encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel).Dispose();
+                }),
+                Measure("detect", opened, o => detector.Detect(o.Picture)),
+                Measure("landmarks", opened, o =>
+                {
+                    foreach (var face in o.Found)
+                    {
+                        landmarks.Locate(o.Picture, face.Box);
+                    }
+                }),
+                Measure("align", opened, o =>
+                {
+                    foreach (var points in o.Points)
+                    {
+                        aligner.Align(o.Picture, points, out _).Dispose();
+                    }
+                }),
+                Measure("embed", opened, o =>
+                {
+                    foreach (var aligned in o.Aligned)
+                    {
+                        embedder.Embed(aligned);
+                    }
+                }),
+            ];
+            foreach (var (_, picture, _, _, aligned) in opened)
+            {
+                picture.Dispose();
+                Array.ForEach(aligned, a => a.Dispose());
+            }
+
+            return stages;
+        }
+
+        /// <summary>Plain against prepared, taken in turn, medians; then slots and batches of the prepared one.</summary>
+        public BenchEmbed Embed(List<float[]> crops)
+        {
+            var path = services.GetRequiredService<IOptions<FaceOptions>>().Value.EmbeddingModel;
+            using var plain = Model.Load(path, ModelCard.Embedding, prepare: false);
+            using var prepared = Model.Load(path, ModelCard.Embedding);
+            var rates = (Plain: new List<double>(), Prepared: new List<double>());
+            for (var round = 0; round < Rounds; round++)
+            {
+                rates.Plain.Add(Rate(plain, crops, 1, time / Rounds / 2));
+                rates.Prepared.Add(Rate(prepared, crops, 1, time / Rounds / 2));
+            }
+
+            var table = new List<BenchBatch>();
+            foreach (var batch in new[] { 1, 4, 8 })
+            {
+                using var model = Model.Load(path, ModelCard.Embedding, batch: batch);
+                for (var parallel = 1; parallel <= Environment.ProcessorCount; parallel *= 2)
+                {
+                    table.Add(new BenchBatch(parallel, batch, Rate(model, crops, parallel, time / 3) * batch));
+                }
+            }
+
+            return new BenchEmbed(Median(rates.Plain), Median(rates.Prepared), crops.Max(crop => Difference(plain, prepared, crop)),
+                table.Where(t => t.Batch == 1).ToDictionary(t => t.Slots, t => t.PerS), table);
+        }
+
+        public BenchDecode Decode(byte[] large)
+        {
+            BenchStage At(int shrink) => Measure($"1/{shrink}", [large], bytes =>
+            {
+                using var encoded = decoder.Open(bytes);
+                encoded.Decode(shrink, cancel).Dispose();
+            });
+
+            return new BenchDecode(At(1).Ms, At(2).Ms, At(4).Ms);
+        }
+
+        public async Task<BenchPipeline> PipelineAsync(byte[][] photos, double stagesCpu)
+        {
+            await RunAsync(50);
+            long residentAt500 = 0;
+            var (count, start, cpu, allocated) = (0, Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes(precise: true));
+            while (Stopwatch.GetElapsedTime(start) < time)
+            {
+                count += await RunAsync(20 * slots);
+                residentAt500 = residentAt500 == 0 && count >= 500 ? Resident() : residentAt500;
+            }
+
+            var elapsed = Stopwatch.GetElapsedTime(start);
+            var spent = (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / count;
+            var bytes = (GC.GetTotalAllocatedBytes(precise: true) - allocated) / count;
+            return new BenchPipeline(count / elapsed.TotalSeconds, spent, stagesCpu, bytes, count, residentAt500 == 0 ? Resident() : residentAt500, Resident());
+
+            async Task<int> RunAsync(int jobs)
+            {
+                var next = -1;
+                await Task.WhenAll(Enumerable.Range(0, slots).Select(_ => Task.Run(async () =>
+                {
+                    for (var n = Interlocked.Increment(ref next); n < jobs; n = Interlocked.Increment(ref next))
+                    {
+                        await handler.HandleAsync(new EmbedJob("bench", new ImageSource.Data(photos[n % photos.Length])), cancel);
+                    }
+                })));
+                return jobs;
+            }
+        }
+
+        /// <summary>Fills a queue of its own first, so that only the worker is measured, then lets it run dry.</summary>
+        public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline)
+        {
+            var broker = services.GetRequiredService<IOptions<BrokerOptions>>().Value;
+            var name = $"face-embed-bench-{Guid.NewGuid():N}";
+            var options = Options.Create(new BrokerOptions { Uri = broker.Uri, Jobs = $"{name}.jobs", Results = $"{name}.results", Prefetch = broker.Prefetch, RetryDelays = broker.RetryDelays });
+            var topology = new Topology(options);
+            await using var publisher = new JobPublisher(options, topology, TimeProvider.System, NullLogger<JobPublisher>.Instance);
+            await publisher.OpenAsync();
+            try
+            {
+                var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
+                await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
+                    async (n, token) => await publisher.SubmitAsync($"bench-{n}", photos[n % photos.Length], "image/jpeg", "{}", token));
+                var (handled, start, cpu, done) = (0, 0L, TimeSpan.Zero, new TaskCompletionSource<(TimeSpan Elapsed, TimeSpan Cpu)>());
+                using var consumer = new JobConsumer(async (job, stopping) =>
+                {
+                    var outcome = await handler.HandleAsync(job, stopping);
+                    switch (Interlocked.Increment(ref handled) - warm)
+                    {
+                        case 0:
+                            (start, cpu) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
+                            break;
+                        case var n when n == jobs:
+                            done.SetResult((Stopwatch.GetElapsedTime(start), Environment.CpuUsage.TotalTime - cpu));
+                            break;
+                    }
+
+                    return outcome;
+                }, new ResultPublisher(options, topology, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, options, services.GetRequiredService<IOptions<JobOptions>>(),
+                    TimeProvider.System, NullLogger<JobConsumer>.Instance);
+                await consumer.StartAsync(cancel);
+                var (elapsed, spent) = await done.Task.WaitAsync(cancel);
+                await consumer.StopAsync(cancel);
+                return new BenchAmqp(jobs / elapsed.TotalSeconds, spent.TotalMilliseconds / jobs, jobs);
+            }
+            finally
+            {
+                await publisher.DeleteTopologyAsync();
+            }
+        }
+
+        private BenchStage Measure<T>(string name, T[] items, Action<T> work)
+        {
+            Array.ForEach(items, work);
+            var (count, start, cpu) = (0, Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
+            while (Stopwatch.GetElapsedTime(start) < time / 2 || count < 3)
+            {
+                cancel.ThrowIfCancellationRequested();
+                Array.ForEach(items, work);
+                count += items.Length;
+            }
+
+            return new BenchStage(name, Stopwatch.GetElapsedTime(start).TotalMilliseconds / count, (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / count);
+        }
+
+        /// <summary>Runs a second.</summary>
+        private static double Rate(Model model, List<float[]> crops, int parallel, TimeSpan time)
+        {
+            var counts = new int[parallel];
+            var start = Stopwatch.GetTimestamp();
+            var threads = Enumerable.Range(0, parallel).Select(p => new Thread(() =>
+            {
+                using var run = model.Rent();
+                for (var at = 0; at < run.Input.Length; at += crops[0].Length)
+                {
+                    crops[at / crops[0].Length % crops.Count].CopyTo(run.Input[at..]);
+                }
+
+                for (; Stopwatch.GetElapsedTime(start) < time; counts[p]++)
+                {
+                    run.Execute();
+                }
+            })).ToList();
+            threads.ForEach(t => t.Start());
+            threads.ForEach(t => t.Join());
+            return counts.Sum() / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        private static double Difference(Model plain, Model prepared, float[] crop)
+        {
+            var (a, b) = (Unit(plain), Unit(prepared));
+            return a.Zip(b, (x, y) => Math.Abs(x - y)).Max();
+
+            double[] Unit(Model model)
+            {
+                using var run = model.Rent();
+                crop.CopyTo(run.Input);
+                run.Execute();
+                var raw = run.Output().ToArray();
+                var norm = Math.Sqrt(raw.Sum(v => (double)v * v));
+                return Array.ConvertAll(raw, v => v / norm);
+            }
+        }
+
+        private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+
+        private static long Resident()
+        {
+            using var process = Process.GetCurrentProcess();
+            return process.WorkingSet64;
+        }
+    }
+}
+
+internal sealed record BenchFigures(string Machine, string Model, IReadOnlyList<BenchStage> Stages, BenchEmbed Embed, BenchDecode Decode, BenchPipeline Pipeline, BenchAmqp? Amqp, long PeakResidentBytes);
+
+/// <summary>Milliseconds a photo, and those of the process's CPU.</summary>
+internal sealed record BenchStage(string Name, double Ms, double CpuMs);
+
+/// <summary>Faces a second; the largest difference of a unit vector's component.</summary>
+internal sealed record BenchEmbed(double PlainPerS, double PreparedPerS, double MaxDifference, IReadOnlyDictionary<int, double> Slots, IReadOnlyList<BenchBatch> Table);
+
+internal sealed record BenchBatch(int Slots, int Batch, double PerS);
+
+internal sealed record BenchDecode(double FullMs, double HalfMs, double ShrunkMs);
+
+internal sealed record BenchPipeline(double PhotosPerS, double CpuMsPerPhoto, double StagesCpuMs, long AllocatedBytesPerPhoto, int Photos, long ResidentBytesAt500, long ResidentBytesAtEnd);
+
+internal sealed record BenchAmqp(double JobsPerS, double CpuMsPerJob, int Jobs);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
+[JsonSerializable(typeof(BenchFigures))]
+internal sealed partial class BenchJson : JsonSerializerContext;

@@ -1,0 +1,70 @@
+using BenchmarkDotNet.Attributes;
+using BenchmarkDotNet.Running;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Benchmarks;
+
+/// <summary>Each stage of a job by itself, for whoever makes one faster: <c>dotnet run -c Release --project tests/FaceEmbedWorker.Benchmarks</c>.</summary>
+[MemoryDiagnoser]
+public class StageBenchmarks
+{
+    private readonly ImageDecoder decoder = new(Options.Create(new ImageOptions()));
+    private readonly Model embedding = Model.Load("models/face_embedding.onnx", ModelCard.Embedding);
+    private readonly Model plain = Model.Load("models/face_embedding.onnx", ModelCard.Embedding, prepare: false);
+    private readonly FaceDetector detector = new(Model.Load("models/face_detection.onnx", ModelCard.Detection), Options.Create(new FaceOptions()));
+    private readonly Landmarks landmarks = new(Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks));
+    private readonly byte[] photo = File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg"));
+    private readonly float[] values = new float[3 * 112 * 112];
+    private FaceAligner aligner = null!;
+    private Picture picture = null!;
+    private Picture aligned = null!;
+    private Detection face;
+    private Point[] points = null!;
+
+    public static void Main(string[] args) => BenchmarkSwitcher.FromAssembly(typeof(StageBenchmarks).Assembly).Run(args);
+
+    [GlobalSetup]
+    public void Setup()
+    {
+        aligner = new FaceAligner(embedding.Card);
+        using var encoded = decoder.Open(photo);
+        picture = encoded.Decode(1, CancellationToken.None);
+        face = detector.Detect(picture)[0];
+        points = landmarks.Locate(picture, face.Box);
+        aligned = aligner.Align(picture, points, out _);
+    }
+
+    [Benchmark]
+    public void Decode()
+    {
+        using var encoded = decoder.Open(photo);
+        encoded.Decode(1, CancellationToken.None).Dispose();
+    }
+
+    [Benchmark]
+    public void Resize() => Pixels.Resized(picture, 320, 240, "pillow-bilinear").Dispose();
+
+    [Benchmark]
+    public object Detect() => detector.Detect(picture);
+
+    [Benchmark]
+    public object Locate() => landmarks.Locate(picture, face.Box);
+
+    [Benchmark]
+    public void Align() => aligner.Align(picture, points, out _).Dispose();
+
+    [Benchmark]
+    public void Normalise() => InputPicture.Write(aligned.Pixels, embedding.Card.Input, values);
+
+    [Benchmark]
+    public object Embed() => new FaceEmbedder(embedding).Embed(aligned);
+
+    [Benchmark]
+    public object EmbedPlain() => new FaceEmbedder(plain).Embed(aligned);
+
+    [Benchmark]
+    public object Stub() => StubEmbedding.Compute(photo, 512);
+}
