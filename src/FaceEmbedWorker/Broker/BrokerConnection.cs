@@ -96,6 +96,17 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         }
     }
 
+    /// <summary>How many messages are ready in a queue.</summary>
+    public async Task<uint> ReadyAsync(string queue, CancellationToken cancel)
+    {
+        var open = connection ?? throw new InvalidOperationException("There is no connection.");
+        return await Bounded(async token =>
+        {
+            await using var asking = await open.CreateChannelAsync(cancellationToken: token);
+            return (await asking.QueueDeclarePassiveAsync(queue, token)).MessageCount;
+        }, cancel);
+    }
+
     /// <summary>Gives up a connection that does not answer; the next <see cref="ChannelAsync"/> builds a new one.</summary>
     public async Task AbandonAsync(IChannel dead)
     {

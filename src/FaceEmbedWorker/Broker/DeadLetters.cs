@@ -18,6 +18,7 @@ internal static class DeadLetters
     public const string ReplaysHeader = "fw-replays";
 
     public const string Malformed = "malformed";
+    public const string CrashLoop = "crash_loop";
     public const string AttemptsExhausted = "attempts_exhausted";
 
     private const int LongestMessage = 1024;
@@ -28,6 +29,14 @@ internal static class DeadLetters
     {
         var properties = Failed(job, retry.Reason, retry.Message, retry.Detail, now);
         properties.Headers![JobMessage.AttemptHeader] = job.Attempt + 1;
+        return properties;
+    }
+
+    /// <summary>Properties of a job that goes where crash suspects are handled alone; no attempt is counted.</summary>
+    public static BasicProperties ForSuspect(JobMessage job)
+    {
+        var properties = job.CopyProperties();
+        properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
         return properties;
     }
 

@@ -1,5 +1,7 @@
 using System.Collections.Concurrent;
+using System.Security.Cryptography;
 using System.Threading.Channels;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -15,7 +17,12 @@ namespace FaceEmbedWorker.Broker;
 /// </summary>
 internal sealed partial class JobConsumer : BackgroundService
 {
+    /// <summary>A job that came back this often without a word may be what crashes the worker.</summary>
+    private const int SuspectAfter = 2;
+
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan WatchTime = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan NextSuspectTime = TimeSpan.FromMilliseconds(250);
 
     private readonly Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle;
     private readonly ResultPublisher publisher;
@@ -28,6 +35,8 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly Channel<Delivery> deliveries = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
     private readonly ConcurrentDictionary<Task, bool> settling = new();
     private readonly CancellationTokenSource abandon = new();
+    private readonly RecentResults recent = new();
+    private readonly IntakeGate gate;
 
     /// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
     public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology,
@@ -40,6 +49,7 @@ internal sealed partial class JobConsumer : BackgroundService
         this.time = time;
         this.logger = logger;
         slots = jobs.Value.Slots;
+        gate = new IntakeGate(time);
         Prefetch = (ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * slots, ushort.MaxValue));
         connection = new BrokerConnection("consume", confirms: false, options, topology, time, logger);
     }
@@ -76,16 +86,12 @@ internal sealed partial class JobConsumer : BackgroundService
     private async Task ConsumeAsync(Task[] working, CancellationToken stopping)
     {
         var channel = await connection.ChannelAsync(stopping);
-        using var life = new ConsumerLife(channel);
-        var consumer = new AsyncEventingBasicConsumer(channel);
-        consumer.ReceivedAsync += (_, e) => ReceiveAsync(life, e);
-        consumer.UnregisteredAsync += (_, _) => life.Closed ? Task.CompletedTask : life.EndAsync("the broker cancelled the consumer"); // it also tells of our own cancel
+        using var life = new ConsumerLife(channel, stopping);
         channel.ChannelShutdownAsync += (_, e) => life.EndAsync(e.ReplyText);
-        string tag;
         try
         {
-            await channel.BasicQosAsync(0, Prefetch, global: false, stopping).WaitAsync(AnswerTime, stopping);
-            tag = await channel.BasicConsumeAsync(topology.Jobs, autoAck: false, consumer, stopping).WaitAsync(AnswerTime, stopping);
+            await SubscribeAsync(life, topology.Suspects, prefetch: 1, stopping);
+            life.Jobs = await SubscribeAsync(life, topology.Jobs, Prefetch, stopping);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
@@ -97,26 +103,127 @@ internal sealed partial class JobConsumer : BackgroundService
         }
 
         Consuming(logger, topology.Jobs);
-        if (await life.EndedOrAsync(stopping))
+        while (!life.Ended && !stopping.IsCancellationRequested)
+        {
+            if (await life.SuspectAsync(WatchTime, time, stopping))
+            {
+                await HandleSuspectsAsync(life, stopping);
+            }
+            else
+            {
+                await WatchAsync(life, stopping);
+            }
+        }
+
+        if (life.Ended)
         {
             Interrupted(logger, life.Reason);
             await connection.AbandonAsync(channel);
             return;
         }
 
-        await DrainAsync(life, tag, working);
+        await DrainAsync(life, working);
+    }
+
+    private async Task<Subscription> SubscribeAsync(ConsumerLife life, string queue, ushort prefetch, CancellationToken stopping)
+    {
+        var subscription = new Subscription();
+        var consumer = new AsyncEventingBasicConsumer(life.Channel);
+        consumer.ReceivedAsync += (_, e) => ReceiveAsync(life, queue, e);
+        consumer.UnregisteredAsync += (_, _) => subscription.Cancelled ? Task.CompletedTask : life.EndAsync("the broker cancelled the consumer"); // it also tells of our own cancel
+        await life.Channel.BasicQosAsync(0, prefetch, global: false, stopping).WaitAsync(AnswerTime, stopping);
+        subscription.Tag = await life.Channel.BasicConsumeAsync(queue, autoAck: false, consumer, stopping).WaitAsync(AnswerTime, stopping);
+        return subscription;
+    }
+
+    private async Task UnsubscribeAsync(ConsumerLife life)
+    {
+        if (life.Jobs.Cancelled)
+        {
+            return;
+        }
+
+        life.Jobs.Cancelled = true;
+        await Quietly(() => life.Channel.BasicCancelAsync(life.Jobs.Tag), life);
+    }
+
+    /// <summary>With nothing else in hand, so that a picture that kills the process takes no other job with it.</summary>
+    private async Task HandleSuspectsAsync(ConsumerLife life, CancellationToken stopping)
+    {
+        await UnsubscribeAsync(life);
+        while (life.InHand > 0 && !life.Ended && !stopping.IsCancellationRequested)
+        {
+            await Task.Delay(10, CancellationToken.None);
+        }
+
+        do
+        {
+            if (life.Ended || stopping.IsCancellationRequested || !life.Suspects.Reader.TryRead(out var suspect))
+            {
+                return; // what is not settled goes back with the channel
+            }
+
+            HandlingAlone(logger, suspect.Message.Name ?? "without id", suspect.Message.Crashes);
+            var (job, outcome) = suspect.Message.Crashes >= SuspectAfter
+                ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {suspect.Message.Crashes} times while it handled this job and no other."))
+                : await HandleAsync(suspect);
+            if (outcome is not null)
+            {
+                await SettleOrLeaveAsync(suspect, job, outcome);
+            }
+        }
+        while (await life.SuspectAsync(NextSuspectTime, time, stopping));
+
+        if (!life.Ended && !stopping.IsCancellationRequested)
+        {
+            life.Jobs = await SubscribeAgainAsync(life, stopping);
+        }
+    }
+
+    private async Task<Subscription> SubscribeAgainAsync(ConsumerLife life, CancellationToken stopping)
+    {
+        try
+        {
+            return await SubscribeAsync(life, topology.Jobs, Prefetch, stopping);
+        }
+        catch (Exception e)
+        {
+            await life.EndAsync(BrokerErrors.Describe(e));
+            return life.Jobs;
+        }
+    }
+
+    /// <summary>Nothing came for a while: either there is nothing, or the consumer is dead and does not know.</summary>
+    private async Task WatchAsync(ConsumerLife life, CancellationToken stopping)
+    {
+        if (life.Ended || stopping.IsCancellationRequested || life.InHand > 0 || life.CameSinceLastLook())
+        {
+            return;
+        }
+
+        try
+        {
+            if (await connection.ReadyAsync(topology.Jobs, stopping) > 0 && life.InHand == 0 && !life.CameSinceLastLook())
+            {
+                await life.EndAsync($"the queue has jobs, and none was handed out for {WatchTime.TotalSeconds} s");
+            }
+        }
+        catch (Exception e) when (!stopping.IsCancellationRequested)
+        {
+            await life.EndAsync($"the broker does not answer: {BrokerErrors.Describe(e)}");
+        }
     }
 
     /// <summary>Takes no more, gives back what has not started, finishes what runs, and settles it.</summary>
-    private async Task DrainAsync(ConsumerLife life, string tag, Task[] working)
+    private async Task DrainAsync(ConsumerLife life, Task[] working)
     {
         life.Closed = true;
         Draining(logger, options.DrainSeconds);
-        await Quietly(() => life.Channel.BasicCancelAsync(tag), life);
+        await UnsubscribeAsync(life);
         deliveries.Writer.TryComplete();
         while (deliveries.Reader.TryRead(out var unstarted))
         {
-            await Quietly(() => life.Channel.BasicNackAsync(unstarted.Tag, multiple: false, requeue: true).AsTask(), life);
+            await GiveBackAsync(life, unstarted.Tag);
         }
 
         try
@@ -137,14 +244,27 @@ internal sealed partial class JobConsumer : BackgroundService
         }
     }
 
-    private async Task ReceiveAsync(ConsumerLife life, BasicDeliverEventArgs e)
+    private async Task ReceiveAsync(ConsumerLife life, string queue, BasicDeliverEventArgs e)
     {
         // the body is the client's again once this returns
-        var delivery = new Delivery(life, e.DeliveryTag, new JobMessage(e.Body.ToArray(), e.BasicProperties));
+        var delivery = new Delivery(life, e.DeliveryTag, e.Redelivered, new JobMessage(e.Body.ToArray(), e.BasicProperties));
+        if (queue == topology.Suspects)
+        {
+            life.Suspects.Writer.TryWrite(delivery);
+            return;
+        }
+
+        life.Take();
         if (life.Closed || !deliveries.Writer.TryWrite(delivery))
         {
-            await Quietly(() => life.Channel.BasicNackAsync(e.DeliveryTag, multiple: false, requeue: true).AsTask(), life);
+            await GiveBackAsync(life, e.DeliveryTag);
         }
+    }
+
+    private Task GiveBackAsync(ConsumerLife life, ulong tag)
+    {
+        life.Leave();
+        return Quietly(() => life.Channel.BasicNackAsync(tag, multiple: false, requeue: true).AsTask(), life);
     }
 
     /// <summary>One slot: handles one job at a time; the broker's confirm is awaited beside the next.</summary>
@@ -152,28 +272,81 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         await foreach (var delivery in deliveries.Reader.ReadAllAsync())
         {
-            if (delivery.Life.Ended || abandon.IsCancellationRequested)
+            var (job, outcome) = await HandleThroughGateAsync(delivery);
+            if (outcome is null)
             {
-                continue; // it is on the queue again
+                delivery.Life.Leave(); // it is on the queue again
+                continue;
             }
 
-            var (job, outcome) = await HandleAsync(delivery.Message);
-            if (outcome is not null)
+            var settled = SettleOrLeaveAsync(delivery, job, outcome);
+            settling.TryAdd(settled, true);
+            _ = settled.ContinueWith(t =>
             {
-                var settled = SettleOrLeaveAsync(delivery, job, outcome);
-                settling.TryAdd(settled, true);
-                _ = settled.ContinueWith(t => settling.TryRemove(t, out _), TaskScheduler.Default);
-            }
+                settling.TryRemove(t, out _);
+                delivery.Life.Leave();
+            }, TaskScheduler.Default);
         }
     }
 
-    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleAsync(JobMessage message)
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleThroughGateAsync(Delivery delivery)
+    {
+        if (delivery.Message.Crashes >= SuspectAfter)
+        {
+            return (null, new Suspect());
+        }
+
+        var probing = false;
+        try
+        {
+            using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.Life.Stopping, abandon.Token);
+            probing = await gate.EnterAsync(giveUp.Token);
+            giveUp.Token.ThrowIfCancellationRequested();
+        }
+        catch (OperationCanceledException)
+        {
+            if (probing)
+            {
+                gate.Report("", worldFailed: true, probing);
+            }
+
+            return (null, null);
+        }
+
+        var (job, outcome) = await HandleAsync(delivery);
+        if (gate.Report(job?.Id ?? "", outcome is null or JobOutcome.Retry, probing))
+        {
+            if (gate.Closed)
+            {
+                Pausing(logger, IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
+            }
+            else
+            {
+                Resuming(logger);
+            }
+        }
+
+        return (job, outcome);
+    }
+
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleAsync(Delivery delivery)
     {
         EmbedJob? job = null;
         try
         {
-            job = message.Read();
-            return (job, await handle(job, abandon.Token));
+            job = delivery.Message.Read();
+            if (delivery.Redelivered && job.Image is ImageSource.Data data && recent.Find(job, Convert.ToHexStringLower(SHA256.HashData(data.Bytes))) is { } known)
+            {
+                return (job, new JobOutcome.Completed(known));
+            }
+
+            var outcome = await handle(job, abandon.Token);
+            if (outcome is JobOutcome.Completed(var result))
+            {
+                recent.Add(job, result);
+            }
+
+            return (job, outcome);
         }
         catch (MalformedJobException e)
         {
@@ -212,6 +385,10 @@ internal sealed partial class JobConsumer : BackgroundService
             case JobOutcome.Rejected(var reason, var text, var detail):
                 await publisher.PublishDeadLetterAsync(message, job?.Id, reason, text, detail, giveUp);
                 DeadLettered(logger, id, reason, message.Attempt, attempts, text);
+                break;
+            case Suspect:
+                await publisher.PublishSuspectAsync(message, giveUp);
+                Suspected(logger, id, message.Crashes, topology.Suspects);
                 break;
         }
 
@@ -252,6 +429,7 @@ internal sealed partial class JobConsumer : BackgroundService
     public override void Dispose()
     {
         abandon.Dispose();
+        gate.Dispose();
         base.Dispose();
     }
 
@@ -295,14 +473,44 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Debug, Message = "The broker did not answer while stopping: {Reason}")]
     private static partial void NotAnswered(ILogger logger, string reason);
 
-    private sealed record Delivery(ConsumerLife Life, ulong Tag, JobMessage Message);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Job {Id} came back {Crashes} times without a word: it goes to {Queue}, to be handled alone")]
+    private static partial void Suspected(ILogger logger, string id, long crashes, string queue);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id} is a crash suspect ({Crashes} crashes alone so far): handling it with nothing else in hand")]
+    private static partial void HandlingAlone(ILogger logger, string id, long crashes);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Pausing: {Failures} different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: {Text}")]
+    private static partial void Pausing(ILogger logger, int failures, string text);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Resuming: a job succeeded")]
+    private static partial void Resuming(ILogger logger);
+
+    private sealed record Delivery(ConsumerLife Life, ulong Tag, bool Redelivered, JobMessage Message);
+
+    /// <summary>Not handled here: to be moved to the suspects.</summary>
+    private sealed record Suspect : JobOutcome;
+
+    private sealed class Subscription
+    {
+        public string Tag { get; set; } = "";
+
+        /// <summary>By us.</summary>
+        public bool Cancelled { get; set; }
+    }
 
     /// <summary>What ends with a channel: deliveries of an ended one are the broker's again.</summary>
-    private sealed class ConsumerLife(IChannel channel) : IDisposable
+    private sealed class ConsumerLife(IChannel channel, CancellationToken stopping) : IDisposable
     {
         private readonly CancellationTokenSource ended = new();
+        private int inHand;
+        private int came;
 
         public IChannel Channel { get; } = channel;
+
+        public Subscription Jobs { get; set; } = new();
+
+        /// <summary>Handed out and waiting to be handled alone.</summary>
+        public Channel<Delivery> Suspects { get; } = System.Threading.Channels.Channel.CreateUnbounded<Delivery>();
 
         /// <summary>No more jobs are taken from it.</summary>
         public volatile bool Closed;
@@ -313,6 +521,21 @@ internal sealed partial class JobConsumer : BackgroundService
 
         public CancellationToken Token => ended.Token;
 
+        public CancellationToken Stopping { get; } = stopping;
+
+        /// <summary>Jobs taken from the queue and not settled; suspects not counted.</summary>
+        public int InHand => Volatile.Read(ref inHand);
+
+        public void Take()
+        {
+            Interlocked.Increment(ref inHand);
+            Volatile.Write(ref came, 1);
+        }
+
+        public void Leave() => Interlocked.Decrement(ref inHand);
+
+        public bool CameSinceLastLook() => Interlocked.Exchange(ref came, 0) == 1;
+
         public async Task EndAsync(string reason)
         {
             if (!Ended)
@@ -322,12 +545,19 @@ internal sealed partial class JobConsumer : BackgroundService
             }
         }
 
-        /// <returns>True where the channel ended, false where the token was cancelled.</returns>
-        public async Task<bool> EndedOrAsync(CancellationToken stopping)
+        /// <returns>True where a suspect is there; false where time ran out, the channel ended or the worker stops.</returns>
+        public async Task<bool> SuspectAsync(TimeSpan wait, TimeProvider time, CancellationToken stopping)
         {
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(ended.Token, stopping);
-            await Task.Delay(Timeout.InfiniteTimeSpan, either.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            return Ended;
+            using var limit = new CancellationTokenSource(wait, time);
+            using var any = CancellationTokenSource.CreateLinkedTokenSource(ended.Token, stopping, limit.Token);
+            try
+            {
+                return await Suspects.Reader.WaitToReadAsync(any.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                return false;
+            }
         }
 
         public void Dispose() => Closed = true;

@@ -36,6 +36,9 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         _ => 1,
     };
 
+    /// <summary>How often the message was handed out and came back without a word: by a crash, a lost connection, or a worker that was told to stop.</summary>
+    public long Crashes => Math.Max(Count("x-delivery-count"), Count("x-acquired-count"));
+
     /// <summary>What the message asks for.</summary>
     /// <exception cref="MalformedJobException">It is no job.</exception>
     public EmbedJob Read()
@@ -94,6 +97,13 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>A header's value; text as a string.</summary>
     public object? Header(string name) =>
         Properties.Headers is { } headers && headers.TryGetValue(name, out var value) ? value : null;
+
+    private long Count(string header) => Header(header) switch
+    {
+        long n => n,
+        int n => n,
+        _ => 0,
+    };
 
     private EmbedJob ReadRaw()
     {

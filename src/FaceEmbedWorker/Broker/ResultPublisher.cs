@@ -55,6 +55,9 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     public Task PublishRetryAsync(JobMessage job, JobOutcome.Retry retry, TimeSpan delay, CancellationToken giveUp) =>
         PublishAsync(topology.Retry, Topology.RetryKey(delay), DeadLetters.ForRetry(job, retry, time.GetUtcNow()), job.Body, giveUp);
 
+    public Task PublishSuspectAsync(JobMessage job, CancellationToken giveUp) =>
+        PublishAsync(topology.Jobs, Topology.SuspectKey, DeadLetters.ForSuspect(job), job.Body, giveUp);
+
     public Task PublishDeadLetterAsync(JobMessage job, string? jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
         PublishAsync(topology.Dead, Topology.WorkerKey, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, time.GetUtcNow()), job.Body, giveUp);
 

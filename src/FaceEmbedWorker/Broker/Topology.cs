@@ -21,6 +21,7 @@ internal sealed partial class Topology
     {
         this.options = options.Value;
         Jobs = this.options.Jobs;
+        Suspects = $"{Jobs}.suspect";
         Retry = $"{Jobs}.retry";
         Dead = $"{Jobs}.dead";
         Results = this.options.Results;
@@ -29,6 +30,9 @@ internal sealed partial class Topology
 
     /// <summary>Exchange and queue of jobs.</summary>
     public string Jobs { get; }
+
+    /// <summary>Queue of jobs that were in hand when a worker crashed, again and again; each is handled alone.</summary>
+    public string Suspects { get; }
 
     /// <summary>Exchange that leads to the wait queues.</summary>
     public string Retry { get; }
@@ -44,6 +48,9 @@ internal sealed partial class Topology
 
     /// <summary>Routing key of jobs.</summary>
     public const string JobKey = "job";
+
+    /// <summary>Routing key of jobs that are crash suspects.</summary>
+    public const string SuspectKey = "suspect";
 
     /// <summary>Routing key of dead letters that the worker writes.</summary>
     public const string WorkerKey = "worker";
@@ -74,7 +81,8 @@ internal sealed partial class Topology
             await ExchangeAsync(Results, ExchangeType.Topic);
 
             await QueueAsync(Dead, new() { ["x-delivery-limit"] = NoDeliveryLimit }, Dead, WorkerKey, BrokerKey);
-            await QueueAsync(Jobs, new() { ["x-delivery-limit"] = 20, ["x-dead-letter-exchange"] = Dead, ["x-dead-letter-routing-key"] = BrokerKey, ["x-dead-letter-strategy"] = "at-least-once" }, Jobs, JobKey);
+            await QueueAsync(Jobs, ToDead(deliveryLimit: 20), Jobs, JobKey);
+            await QueueAsync(Suspects, ToDead(deliveryLimit: 3), Jobs, SuspectKey);
             foreach (var delay in Ladder.Distinct())
             {
                 await QueueAsync(WaitQueue(delay),
@@ -91,6 +99,9 @@ internal sealed partial class Topology
         {
             throw new BrokerRefusedException(Words(reason.ReplyText), e);
         }
+
+        Dictionary<string, object?> ToDead(int deliveryLimit) =>
+            new() { ["x-delivery-limit"] = deliveryLimit, ["x-dead-letter-exchange"] = Dead, ["x-dead-letter-routing-key"] = BrokerKey, ["x-dead-letter-strategy"] = "at-least-once" };
 
         Task ExchangeAsync(string name, string type) => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel);
 
@@ -109,7 +120,7 @@ internal sealed partial class Topology
     /// <summary>Deletes all of it, with the messages in it.</summary>
     public async Task DeleteAsync(IChannel channel)
     {
-        foreach (var queue in Ladder.Select(WaitQueue).Append(Jobs).Append(Dead).Append(Results))
+        foreach (var queue in Ladder.Select(WaitQueue).Append(Jobs).Append(Suspects).Append(Dead).Append(Results))
         {
             await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
         }

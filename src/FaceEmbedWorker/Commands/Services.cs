@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
@@ -40,8 +41,23 @@ internal static partial class Services
         .AddSingleton<Topology>()
         .AddSingleton<ResultPublisher>()
         .AddSingleton<JobPublisher>()
-        .AddSingleton<Func<Jobs.EmbedJob, CancellationToken, Task<JobOutcome>>>(s => s.GetRequiredService<JobHandler>().HandleAsync)
+        .AddSingleton<Func<EmbedJob, CancellationToken, Task<JobOutcome>>>(s => OrCrash(s.GetRequiredService<JobHandler>().HandleAsync))
         .AddSingleton<JobConsumer>();
+
+    /// <summary>For the tests of crash safety, and off unless the environment names a job's id: the process ends as by kill -9 while it handles that job.</summary>
+    private static Func<EmbedJob, CancellationToken, Task<JobOutcome>> OrCrash(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
+    {
+        var guilty = Environment.GetEnvironmentVariable("FACE_EMBED_TEST_CRASH_ON_ID");
+        return string.IsNullOrEmpty(guilty) ? handle : (job, stopping) =>
+        {
+            if (job.Id == guilty)
+            {
+                Process.GetCurrentProcess().Kill();
+            }
+
+            return handle(job, stopping);
+        };
+    }
 
     private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task)
     {

@@ -20,6 +20,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
 {
     private readonly ConcurrentQueue<Seen> results = new();
     private readonly ConcurrentQueue<Seen> dead = new();
+    private long last;
     private IConnection? connection;
     private IChannel? channel;
 
@@ -116,6 +117,23 @@ internal sealed class BrokerProbe : IAsyncDisposable
         }
     }
 
+    /// <summary>Longest time between two results.</summary>
+    public TimeSpan LongestSilence { get; private set; }
+
+    /// <summary>Listens to a queue of results.</summary>
+    public Task ListenAsync(string queue) => ListenAsync(queue, results);
+
+    /// <summary>Waits until so many more results are there.</summary>
+    public Task WaitForMoreAsync(int count)
+    {
+        var wanted = results.Count + count;
+        return UntilAsync(() => results.Count >= wanted ? this : null, $"{wanted} results", seconds: 60);
+    }
+
+    /// <summary>Waits for a result of each of so many jobs.</summary>
+    public Task AllAsync(int count, int seconds = 90) =>
+        UntilAsync(() => results.Select(r => r.Properties.MessageId).Distinct().Count() >= count ? this : null, $"a result of each of {count} jobs", seconds);
+
     /// <summary>Acks only what it has kept, so that nothing is lost here either.</summary>
     private async Task ListenAsync(string queue, ConcurrentQueue<Seen> seen)
     {
@@ -124,6 +142,13 @@ internal sealed class BrokerProbe : IAsyncDisposable
         var consumer = new AsyncEventingBasicConsumer(consuming);
         consumer.ReceivedAsync += async (_, e) =>
         {
+            var now = System.Diagnostics.Stopwatch.GetTimestamp();
+            if (seen == results && last != 0 && System.Diagnostics.Stopwatch.GetElapsedTime(last, now) > LongestSilence)
+            {
+                LongestSilence = System.Diagnostics.Stopwatch.GetElapsedTime(last, now);
+            }
+
+            last = now;
             seen.Enqueue(new Seen(e.RoutingKey, e.Body.ToArray(), e.BasicProperties));
             await consuming.BasicAckAsync(e.DeliveryTag, multiple: false);
         };

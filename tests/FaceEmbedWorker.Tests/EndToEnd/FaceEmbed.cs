@@ -61,6 +61,17 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     public static FaceEmbed Start(params string[] arguments) => new(arguments);
 
+    public static FaceEmbed Start(string[] arguments, Dictionary<string, string?> environment) => new(arguments, environment);
+
+    public bool Running => !process.HasExited;
+
+    /// <summary>Ends it as kill -9 does.</summary>
+    public async Task KillAsync()
+    {
+        process.Kill();
+        await process.WaitForExitAsync();
+    }
+
     /// <summary>Waits until its output has a text.</summary>
     public async Task SaidAsync(string text, int seconds = 60)
     {

@@ -46,6 +46,12 @@ public abstract class TestBroker : IAsyncLifetime
 
     public abstract Task StopAsync();
 
+    /// <summary>Ends the broker as kill -9 does; <see cref="StartAsync"/> brings it back.</summary>
+    public abstract Task KillAsync();
+
+    /// <summary>Runs rabbitmqctl.</summary>
+    public abstract Task ControlAsync(params string[] arguments);
+
     /// <summary>What this machine lacks to run it; null: nothing.</summary>
     protected abstract string? Missing();
 
@@ -106,6 +112,21 @@ public sealed class DebianBroker : TestBroker
         using var kill = Process.Start("sh", ["-c", $"kill -TERM {pid}"]);
         await server!.WaitForExitAsync();
         server.Dispose();
+    }
+
+    public override async Task KillAsync()
+    {
+        var pid = (await File.ReadAllTextAsync(Path.Combine(folder, "pid"))).Trim();
+        using var kill = Process.Start("sh", ["-c", $"kill -KILL {pid}"]);
+        await server!.WaitForExitAsync();
+        server.Dispose();
+    }
+
+    public override async Task ControlAsync(params string[] arguments)
+    {
+        using var control = Start("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-n", $"face-embed-{Port}@localhost", .. arguments]);
+        await control.WaitForExitAsync();
+        Assert.Equal(0, control.ExitCode);
     }
 
     protected override async Task RemoveAsync()
@@ -170,6 +191,20 @@ public sealed class ContainerBroker : TestBroker
     }
 
     public override Task StopAsync() => container!.StopAsync();
+
+    public override async Task KillAsync()
+    {
+        await DockerAsync("kill", container!.Id);
+    }
+
+    public override async Task ControlAsync(params string[] arguments) => await DockerAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
+
+    private static async Task DockerAsync(params string[] arguments)
+    {
+        using var docker = Process.Start(new ProcessStartInfo("docker", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        await docker.WaitForExitAsync();
+        Assert.True(docker.ExitCode == 0, await docker.StandardError.ReadToEndAsync());
+    }
 
     protected override async Task RemoveAsync()
     {

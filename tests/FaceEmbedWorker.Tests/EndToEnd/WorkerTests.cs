@@ -159,7 +159,7 @@ public abstract class WorkerTests(TestBroker broker)
         await using var second = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1");
 
         await SubmitManyAsync(probe, 0, 200);
-        await AllAsync(probe, 200);
+        await probe.AllAsync(200);
 
         var shares = probe.Results.GroupBy(r => r.Json.GetProperty("worker").GetString()).Select(g => g.Count()).ToArray();
         Assert.Equal((2, 200), (shares.Length, probe.Results.Count));
@@ -180,7 +180,7 @@ public abstract class WorkerTests(TestBroker broker)
         await submitting;
         await using var second = await FaceEmbed.WorkerAsync(probe);
 
-        await AllAsync(probe, 300);
+        await probe.AllAsync(300);
         var doubled = probe.Results.GroupBy(r => r.Properties.MessageId).Where(g => g.Count() > 1).Select(g => BrokerProbe.JobId(g.First())).ToArray();
         Assert.True(doubled.Length == 0, $"Doubled: {string.Join(", ", doubled)}\n{first.Output}");
         Assert.Empty(probe.Dead);
@@ -205,7 +205,7 @@ public abstract class WorkerTests(TestBroker broker)
             await second.SaidAsync("The broker went away");
 
             await probe.ConnectAsync();
-            await AllAsync(probe, jobs, seconds: 180);
+            await probe.AllAsync(jobs, seconds: 180);
             Assert.Empty(probe.Dead);
             var doubles = probe.Results.Count - jobs;
             Assert.InRange(doubles, 0, 20); // what was in flight when the broker went
@@ -311,9 +311,6 @@ public abstract class WorkerTests(TestBroker broker)
             await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(body, "image/jpeg", $"job-{n}")));
         }
     }
-
-    private static Task AllAsync(BrokerProbe probe, int count, int seconds = 90) => probe.UntilAsync(
-        () => probe.Results.Select(r => r.Properties.MessageId).Distinct().Count() >= count ? probe : null, $"a result of each of {count} jobs", seconds);
 
     private static async Task UntilReadyAsync(BrokerProbe probe, string queue, uint count)
     {
