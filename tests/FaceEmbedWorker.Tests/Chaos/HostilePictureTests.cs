@@ -1,0 +1,224 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using NetVips;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.Chaos;
+
+/// <summary>Pictures and messages made to break the worker: each ends in a typed outcome, within its deadline.</summary>
+public class HostilePictureTests
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
+    private static readonly JobHandler Handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = Deadline.TotalSeconds });
+    private static readonly string[] Formats = ["baseline.jpg", "progressive.jpg", "cmyk.jpg", "rgb.png", "palette.png", "grey16.png", "alpha.png", "lossless.webp", "lzw.tif", "two_pages.tif", "animated.gif", "orientation6.jpg"];
+
+    [Fact]
+    public async Task Bombs_are_refused_by_their_header()
+    {
+        await EndsAsync("refused", Png(50_000, 50_000));
+        await EndsAsync("refused", Gif(frames: 10_000));
+        await EndsAsync("refused", Tiff(pages: 2_000));
+        await EndsAsync("refused", Progressive(7000, 6000));
+    }
+
+    [Fact]
+    public async Task A_small_file_of_many_pixels_costs_no_more_than_its_pixels()
+    {
+        // 9,500 x 9,500 black pixels in a few hundred kilobytes: within the limit, and decoded
+        using var black = Image.Black(9500, 9500, bands: 3);
+        var before = GC.GetTotalAllocatedBytes();
+        await EndsAsync("no_face", black.PngsaveBuffer(compression: 9));
+        Assert.InRange(GC.GetTotalAllocatedBytes() - before, 0, 64_000_000);
+    }
+
+    [Fact]
+    public async Task Lying_headers_are_undecodable_or_refused()
+    {
+        var png = TestData.Read("formats/rgb.png");
+        foreach (var (width, height) in new[] { (0u, 47u), (61u, 0u), (uint.MaxValue, 1u), (61u, 4_000_000u), (6_100u, 47u) })
+        {
+            var lying = (byte[])png.Clone();
+            BinaryPrimitives.WriteUInt32BigEndian(lying.AsSpan(16), width);
+            BinaryPrimitives.WriteUInt32BigEndian(lying.AsSpan(20), height);
+            BinaryPrimitives.WriteUInt32BigEndian(lying.AsSpan(29), System.IO.Hashing.Crc32.HashToUInt32(lying.AsSpan(12, 17)));
+            await EndsInTimeAsync(lying, outcome => Assert.True(outcome is "stub" or "refused", outcome));
+        }
+    }
+
+    [Fact]
+    public async Task A_file_cut_anywhere_ends_in_time()
+    {
+        foreach (var format in Formats.Append("../grace_hopper.jpg").Append("../astronaut.png"))
+        {
+            var whole = TestData.Read("formats/" + format);
+            for (var part = 0; part < 50; part++)
+            {
+                await EndsInTimeAsync(whole[..(whole.Length * part / 50)]);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Polyglots_noise_and_nothing_end_in_time()
+    {
+        await EndsAsync("stub", [.. "%!PS"u8, .. TestData.Read("formats/rgb.png")]);
+        await EndsAsync("embedded", [.. File.ReadAllBytes(TestData.GraceHopper), .. "PK\u0003\u0004 and a zip behind the picture"u8]);
+        var noise = new byte[64 * 1024 * 1024];
+        new Random(1).NextBytes(noise);
+        await EndsAsync("stub", noise);
+        await EndsAsync("too_large", new byte[noise.Length + 1]);
+        await EndsAsync("stub", [0]);
+    }
+
+    [Fact]
+    public void Hostile_messages_are_malformed()
+    {
+        Malformed([], null);
+        Malformed(Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("{\"a\":", 100_000))), "application/json");
+        Malformed(Encoding.ASCII.GetBytes(new string('[', 1_000_000)), "application/json");
+        Malformed([.. "{\"image\":{\"data\":\""u8, 0xC3, 0x28, .. "\"}}"u8], "application/json");
+        Malformed([1], null, id: new string('x', 255));
+        Malformed([1], null, headers: new() { ["metadata"] = new byte[200 * 1024] });
+        Malformed([1], null, headers: new() { ["metadata"] = Enumerable.Repeat((byte)'[', 10_000).ToArray() });
+        Malformed([1], null, headers: new() { ["mode"] = new List<object?> { 1 } });
+
+        static void Malformed(byte[] body, string? type, string? id = null, Dictionary<string, object?>? headers = null)
+        {
+            var properties = new BasicProperties { ContentType = type, MessageId = id, Headers = headers };
+            var message = new JobMessage(body, properties);
+            Assert.Throws<MalformedJobException>(message.Read);
+
+            // and what is kept of it for the dead letter fits into a frame
+            var kept = message.CopyProperties().Headers!.Values.Sum(v => (v as byte[])?.Length ?? 8);
+            Assert.InRange(kept, 0, 20_000);
+        }
+    }
+
+    /// <summary>A seeded mutator over the corpus: flipped bits, cut, repeated and exchanged pieces, wild lengths. FACE_EMBED_FUZZ says how many.</summary>
+    [Fact]
+    public async Task Mutated_pictures_end_in_time_and_within_memory()
+    {
+        var count = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FUZZ") ?? "2000", CultureInfo.InvariantCulture);
+        var corpus = Formats.Select(f => TestData.Read("formats/" + f)).Append(Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.3), ".jpg")).Append(Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.2), ".avif")).ToArray();
+        var outcomes = new System.Collections.Concurrent.ConcurrentDictionary<string, int>();
+        await EndsInTimeAsync(corpus[0]);
+        await Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (seed, _) =>
+        {
+            var bytes = Mutated(corpus, new Random(seed));
+            await EndsInTimeAsync(bytes, outcome => outcomes.AddOrUpdate(outcome, 1, (_, n) => n + 1), $"seed {seed}");
+        });
+
+        Assert.Equal(count, outcomes.Values.Sum());
+        Assert.True(outcomes.ContainsKey("stub") && outcomes.ContainsKey("no_face"), string.Join(", ", outcomes));
+        using var process = Process.GetCurrentProcess();
+        TestContext.Current.SendDiagnosticMessage($"{count} mutated pictures: {string.Join(", ", outcomes)}; peak {process.PeakWorkingSet64 / 1_000_000} MB");
+        Assert.InRange(process.PeakWorkingSet64, 0, 3_000_000_000); // two slots at 100 Mpx x 3 bytes twice, and everything else these tests hold
+    }
+
+    private static byte[] Mutated(byte[][] corpus, Random random)
+    {
+        var bytes = corpus[random.Next(corpus.Length)].ToList();
+        for (var change = random.Next(1, 6); change > 0 && bytes.Count > 8; change--)
+        {
+            var at = random.Next(bytes.Count - 4);
+            switch (random.Next(7))
+            {
+                case 0:
+                    bytes[at] ^= (byte)(1 << random.Next(8));
+                    break;
+                case 1:
+                    bytes[at] = (byte)random.Next(256);
+                    break;
+                case 2:
+                    bytes.RemoveRange(at, random.Next(1, bytes.Count - at));
+                    break;
+                case 3:
+                    bytes.InsertRange(at, bytes.GetRange(at, random.Next(1, Math.Min(64, bytes.Count - at))));
+                    break;
+                case 4:
+                    var other = corpus[random.Next(corpus.Length)];
+                    bytes.InsertRange(at, other.Skip(random.Next(other.Length)).Take(64));
+                    break;
+                case 5:
+                    for (var i = 0; i < 4; i++)
+                    {
+                        bytes[at + i] = 0xFF; // a length, with luck
+                    }
+
+                    break;
+                default:
+                    bytes[random.Next(Math.Min(64, bytes.Count))] = (byte)random.Next(256); // the header
+                    break;
+            }
+        }
+
+        return [.. bytes];
+    }
+
+    private static Task EndsAsync(string expected, byte[] bytes) => EndsInTimeAsync(bytes, outcome => Assert.Equal(expected, outcome));
+
+    private static async Task EndsInTimeAsync(byte[] bytes, Action<string>? check = null, string what = "")
+    {
+        var start = Stopwatch.GetTimestamp();
+        var outcome = await Handler.HandleAsync(new EmbedJob("hostile", new ImageSource.Data(bytes)), CancellationToken.None);
+        Assert.True(Stopwatch.GetElapsedTime(start) < Deadline + TimeSpan.FromSeconds(5), $"{what} took {Stopwatch.GetElapsedTime(start)}");
+        var word = outcome switch
+        {
+            JobOutcome.Completed(var result) => result.Outcome,
+            JobOutcome.Rejected(var reason, _, _) => reason,
+            JobOutcome.Retry(var reason, var message, _) => throw new Xunit.Sdk.XunitException($"{what}: {reason}: {message}"),
+            _ => "",
+        };
+        check?.Invoke(word);
+    }
+
+    /// <summary>A header of that size and no pixels.</summary>
+    private static byte[] Png(uint width, uint height)
+    {
+        byte[] header = [.. Convert.FromHexString("89504E470D0A1A0A0000000D49484452"), .. new byte[8], 8, 2, 0, 0, 0];
+        BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(16), width);
+        BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(20), height);
+        var crc = new byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(crc, System.IO.Hashing.Crc32.HashToUInt32(header.AsSpan(12)));
+        return [.. header, .. crc, .. Convert.FromHexString("0000000849444154789C030000000001"), .. new byte[4], .. Convert.FromHexString("0000000049454E44AE426082")];
+    }
+
+    /// <summary>Frames of one pixel.</summary>
+    private static byte[] Gif(int frames)
+    {
+        var frame = Convert.FromHexString("21F904040A0000002C0000000001000100000202440100");
+        return [.. "GIF89a"u8, 1, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255, .. Enumerable.Repeat(frame, frames).SelectMany(f => f), 0x3B];
+    }
+
+    /// <summary>Pages of one pixel, each pointing to the next.</summary>
+    private static byte[] Tiff(int pages)
+    {
+        const int size = 2 + 8 * 12 + 4 + 2; // entries, the next page's place, one pixel and a filler
+        var bytes = new List<byte>([(byte)'I', (byte)'I', 42, 0, 8, 0, 0, 0]);
+        for (var page = 0; page < pages; page++)
+        {
+            var at = 8 + page * size;
+            bytes.AddRange([8, 0]);
+            foreach (var (tag, value) in new[] { (256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, at + size - 2), (278, 1), (279, 1) })
+            {
+                bytes.AddRange([(byte)tag, (byte)(tag >> 8), 4, 0, 1, 0, 0, 0, .. BitConverter.GetBytes(value)]);
+            }
+
+            bytes.AddRange([.. BitConverter.GetBytes(page + 1 < pages ? at + size : 0), 128, 0]);
+        }
+
+        return [.. bytes];
+    }
+
+    private static byte[] Progressive(int width, int height)
+    {
+        using var black = Image.Black(width, height, bands: 3);
+        using var srgb = black.Copy(interpretation: Enums.Interpretation.Srgb);
+        return srgb.JpegsaveBuffer(interlace: true);
+    }
+}
