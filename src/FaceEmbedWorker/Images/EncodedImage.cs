@@ -118,11 +118,12 @@ internal sealed class EncodedImage : IDisposable
         catch (VipsException e)
         {
             cancel.ThrowIfCancellationRequested();
-            throw e.Message.Contains("out of memory", StringComparison.OrdinalIgnoreCase)
+            throw e.Message.Contains("vips_tracked: out of memory", StringComparison.Ordinal) // a file that lies of its sizes gets other words
                 ? new InsufficientMemoryException("libvips is out of memory.", e)
                 : new ImageException(ImageFault.Undecodable, $"The {format} is truncated or corrupt: {OneLine(e.Message)}", e);
         }
     }
 
-    private static string OneLine(string message) => string.Join("; ", message.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries));
+    /// <summary>libvips gathers messages of all its threads; the last ones are this picture's.</summary>
+    private static string OneLine(string messages) => string.Join("; ", messages.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Distinct().TakeLast(3));
 }

@@ -171,7 +171,7 @@ public class HostilePictureTests
         {
             JobOutcome.Completed(var result) => result.Outcome,
             JobOutcome.Rejected(var reason, _, _) => reason,
-            JobOutcome.Retry(var reason, var message, _) => throw new Xunit.Sdk.XunitException($"{what}: {reason}: {message}"),
+            JobOutcome.Retry(var reason, var message, var detail) => throw new Xunit.Sdk.XunitException($"{what}: {reason}: {message} {detail}"),
             _ => "",
         };
         check?.Invoke(word);
