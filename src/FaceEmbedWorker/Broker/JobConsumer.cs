@@ -37,6 +37,7 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly CancellationTokenSource abandon = new();
     private readonly RecentResults recent = new();
     private readonly IntakeGate gate;
+    private ConsumerLife? current;
 
     /// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
     public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology,
@@ -87,6 +88,7 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         var channel = await connection.ChannelAsync(stopping);
         using var life = new ConsumerLife(channel, stopping);
+        current = life;
         channel.ChannelShutdownAsync += (_, e) => life.EndAsync(e.ReplyText);
         try
         {
@@ -124,6 +126,9 @@ internal sealed partial class JobConsumer : BackgroundService
 
         await DrainAsync(life, working);
     }
+
+    /// <summary>Ends the present channel as a broker that goes away does, for tests.</summary>
+    internal Task EndLifeAsync() => current?.EndAsync("asked to") ?? Task.CompletedTask;
 
     private async Task<Subscription> SubscribeAsync(ConsumerLife life, string queue, ushort prefetch, CancellationToken stopping)
     {

@@ -59,6 +59,36 @@ public abstract class ChaosTests(TestBroker broker)
     }, worker: true);
 
     [Fact]
+    public Task A_rolling_deploy_of_workers_loses_nothing() => AttackAsync("rolling deploy (SIGTERM, one after the other)", 300, async probe =>
+    {
+        var old = await FaceEmbed.WorkerAsync(probe);
+        for (var round = 0; round < 2 * Scale; round++)
+        {
+            await probe.WaitForMoreAsync(30);
+            var next = await FaceEmbed.WorkerAsync(probe);
+            Assert.Equal(0, await old.TerminateAsync());
+            await old.DisposeAsync();
+            old = next;
+        }
+
+        await old.DisposeAsync(); // the last one without a word
+        return 2 * Scale;
+    });
+
+    [Fact]
+    public Task A_policy_changed_under_load_loses_nothing() => AttackAsync("queue policy changed", 300, async probe =>
+    {
+        await probe.WaitForMoreAsync(30);
+        for (var round = 0; round < 2 * Scale; round++)
+        {
+            await broker.ControlAsync("set_policy", "chaos", $"^{probe.Topology.Jobs}$", """{"max-length":100000,"delivery-limit":15}""", "--apply-to", "queues");
+            await broker.ControlAsync("clear_policy", "chaos");
+        }
+
+        return 2 * Scale;
+    }, worker: true);
+
+    [Fact]
     public Task A_memory_alarm_loses_nothing() => AttackAsync("memory alarm (blocked connections)", 300, async probe =>
     {
         await probe.WaitForMoreAsync(30);
@@ -82,7 +112,7 @@ public abstract class ChaosTests(TestBroker broker)
         }
 
         probe.Options.Uri = direct;
-        await probe.AllAsync(300 * Scale);
+        await probe.AllAsync(300 * Scale, seconds: 120 + 30 * Scale);
         return 2 * Scale;
     });
 

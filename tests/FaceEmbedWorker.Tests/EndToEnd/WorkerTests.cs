@@ -186,6 +186,49 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Empty(probe.Dead);
     }
 
+    [Fact]
+    public async Task A_redelivered_job_is_answered_with_the_same_bytes_and_not_done_twice()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        var handled = 0;
+        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        {
+            handled++;
+            return Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: false, autoDelete: true)).QueueName;
+        await probe.SubmitAsync(GraceHopper, id: "again"); // its result is unroutable, so that it cannot be settled yet
+        await probe.UntilAsync(() => handled == 1 ? probe : null, "a handled job");
+
+        await worker.LoseConsumerAsync(probe);
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+
+        var result = await probe.UntilAsync(() => probe.Channel.BasicGetAsync(queue, autoAck: true).Result, "a result");
+        Assert.Equal($"again:{Pipeline.Embedder.FaceSpace}", result.BasicProperties.MessageId);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "an empty queue");
+        Assert.Equal(1, handled);
+    }
+
+    [Fact]
+    public async Task A_world_that_fails_for_everyone_pauses_the_intake_and_resumes()
+    {
+        await using var probe = await ProbeAsync(o => o.RetryDelays = "0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5");
+        var (away, handled) = (true, 0);
+        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        {
+            Interlocked.Increment(ref handled);
+            return away ? throw new IOException("the disk is away") : Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await SubmitManyAsync(probe, 0, 100);
+        await probe.UntilAsync(() => handled >= 5 ? probe : null, "five failures");
+        await Task.Delay(TimeSpan.FromSeconds(4));
+        Assert.InRange(handled, 5, 10); // probes after 1, 2, 4 s; without the gate it would be hundreds
+
+        away = false;
+        await probe.AllAsync(100);
+        Assert.Empty(probe.Dead);
+    }
+
     /// <summary>The bar of the delivery guarantee: 2,000 jobs, the worker stopped and started, the broker restarted, all under load.</summary>
     [Fact]
     public async Task Two_thousand_jobs_survive_a_stopped_worker_and_a_restarted_broker()
@@ -345,6 +388,13 @@ public abstract class WorkerTests(TestBroker broker)
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
+
+        /// <summary>As a lost connection: what is not settled is handed out again.</summary>
+        public async Task LoseConsumerAsync(BrokerProbe probe)
+        {
+            await consumer.EndLifeAsync();
+            await probe.UntilAsync(() => probe.Channel.ConsumerCountAsync(probe.Topology.Jobs).Result > 0 ? this : null, "a new consumer");
+        }
 
         public async ValueTask DisposeAsync()
         {

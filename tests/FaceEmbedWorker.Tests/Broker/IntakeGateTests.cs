@@ -1,0 +1,108 @@
+using FaceEmbedWorker.Broker;
+using Microsoft.Extensions.Time.Testing;
+
+namespace FaceEmbedWorker.Tests.Broker;
+
+public sealed class IntakeGateTests : IDisposable
+{
+    private readonly FakeTimeProvider time = new();
+    private readonly IntakeGate gate;
+
+    public IntakeGateTests() => gate = new IntakeGate(time);
+
+    [Fact]
+    public async Task Is_open_until_enough_different_jobs_fail_in_a_row()
+    {
+        Fail(IntakeGate.Failures - 1);
+        gate.Report("good", worldFailed: false, probing: false);
+        Fail(IntakeGate.Failures - 1);
+        Assert.False(gate.Closed);
+        Assert.False(await gate.EnterAsync(CancellationToken.None));
+
+        for (var again = 0; again < 10; again++)
+        {
+            gate.Report("job-0", worldFailed: true, probing: false); // the same job's fault, perhaps
+        }
+
+        Assert.False(gate.Closed);
+        Assert.True(gate.Report("another", worldFailed: true, probing: false));
+        Assert.True(gate.Closed);
+    }
+
+    [Fact]
+    public async Task Lets_one_probe_through_at_a_time_with_growing_pauses()
+    {
+        Fail(IntakeGate.Failures);
+        foreach (var pause in new[] { 1, 2, 4, 8, 16, 32, 60, 60 })
+        {
+            var probe = gate.EnterAsync(CancellationToken.None);
+            time.Advance(TimeSpan.FromSeconds(pause - 0.1));
+            Assert.False(probe.IsCompleted);
+            time.Advance(TimeSpan.FromSeconds(0.2));
+            Assert.True(await probe);
+
+            var another = gate.EnterAsync(CancellationToken.None);
+            time.Advance(TimeSpan.FromMinutes(10));
+            Assert.False(another.IsCompleted); // while the probe is under way
+
+            gate.Report("probe", worldFailed: true, probing: true);
+            Assert.True(await InTimeAsync(another)); // its turn, as a probe as well
+            gate.Report("another", worldFailed: false, probing: true);
+            Fail(IntakeGate.Failures);
+            for (var p = 1; p <= pause && p < 60; p *= 2)
+            {
+                Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
+                gate.Report("failing", worldFailed: true, probing: true);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Opens_for_all_who_wait_when_a_probe_succeeds()
+    {
+        Fail(IntakeGate.Failures);
+        var probe = gate.EnterAsync(CancellationToken.None);
+        var waiting = Enumerable.Range(0, 5).Select(_ => gate.EnterAsync(CancellationToken.None)).ToArray();
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.True(await probe);
+
+        Assert.True(gate.Report("probe", worldFailed: false, probing: true));
+
+        Assert.All(await Task.WhenAll(waiting).WaitAsync(TimeSpan.FromSeconds(30)), Assert.False);
+    }
+
+    [Fact]
+    public async Task A_wait_that_is_given_up_leaves_the_turn_to_the_next()
+    {
+        Fail(IntakeGate.Failures);
+        using var stopping = new CancellationTokenSource();
+        var first = gate.EnterAsync(stopping.Token);
+        await stopping.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
+        var second = gate.EnterAsync(CancellationToken.None);
+        Assert.True(await InTimeAsync(second));
+    }
+
+    public void Dispose() => gate.Dispose();
+
+    /// <summary>Moves the clock until the wait ends; whoever waits may start its pause only after a first move.</summary>
+    private async Task<bool> InTimeAsync(Task<bool> wait)
+    {
+        for (var step = 0; !wait.IsCompleted && step < 10_000; step++)
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            await Task.Delay(1);
+        }
+
+        Assert.True(wait.IsCompleted);
+        return await wait;
+    }
+
+    private void Fail(int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            gate.Report($"job-{i}", worldFailed: true, probing: false);
+        }
+    }
+}
