@@ -1,0 +1,85 @@
+using FaceEmbedWorker.Tests.EndToEnd;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Events;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Tests.Assumptions;
+
+[Collection(RabbitMq310.Name)]
+public sealed class RabbitMq310Tests(DebianBroker broker) : RabbitMqTests(broker);
+
+[Collection(RabbitMq4.Name)]
+public sealed class RabbitMq4Tests(ContainerBroker broker) : RabbitMqTests(broker);
+
+/// <summary>What Broker/ believes of RabbitMQ and its client.</summary>
+public abstract class RabbitMqTests(TestBroker broker)
+{
+    [Fact]
+    public async Task A_confirmed_publish_fails_by_return_or_by_nack()
+    {
+        await using var probe = await ProbeAsync();
+        var unroutable = await Assert.ThrowsAsync<PublishReturnException>(() => PublishAsync(probe, probe.Topology.Retry, "no-such-wait"));
+        Assert.True(unroutable.IsReturn);
+
+        var full = $"{probe.Topology.Results}.full";
+        await probe.Channel.QueueDeclareAsync(full, durable: true, exclusive: false, autoDelete: false,
+            new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" });
+        await Assert.ThrowsAsync<PublishException>(async () =>
+        {
+            for (var i = 0; i < 20; i++) // a quorum queue takes a few more than its limit before it refuses
+            {
+                await PublishAsync(probe, "", full);
+            }
+        });
+        await probe.Channel.QueueDeleteAsync(full, ifUnused: false, ifEmpty: false);
+    }
+
+    [Fact]
+    public async Task A_lost_connection_counts_as_a_delivery_and_a_fresh_copy_does_not()
+    {
+        await using var probe = await ProbeAsync();
+        await probe.SubmitAsync([1], id: "counted");
+        for (var lost = 0; lost < 3; lost++)
+        {
+            await using var connection = await new ConnectionFactory { Uri = new Uri(broker.Uri), AutomaticRecoveryEnabled = false }.CreateConnectionAsync();
+            var channel = await connection.CreateChannelAsync();
+            var got = await probe.UntilAsync(() => channel.BasicGetAsync(probe.Topology.Jobs, autoAck: false).Result, "the message");
+            Assert.Equal(lost, new FaceEmbedWorker.Broker.JobMessage(got.Body.ToArray(), got.BasicProperties).Crashes);
+            Assert.Equal(lost > 0, got.Redelivered);
+            await connection.AbortAsync();
+        }
+    }
+
+    [Fact]
+    public async Task The_client_tells_of_a_consumers_end_whoever_asked_for_it()
+    {
+        await using var probe = await ProbeAsync();
+        var told = new TaskCompletionSource();
+        var consumer = new AsyncEventingBasicConsumer(probe.Channel);
+        consumer.UnregisteredAsync += (_, _) =>
+        {
+            told.TrySetResult();
+            return Task.CompletedTask;
+        };
+        var tag = await probe.Channel.BasicConsumeAsync(probe.Topology.Jobs, autoAck: false, consumer);
+        await probe.Channel.BasicCancelAsync(tag);
+        await told.Task.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task A_wait_queue_hands_back_what_its_time_has_come_for()
+    {
+        await using var probe = await ProbeAsync();
+        await PublishAsync(probe, probe.Topology.Retry, FaceEmbedWorker.Broker.Topology.RetryKey(probe.Topology.Ladder[0]));
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 1 ? probe : null, "a job that has waited");
+    }
+
+    private static Task PublishAsync(BrokerProbe probe, string exchange, string key) =>
+        probe.Channel.BasicPublishAsync(exchange, key, mandatory: true, new BasicProperties { DeliveryMode = DeliveryModes.Persistent }, new byte[] { 1 }).AsTask();
+
+    private async Task<BrokerProbe> ProbeAsync()
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+    }
+}
