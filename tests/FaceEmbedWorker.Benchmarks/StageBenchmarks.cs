@@ -15,7 +15,7 @@ public class StageBenchmarks
     private readonly Model embedding = Model.Load("models/face_embedding.onnx", ModelCard.Embedding);
     private readonly Model plain = Model.Load("models/face_embedding.onnx", ModelCard.Embedding, prepare: false);
     private readonly FaceDetector detector = new(Model.Load("models/face_detection.onnx", ModelCard.Detection), Options.Create(new FaceOptions()));
-    private readonly Landmarks landmarks = new(Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks));
+    private readonly Landmarks landmarks = new(Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks), Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks, batch: Landmarks.Batch));
     private readonly byte[] photo = File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg"));
     private readonly float[] values = new float[3 * 112 * 112];
     private FaceAligner aligner = null!;

@@ -11,6 +11,7 @@ internal static class Pipeline
 {
     private static readonly Lazy<Model> Detection = new(() => Model.Load(Shipped("face_detection.onnx"), ModelCard.Detection));
     private static readonly Lazy<Model> Points = new(() => Model.Load(Shipped("face_landmarks.onnx"), ModelCard.Landmarks));
+    private static readonly Lazy<Model> SeveralPoints = new(() => Model.Load(Shipped("face_landmarks.onnx"), ModelCard.Landmarks, batch: Landmarks.Batch));
     private static readonly Lazy<Model> Embedding = new(() => Model.Load(Shipped("face_embedding.onnx"), ModelCard.Embedding));
 
     public static ImageDecoder Decoder { get; } = new(Options.Create(new ImageOptions()));
@@ -21,7 +22,7 @@ internal static class Pipeline
 
     public static FaceDetector Detector => new(Detection.Value, Options.Create(new FaceOptions()));
 
-    public static Landmarks Landmarks => new(Points.Value);
+    public static Landmarks Landmarker => new(Points.Value, SeveralPoints.Value);
 
     public static FaceAligner Aligner => new(Embedding.Value.Card);
 
@@ -30,7 +31,7 @@ internal static class Pipeline
     public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null)
     {
         var model = embedding ?? Embedding.Value;
-        return new JobHandler(new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarks, new FaceAligner(model.Card), new FaceEmbedder(model),
+        return new JobHandler(new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model),
             Options.Create(options ?? new JobOptions()), time ?? TimeProvider.System);
     }
 

@@ -34,7 +34,7 @@ internal static partial class Services
         .AddSingleton(TimeProvider.System)
         .AddSingleton<ImageDecoder>()
         .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
-        .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks)))
+        .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks), Load(s, o => o.LandmarksModel, ModelCard.Landmarks, Landmarks.Batch)))
         .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding)))
         .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card))
         .AddSingleton<JobHandler>()
@@ -59,10 +59,10 @@ internal static partial class Services
         };
     }
 
-    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task)
+    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task, int batch = 1)
     {
         var options = services.GetRequiredService<IOptions<FaceOptions>>().Value;
-        var model = Model.Load(path(options), task, options.PrepareGraph);
+        var model = Model.Load(path(options), task, options.PrepareGraph, batch);
         foreach (var reason in (model.Prepared?.Left ?? []).Take(1))
         {
             RunsPlain(services.GetRequiredService<ILogger<Model>>(), path(options), reason);

@@ -56,17 +56,17 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
         using var picture = DecodeFiner(encoded, overview, shrink, found, cancel);
         clock.Mark(Stage.Decode);
 
+        var points = landmarks.Locate(picture, found.Select(f => f.Box).ToArray());
+        clock.Mark(Stage.Detect);
+
         var embeddings = new List<ResultEmbedding>(found.Count);
-        foreach (var face in found)
+        for (var i = 0; i < found.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
-            var points = landmarks.Locate(picture, face.Box);
-            clock.Mark(Stage.Detect);
-
-            using var aligned = aligner.Align(picture, points, out var error);
+            using var aligned = aligner.Align(picture, points[i], out var error);
             clock.Mark(Stage.Align);
 
-            embeddings.Add(Describe(face, points, error, embedder.Embed(aligned)));
+            embeddings.Add(Describe(found[i], points[i], error, embedder.Embed(aligned)));
             clock.Mark(Stage.Embed);
         }
 

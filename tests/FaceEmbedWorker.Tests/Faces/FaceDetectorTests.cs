@@ -60,6 +60,15 @@ public class FaceDetectorTests
         Assert.InRange(extra, 0, 2);
     }
 
+    [Fact]
+    public void Landmarks_of_several_faces_in_one_run_are_those_of_single_runs()
+    {
+        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper));
+        var face = Pipeline.Detector.Detect(picture)[0].Box;
+        Box[] boxes = [.. Enumerable.Range(0, 2 * Landmarks.Batch + 3).Select(i => face with { X = face.X + 7 * i, Height = face.Height - 5 * i })];
+        Assert.Equal(boxes.Select(box => Pipeline.Landmarker.Locate(picture, box)), Pipeline.Landmarker.Locate(picture, boxes));
+    }
+
     private static double Overlap(Box a, Box b)
     {
         double shared = 0;
