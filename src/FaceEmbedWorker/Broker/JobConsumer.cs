@@ -92,7 +92,7 @@ internal sealed partial class JobConsumer : BackgroundService
         channel.ChannelShutdownAsync += (_, e) => life.EndAsync(e.ReplyText);
         try
         {
-            await SubscribeAsync(life, topology.Suspects, prefetch: 1, stopping);
+            life.Alone = await SubscribeAsync(life, topology.Suspects, prefetch: 1, stopping);
             life.Jobs = await SubscribeAsync(life, topology.Jobs, Prefetch, stopping);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
@@ -141,21 +141,19 @@ internal sealed partial class JobConsumer : BackgroundService
         return subscription;
     }
 
-    private async Task UnsubscribeAsync(ConsumerLife life)
+    private async Task UnsubscribeAsync(ConsumerLife life, Subscription subscription)
     {
-        if (life.Jobs.Cancelled)
+        if (!subscription.Cancelled)
         {
-            return;
+            subscription.Cancelled = true;
+            await Quietly(() => life.Channel.BasicCancelAsync(subscription.Tag), life);
         }
-
-        life.Jobs.Cancelled = true;
-        await Quietly(() => life.Channel.BasicCancelAsync(life.Jobs.Tag), life);
     }
 
     /// <summary>With nothing else in hand, so that a picture that kills the process takes no other job with it.</summary>
     private async Task HandleSuspectsAsync(ConsumerLife life, CancellationToken stopping)
     {
-        await UnsubscribeAsync(life);
+        await UnsubscribeAsync(life, life.Jobs);
         while (life.InHand > 0 && !life.Ended && !stopping.IsCancellationRequested)
         {
             await Task.Delay(10, CancellationToken.None);
@@ -224,11 +222,18 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         life.Closed = true;
         Draining(logger, options.DrainSeconds);
-        await UnsubscribeAsync(life);
+        await UnsubscribeAsync(life, life.Jobs);
+        await UnsubscribeAsync(life, life.Alone);
         deliveries.Writer.TryComplete();
         while (deliveries.Reader.TryRead(out var unstarted))
         {
             await GiveBackAsync(life, unstarted.Tag);
+        }
+
+        // a nack would count as a crash, and condemn a suspect that nobody has tried: a fresh copy goes back instead
+        while (life.Suspects.Reader.TryRead(out var untried))
+        {
+            settling.TryAdd(SettleOrLeaveAsync(untried, null, new Suspect()), true);
         }
 
         try
@@ -513,6 +518,9 @@ internal sealed partial class JobConsumer : BackgroundService
         public IChannel Channel { get; } = channel;
 
         public Subscription Jobs { get; set; } = new();
+
+        /// <summary>The consumer of the suspects.</summary>
+        public Subscription Alone { get; set; } = new();
 
         /// <summary>Handed out and waiting to be handled alone.</summary>
         public Channel<Delivery> Suspects { get; } = System.Threading.Channels.Channel.CreateUnbounded<Delivery>();

@@ -210,6 +210,33 @@ public abstract class WorkerTests(TestBroker broker)
     }
 
     [Fact]
+    public async Task A_suspect_that_waits_when_the_worker_stops_is_not_counted_as_a_crash()
+    {
+        await using var probe = await ProbeAsync();
+        var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
+        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        {
+            started.TrySetResult();
+            await release.Task;
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await probe.SubmitAsync(GraceHopper, id: "busy");
+        await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.SuspectKey, mandatory: true, new BasicProperties { MessageId = "waiting", DeliveryMode = DeliveryModes.Persistent }, GraceHopper);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Suspects).Result == 0 ? probe : null, "a suspect in the worker's hand");
+
+        var stopping = worker.DisposeAsync().AsTask();
+        await Task.Delay(500);
+        release.SetResult();
+        await stopping;
+
+        await probe.ResultAsync("busy");
+        var back = await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Suspects, autoAck: true).Result, "the suspect");
+        Assert.Equal(("waiting", 0L), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Crashes));
+        Assert.Empty(probe.Dead);
+    }
+
+    [Fact]
     public async Task A_world_that_fails_for_everyone_pauses_the_intake_and_resumes()
     {
         await using var probe = await ProbeAsync(o => o.RetryDelays = "0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5");
