@@ -7,7 +7,8 @@ public partial class LayeringTests
 {
     private static readonly Dictionary<string, string[]> MayUse = new()
     {
-        ["Commands"] = ["Broker", "Jobs", "Faces", "Images", "Onnx"],
+        ["Commands"] = ["Health", "Broker", "Jobs", "Faces", "Images", "Onnx"],
+        ["Health"] = ["Broker", "Jobs", "Faces", "Images"],
         ["Broker"] = ["Jobs", "Faces", "Images"],
         ["Jobs"] = ["Faces", "Images"],
         ["Faces"] = ["Images", "Onnx"],
@@ -24,6 +25,7 @@ public partial class LayeringTests
         ["System.CommandLine"] = ["Commands", "Program.cs"],
         ["Spectre.Console"] = ["Commands"],
         ["Polly"] = ["Broker"],
+        ["Microsoft.AspNetCore"] = ["Health"],
     };
 
     private static readonly string Source = Path.Combine(TestData.Repository, "src", "FaceEmbedWorker");
@@ -59,6 +61,6 @@ public partial class LayeringTests
         .Select(f => (File: Path.GetRelativePath(Source, f).Replace('\\', '/'), Text: File.ReadAllText(f)))
         .Where(f => !f.File.StartsWith("obj/", StringComparison.Ordinal) && !f.File.StartsWith("bin/", StringComparison.Ordinal));
 
-    [GeneratedRegex(@"FaceEmbedWorker\.(Broker|Jobs|Faces|Images|Onnx|Commands)\b(?<!namespace FaceEmbedWorker\.\w+)")]
+    [GeneratedRegex(@"FaceEmbedWorker\.(Health|Broker|Jobs|Faces|Images|Onnx|Commands)\b(?<!namespace FaceEmbedWorker\.\w+)")]
     private static partial Regex Own();
 }

@@ -54,12 +54,17 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
                 ShouldHandle = arguments => ValueTask.FromResult(arguments.Outcome.Exception is { } e and not BrokerRefusedException && !arguments.Context.CancellationToken.IsCancellationRequested),
                 OnRetry = arguments =>
                 {
-                    Waiting(logger, Address, role, BrokerErrors.Describe(arguments.Outcome.Exception!), arguments.RetryDelay.TotalSeconds);
+                    var reason = BrokerErrors.Describe(arguments.Outcome.Exception!);
+                    Trouble = $" at {Address}: {reason}";
+                    Waiting(logger, Address, role, reason, arguments.RetryDelay.TotalSeconds);
                     return ValueTask.CompletedTask;
                 },
             })
             .Build();
     }
+
+    /// <summary>Where the broker should be and why there is no connection; empty before the first try, and while there is one.</summary>
+    public string Trouble { get; private set; } = "";
 
     private string Address => $"{factory.Endpoint.HostName}:{factory.Endpoint.Port}";
 
@@ -142,7 +147,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
             await DeclareAsync(cancel);
             var opened = await Bounded(token => connection.CreateChannelAsync(channelOptions, token), cancel);
-            everOpen = true;
+            (everOpen, Trouble) = (true, "");
             Connected(logger, Address, role);
             return opened;
         }

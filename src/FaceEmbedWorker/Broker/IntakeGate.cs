@@ -1,8 +1,9 @@
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Closes where many different jobs in a row fail for the world's fault: a disk that is full or a host that is away fails for everyone, and
-/// the whole queue would go down the retry ladder for it. While closed, one job at a time goes through as a probe, with growing pauses.
+/// The intake: open, or closed and why. It closes where many different jobs in a row fail for the world's fault, for a disk that is full or a
+/// host that is away fails for everyone, and the whole queue would go down the retry ladder for it: then one job at a time goes through as a
+/// probe, with growing pauses. And it closes while the broker does not take what becomes of jobs.
 /// </summary>
 internal sealed class IntakeGate(TimeProvider time) : IDisposable
 {
@@ -12,18 +13,39 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(60);
 
+    private readonly Lock state = new();
     private readonly SemaphoreSlim probe = new(1, 1);
     private readonly HashSet<string> failed = [];
     private TimeSpan pause = FirstPause;
+    private int held;
+    private string holding = "";
+    private TaskCompletionSource? flows;
 
-    /// <summary>No job goes through but a probe.</summary>
-    public bool Closed { get; private set; }
+    /// <summary>Too many jobs failed: no job goes through but a probe.</summary>
+    public bool Failing { get; private set; }
+
+    /// <summary>Why the intake is closed; null where it is open.</summary>
+    public string? Reason
+    {
+        get
+        {
+            lock (state)
+            {
+                return held > 0 ? $"{held} messages wait until the broker takes them: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs" : null;
+            }
+        }
+    }
 
     /// <summary>Waits until a job may be handled.</summary>
     /// <returns>True where the job is the probe: its outcome must be told to <see cref="Report"/>.</returns>
     public async Task<bool> EnterAsync(CancellationToken cancel)
     {
-        if (!Closed)
+        while (flows is { } closed)
+        {
+            await closed.Task.WaitAsync(cancel);
+        }
+
+        if (!Failing)
         {
             return false;
         }
@@ -31,7 +53,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         await probe.WaitAsync(cancel);
         try
         {
-            if (Closed)
+            if (Failing)
             {
                 await Task.Delay(pause, time, cancel);
                 return true;
@@ -52,18 +74,18 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     /// <returns>True where this closed or opened the gate.</returns>
     public bool Report(string id, bool worldFailed, bool probing)
     {
-        lock (failed)
+        lock (state)
         {
-            var before = Closed;
+            var before = Failing;
             if (!worldFailed)
             {
                 failed.Clear();
-                (Closed, pause) = (false, FirstPause);
+                (Failing, pause) = (false, FirstPause);
             }
             else
             {
                 failed.Add(id);
-                Closed |= failed.Count >= Failures;
+                Failing |= failed.Count >= Failures;
                 pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
             }
 
@@ -72,7 +94,34 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
                 probe.Release();
             }
 
-            return Closed != before;
+            return Failing != before;
+        }
+    }
+
+    /// <summary>A message that the broker does not take now is held in memory: nothing new is begun until each <see cref="Release"/>.</summary>
+    public void Hold(string reason)
+    {
+        lock (state)
+        {
+            (held, holding) = (held + 1, reason);
+            flows ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+    }
+
+    /// <summary>The broker has taken it after all.</summary>
+    /// <returns>True where it was the last one.</returns>
+    public bool Release()
+    {
+        lock (state)
+        {
+            if (--held > 0)
+            {
+                return false;
+            }
+
+            flows!.SetResult();
+            flows = null;
+            return true;
         }
     }
 

@@ -20,8 +20,14 @@ internal sealed partial class JobConsumer : BackgroundService
     /// <summary>A job that came back this often without a word may be what crashes the worker.</summary>
     private const int SuspectAfter = 2;
 
+    private const int MostLost = 10_000;
+
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan SubscribeTime = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan WatchTime = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan StuckTime = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(0.5);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan NextSuspectTime = TimeSpan.FromMilliseconds(250);
 
     private readonly Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle;
@@ -32,15 +38,21 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly ILogger<JobConsumer> logger;
     private readonly BrokerConnection connection;
     private readonly int slots;
+    private readonly TimeSpan deadline;
     private readonly Channel<Delivery> deliveries = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
     private readonly ConcurrentDictionary<Task, bool> settling = new();
+    private readonly ConcurrentDictionary<Delivery, long> running = new();
     private readonly CancellationTokenSource abandon = new();
     private readonly RecentResults recent = new();
+    private readonly ConcurrentDictionary<string, int> lost = new();
     private readonly IntakeGate gate;
     private ConsumerLife? current;
+    private TimeSpan lastPause;
+    private long lastTick;
 
     /// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
-    public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology,
+    /// <param name="gate">The publisher's.</param>
+    public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology, IntakeGate gate,
         IOptions<BrokerOptions> options, IOptions<JobOptions> jobs, TimeProvider time, ILogger<JobConsumer> logger)
     {
         this.handle = handle;
@@ -49,8 +61,9 @@ internal sealed partial class JobConsumer : BackgroundService
         this.options = options.Value;
         this.time = time;
         this.logger = logger;
+        this.gate = gate;
         slots = jobs.Value.Slots;
-        gate = new IntakeGate(time);
+        deadline = TimeSpan.FromSeconds(jobs.Value.DeadlineSeconds);
         Prefetch = (ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * slots, ushort.MaxValue));
         connection = new BrokerConnection("consume", confirms: false, options, topology, time, logger);
     }
@@ -58,9 +71,27 @@ internal sealed partial class JobConsumer : BackgroundService
     /// <summary>Jobs that the broker hands out before one is settled.</summary>
     public ushort Prefetch { get; }
 
+    /// <summary>A job runs far beyond its deadline: the process should end, and be started again.</summary>
+    public event Action? Stuck;
+
+    /// <summary>Why no jobs are taken at this moment; null where they are.</summary>
+    public string? NotReady => current switch
+    {
+        null or { Ended: true } => $"not connected to the broker{connection.Trouble}",
+        { Closed: true } => "stopping",
+        { Subscribed: false } => $"the broker does not hand out {topology.Jobs} yet",
+        _ => gate.Reason,
+    };
+
+    /// <summary>Why the process should be started again, whatever the broker does; null where it works.</summary>
+    public string? NotAlive => ExecuteTask is { IsCompleted: true } ? "the worker has ended"
+        : lastTick != 0 && time.GetElapsedTime(lastTick) > StuckTime ? $"the worker's clock has stood for {time.GetElapsedTime(lastTick).TotalSeconds:0} s: no thread is free"
+        : null;
+
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var working = Enumerable.Range(0, slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)).ToArray();
+        await using var watchdog = time.CreateTimer(_ => EndWhereStuck(), null, StuckTime / 10, StuckTime / 10);
         try
         {
             await publisher.OpenAsync(stoppingToken);
@@ -92,15 +123,21 @@ internal sealed partial class JobConsumer : BackgroundService
         channel.ChannelShutdownAsync += (_, e) => life.EndAsync(e.ReplyText);
         try
         {
-            life.Alone = await SubscribeAsync(life, topology.Suspects, prefetch: 1, stopping);
+            // what is handed out and comes back counts as a crash: so first the queues must be there, and suspects, who have few lives, come last
+            await connection.ReadyAsync(topology.Jobs, stopping);
+            await connection.ReadyAsync(topology.Suspects, stopping);
             life.Jobs = await SubscribeAsync(life, topology.Jobs, Prefetch, stopping);
+            life.Alone = await SubscribeAsync(life, topology.Suspects, prefetch: 1, stopping);
+            life.Subscribed = true;
+            lastPause = TimeSpan.Zero;
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
-            NotConsuming(logger, topology.Jobs, BrokerErrors.Describe(e));
+            lastPause = lastPause + lastPause < LongestPause ? lastPause + lastPause + FirstPause : LongestPause;
+            NotConsuming(logger, topology.Jobs, BrokerErrors.Describe(e), lastPause.TotalSeconds);
             await life.EndAsync("");
-            await connection.AbandonAsync(channel);
-            await Task.Delay(TimeSpan.FromSeconds(1), time, stopping);
+            await BuryAsync(life);
+            await Task.Delay(lastPause, time, stopping);
             return;
         }
 
@@ -120,11 +157,27 @@ internal sealed partial class JobConsumer : BackgroundService
         if (life.Ended)
         {
             Interrupted(logger, life.Reason);
-            await connection.AbandonAsync(channel);
+            await BuryAsync(life);
             return;
         }
 
         await DrainAsync(life, working);
+    }
+
+    /// <summary>What it had in hand is handed out again, to us or to others, and that was no crash of ours.</summary>
+    private async Task BuryAsync(ConsumerLife life)
+    {
+        if (lost.Count > MostLost)
+        {
+            lost.Clear(); // other replicas have settled these long since
+        }
+
+        foreach (var delivery in life.Unsettled)
+        {
+            lost.AddOrUpdate(delivery.Message.Identity, 1, static (_, times) => times + 1);
+        }
+
+        await connection.AbandonAsync(life.Channel);
     }
 
     /// <summary>Ends the present channel as a broker that goes away does, for tests.</summary>
@@ -136,8 +189,8 @@ internal sealed partial class JobConsumer : BackgroundService
         var consumer = new AsyncEventingBasicConsumer(life.Channel);
         consumer.ReceivedAsync += (_, e) => ReceiveAsync(life, queue, e);
         consumer.UnregisteredAsync += (_, _) => subscription.Cancelled ? Task.CompletedTask : life.EndAsync("the broker cancelled the consumer"); // it also tells of our own cancel
-        await life.Channel.BasicQosAsync(0, prefetch, global: false, stopping).WaitAsync(AnswerTime, stopping);
-        subscription.Tag = await life.Channel.BasicConsumeAsync(queue, autoAck: false, consumer, stopping).WaitAsync(AnswerTime, stopping);
+        await life.Channel.BasicQosAsync(0, prefetch, global: false, stopping).WaitAsync(SubscribeTime, stopping);
+        subscription.Tag = await life.Channel.BasicConsumeAsync(queue, autoAck: false, consumer, stopping).WaitAsync(SubscribeTime, stopping);
         return subscription;
     }
 
@@ -166,9 +219,10 @@ internal sealed partial class JobConsumer : BackgroundService
                 return; // what is not settled goes back with the channel
             }
 
-            HandlingAlone(logger, suspect.Message.Name ?? "without id", suspect.Message.Crashes);
-            var (job, outcome) = suspect.Message.Crashes >= SuspectAfter
-                ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {suspect.Message.Crashes} times while it handled this job and no other."))
+            var crashes = Crashes(suspect);
+            HandlingAlone(logger, suspect.Message.Name ?? "without id", crashes);
+            var (job, outcome) = crashes >= SuspectAfter
+                ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {crashes} times while it handled this job and no other."))
                 : await HandleAsync(suspect);
             if (outcome is not null)
             {
@@ -206,14 +260,32 @@ internal sealed partial class JobConsumer : BackgroundService
 
         try
         {
-            if (await connection.ReadyAsync(topology.Jobs, stopping) > 0 && life.InHand == 0 && !life.CameSinceLastLook())
+            var waiting = await connection.ReadyAsync(topology.Jobs, stopping) + await connection.ReadyAsync(topology.Suspects, stopping);
+            if (waiting > 0 && life.InHand == 0 && !life.CameSinceLastLook())
             {
-                await life.EndAsync($"the queue has jobs, and none was handed out for {WatchTime.TotalSeconds} s");
+                await life.EndAsync($"the queues have {waiting} jobs, and none was handed out for {WatchTime.TotalSeconds} s");
             }
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
             await life.EndAsync($"the broker does not answer: {BrokerErrors.Describe(e)}");
+        }
+    }
+
+    /// <summary>
+    /// A job that runs far beyond its deadline does not heed it, and its slot is lost. The process ends, as in a crash: whoever starts it again
+    /// gets the job back, and in the end it goes alone, and to the dead letters.
+    /// </summary>
+    private void EndWhereStuck()
+    {
+        lastTick = time.GetTimestamp();
+        foreach (var (delivery, since) in running)
+        {
+            if (time.GetElapsedTime(since) is var elapsed && elapsed > 2 * deadline + StuckTime)
+            {
+                RunsOn(logger, delivery.Message.Name ?? "without id", elapsed.TotalSeconds, deadline.TotalSeconds);
+                Stuck?.Invoke();
+            }
         }
     }
 
@@ -227,7 +299,7 @@ internal sealed partial class JobConsumer : BackgroundService
         deliveries.Writer.TryComplete();
         while (deliveries.Reader.TryRead(out var unstarted))
         {
-            await GiveBackAsync(life, unstarted.Tag);
+            await GiveBackAsync(unstarted);
         }
 
         // a nack would count as a crash, and condemn a suspect that nobody has tried: a fresh copy goes back instead
@@ -257,25 +329,28 @@ internal sealed partial class JobConsumer : BackgroundService
     private async Task ReceiveAsync(ConsumerLife life, string queue, BasicDeliverEventArgs e)
     {
         // the body is the client's again once this returns
-        var delivery = new Delivery(life, e.DeliveryTag, e.Redelivered, new JobMessage(e.Body.ToArray(), e.BasicProperties));
-        if (queue == topology.Suspects)
+        var delivery = new Delivery(life, e.DeliveryTag, e.Redelivered, Alone: queue == topology.Suspects, new JobMessage(e.Body.ToArray(), e.BasicProperties));
+        life.Take(delivery);
+        if (delivery.Alone)
         {
             life.Suspects.Writer.TryWrite(delivery);
-            return;
         }
-
-        life.Take();
-        if (life.Closed || !deliveries.Writer.TryWrite(delivery))
+        else if (life.Closed || !deliveries.Writer.TryWrite(delivery))
         {
-            await GiveBackAsync(life, e.DeliveryTag);
+            await GiveBackAsync(delivery);
         }
     }
 
-    private Task GiveBackAsync(ConsumerLife life, ulong tag)
+    private Task GiveBackAsync(Delivery delivery)
     {
-        life.Leave();
-        return Quietly(() => life.Channel.BasicNackAsync(tag, multiple: false, requeue: true).AsTask(), life);
+        var life = delivery.Life;
+        life.Leave(delivery);
+        return Quietly(() => life.Channel.BasicNackAsync(delivery.Tag, multiple: false, requeue: true).AsTask(), life);
     }
+
+    /// <summary>How often a job came back without a word, but for the times when this process lost its channel and lived on.</summary>
+    private long Crashes(Delivery delivery) =>
+        delivery.Message.Crashes is > 0 and var times ? times - lost.GetValueOrDefault(delivery.Message.Identity) : 0;
 
     /// <summary>One slot: handles one job at a time; the broker's confirm is awaited beside the next.</summary>
     private async Task WorkAsync()
@@ -283,25 +358,18 @@ internal sealed partial class JobConsumer : BackgroundService
         await foreach (var delivery in deliveries.Reader.ReadAllAsync())
         {
             var (job, outcome) = await HandleThroughGateAsync(delivery);
-            if (outcome is null)
+            if (outcome is not null) // otherwise it is on the queue again
             {
-                delivery.Life.Leave(); // it is on the queue again
-                continue;
+                var settled = SettleOrLeaveAsync(delivery, job, outcome);
+                settling.TryAdd(settled, true);
+                _ = settled.ContinueWith(t => settling.TryRemove(t, out _), TaskScheduler.Default);
             }
-
-            var settled = SettleOrLeaveAsync(delivery, job, outcome);
-            settling.TryAdd(settled, true);
-            _ = settled.ContinueWith(t =>
-            {
-                settling.TryRemove(t, out _);
-                delivery.Life.Leave();
-            }, TaskScheduler.Default);
         }
     }
 
     private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleThroughGateAsync(Delivery delivery)
     {
-        if (delivery.Message.Crashes >= SuspectAfter)
+        if (Crashes(delivery) >= SuspectAfter)
         {
             return (null, new Suspect());
         }
@@ -326,7 +394,7 @@ internal sealed partial class JobConsumer : BackgroundService
         var (job, outcome) = await HandleAsync(delivery);
         if (gate.Report(job?.Id ?? "", outcome is null or JobOutcome.Retry, probing))
         {
-            if (gate.Closed)
+            if (gate.Failing)
             {
                 Pausing(logger, IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
             }
@@ -350,6 +418,7 @@ internal sealed partial class JobConsumer : BackgroundService
                 return (job, new JobOutcome.Completed(known));
             }
 
+            running[delivery] = time.GetTimestamp();
             var outcome = await handle(job, abandon.Token);
             if (outcome is JobOutcome.Completed(var result))
             {
@@ -369,6 +438,10 @@ internal sealed partial class JobConsumer : BackgroundService
         catch (Exception e)
         {
             return (job, JobOutcome.Of(e));
+        }
+        finally
+        {
+            running.TryRemove(delivery, out _);
         }
     }
 
@@ -403,6 +476,11 @@ internal sealed partial class JobConsumer : BackgroundService
         }
 
         await delivery.Life.Channel.BasicAckAsync(delivery.Tag, multiple: false, giveUp);
+        delivery.Life.Leave(delivery);
+        if (!lost.IsEmpty)
+        {
+            lost.TryRemove(message.Identity, out _);
+        }
     }
 
     /// <summary>A job whose channel ends before it is settled is on the queue again, and is settled by whoever gets it.</summary>
@@ -439,7 +517,6 @@ internal sealed partial class JobConsumer : BackgroundService
     public override void Dispose()
     {
         abandon.Dispose();
-        gate.Dispose();
         base.Dispose();
     }
 
@@ -453,8 +530,8 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Information, Message = "Ready: taking jobs from {Queue}")]
     private static partial void Consuming(ILogger logger, string queue);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Cannot take jobs from {Queue} yet: {Reason}")]
-    private static partial void NotConsuming(ILogger logger, string queue, string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Cannot take jobs from {Queue} yet: {Reason}; next try in {Seconds:0.0} s")]
+    private static partial void NotConsuming(ILogger logger, string queue, string reason, double seconds);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The broker went away: {Reason}. Jobs not settled yet are handed out again")]
     private static partial void Interrupted(ILogger logger, string reason);
@@ -477,6 +554,9 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Error, Message = "Job {Id}: dead letter, {Reason}, attempt {Attempt} of {Attempts}: {Text}")]
     private static partial void DeadLettered(ILogger logger, string id, string reason, int attempt, int attempts, string text);
 
+    [LoggerMessage(Level = LogLevel.Critical, Message = "Job {Id} has run for {Seconds:0} s and does not heed its deadline of {Deadline} s: the worker ends, to be started again. If the job does that again, it goes to the dead letters as crash_loop")]
+    private static partial void RunsOn(ILogger logger, string id, double seconds, double deadline);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "Job {Id} was not settled and is on the queue again: {Reason}")]
     private static partial void LeftOnQueue(ILogger logger, string id, string reason);
 
@@ -495,84 +575,6 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Information, Message = "Resuming: a job succeeded")]
     private static partial void Resuming(ILogger logger);
 
-    private sealed record Delivery(ConsumerLife Life, ulong Tag, bool Redelivered, JobMessage Message);
-
     /// <summary>Not handled here: to be moved to the suspects.</summary>
     private sealed record Suspect : JobOutcome;
-
-    private sealed class Subscription
-    {
-        public string Tag { get; set; } = "";
-
-        /// <summary>By us.</summary>
-        public bool Cancelled { get; set; }
-    }
-
-    /// <summary>What ends with a channel: deliveries of an ended one are the broker's again.</summary>
-    private sealed class ConsumerLife(IChannel channel, CancellationToken stopping) : IDisposable
-    {
-        private readonly CancellationTokenSource ended = new();
-        private int inHand;
-        private int came;
-
-        public IChannel Channel { get; } = channel;
-
-        public Subscription Jobs { get; set; } = new();
-
-        /// <summary>The consumer of the suspects.</summary>
-        public Subscription Alone { get; set; } = new();
-
-        /// <summary>Handed out and waiting to be handled alone.</summary>
-        public Channel<Delivery> Suspects { get; } = System.Threading.Channels.Channel.CreateUnbounded<Delivery>();
-
-        /// <summary>No more jobs are taken from it.</summary>
-        public volatile bool Closed;
-
-        public string Reason { get; private set; } = "";
-
-        public bool Ended => ended.IsCancellationRequested;
-
-        public CancellationToken Token => ended.Token;
-
-        public CancellationToken Stopping { get; } = stopping;
-
-        /// <summary>Jobs taken from the queue and not settled; suspects not counted.</summary>
-        public int InHand => Volatile.Read(ref inHand);
-
-        public void Take()
-        {
-            Interlocked.Increment(ref inHand);
-            Volatile.Write(ref came, 1);
-        }
-
-        public void Leave() => Interlocked.Decrement(ref inHand);
-
-        public bool CameSinceLastLook() => Interlocked.Exchange(ref came, 0) == 1;
-
-        public async Task EndAsync(string reason)
-        {
-            if (!Ended)
-            {
-                Reason = reason;
-                await ended.CancelAsync();
-            }
-        }
-
-        /// <returns>True where a suspect is there; false where time ran out, the channel ended or the worker stops.</returns>
-        public async Task<bool> SuspectAsync(TimeSpan wait, TimeProvider time, CancellationToken stopping)
-        {
-            using var limit = new CancellationTokenSource(wait, time);
-            using var any = CancellationTokenSource.CreateLinkedTokenSource(ended.Token, stopping, limit.Token);
-            try
-            {
-                return await Suspects.Reader.WaitToReadAsync(any.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return false;
-            }
-        }
-
-        public void Dispose() => Closed = true;
-    }
 }

@@ -39,6 +39,9 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>How often the message was handed out and came back without a word: by a crash, a lost connection, or a worker that was told to stop.</summary>
     public long Crashes => Math.Max(Count("x-delivery-count"), Count("x-acquired-count"));
 
+    /// <summary>What tells this message from others: its id, or its body's SHA-256.</summary>
+    public string Identity => Properties.MessageId is { Length: > 0 } id ? id : BodyHash();
+
     /// <summary>What the message asks for.</summary>
     /// <exception cref="MalformedJobException">It is no job.</exception>
     public EmbedJob Read()
@@ -107,8 +110,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     private EmbedJob ReadRaw()
     {
-        var id = Properties.MessageId is { Length: > 0 } given ? given : BodyHash();
-        return new EmbedJob(id, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt);
+        return new EmbedJob(Identity, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt);
     }
 
     private EmbedJob ReadJson()
@@ -128,7 +130,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
             }
 
             return new EmbedJob(
-                OptionalString(root, "id") ?? (Properties.MessageId is { Length: > 0 } id ? id : BodyHash()),
+                OptionalString(root, "id") ?? Identity,
                 ReadImage(root),
                 ReadMode(OptionalString(root, ModeHeader) ?? TextHeader(ModeHeader)),
                 root.TryGetProperty(MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),

@@ -16,14 +16,17 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
     private readonly Topology topology;
+    private readonly IntakeGate gate;
     private readonly TimeSpan confirmTime;
     private readonly TimeProvider time;
     private readonly ILogger<ResultPublisher> logger;
     private readonly BrokerConnection connection;
 
-    public ResultPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<ResultPublisher> logger)
+    /// <param name="gate">Closed while a message is held.</param>
+    public ResultPublisher(IOptions<BrokerOptions> options, Topology topology, IntakeGate gate, TimeProvider time, ILogger<ResultPublisher> logger)
     {
         this.topology = topology;
+        this.gate = gate;
         this.time = time;
         this.logger = logger;
         confirmTime = TimeSpan.FromSeconds(options.Value.ConfirmSeconds);
@@ -66,36 +69,67 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     /// <exception cref="OperationCanceledException">Told to give up: whether the message arrived is unknown.</exception>
     private async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
     {
-        for (var pause = FirstPause; ; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
+        var held = false;
+        try
         {
-            var channel = await connection.ChannelAsync(giveUp);
-            try
+            for (var pause = FirstPause; await TryPublishAsync(exchange, key, properties, body, pause, giveUp) is { } trouble; pause = pause * 2 < LongestPause ? pause * 2 : LongestPause)
             {
-                using var limit = new CancellationTokenSource(confirmTime, time);
-                using var either = CancellationTokenSource.CreateLinkedTokenSource(giveUp, limit.Token);
-                await channel.BasicPublishAsync(exchange, key, mandatory: true, properties, body, either.Token).AsTask().WaitAsync(either.Token);
-                return;
+                if (!held)
+                {
+                    gate.Hold(trouble);
+                    held = true;
+                }
+
+                await Task.Delay(pause, time, giveUp);
             }
-            catch (PublishReturnException)
+        }
+        finally
+        {
+            if (held && gate.Release() && !giveUp.IsCancellationRequested)
             {
-                Unroutable(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
-                await DeclareAgainAsync(giveUp);
+                Flowing(logger);
             }
-            catch (PublishException)
+        }
+    }
+
+    /// <returns>Null once the broker has confirmed the message; otherwise why it has not.</returns>
+    private async Task<string?> TryPublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, TimeSpan pause, CancellationToken giveUp)
+    {
+        IChannel? channel = null;
+        try
+        {
+            using var limit = new CancellationTokenSource(confirmTime, time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(giveUp, limit.Token);
+            channel = await connection.ChannelAsync(either.Token);
+            await channel.BasicPublishAsync(exchange, key, mandatory: true, properties, body, either.Token).AsTask().WaitAsync(either.Token);
+            return null;
+        }
+        catch (PublishReturnException)
+        {
+            Unroutable(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
+            await DeclareAgainAsync(giveUp);
+            return $"no queue takes messages of exchange {exchange}";
+        }
+        catch (PublishException)
+        {
+            Refused(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
+            return $"a queue of exchange {exchange} is full";
+        }
+        catch (OperationCanceledException) when (!giveUp.IsCancellationRequested)
+        {
+            Unconfirmed(logger, properties.MessageId, confirmTime.TotalSeconds);
+            if (channel is not null)
             {
-                Refused(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
-            }
-            catch (OperationCanceledException) when (!giveUp.IsCancellationRequested)
-            {
-                Unconfirmed(logger, properties.MessageId, confirmTime.TotalSeconds);
                 await connection.AbandonAsync(channel);
             }
-            catch (Exception e) when (e is not OperationCanceledException)
-            {
-                Lost(logger, properties.MessageId, BrokerErrors.Describe(e), pause.TotalSeconds);
-            }
 
-            await Task.Delay(pause, time, giveUp);
+            return "the broker does not confirm";
+        }
+        catch (Exception e) when (e is not OperationCanceledException)
+        {
+            var reason = BrokerErrors.Describe(e);
+            Lost(logger, properties.MessageId, reason, pause.TotalSeconds);
+            return reason;
         }
     }
 
@@ -112,17 +146,20 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "No queue takes messages of exchange {Exchange} with routing key {Key}: bind one. Holding {MessageId}; next try in {Seconds:0.0} s")]
+    [LoggerMessage(Level = LogLevel.Error, Message = "No queue takes messages of exchange {Exchange} with routing key {Key}: bind one. The intake is closed, holding {MessageId}; next try in {Seconds:0.0} s")]
     private static partial void Unroutable(ILogger logger, string exchange, string key, string? messageId, double seconds);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "The broker refused a message to exchange {Exchange} with routing key {Key}: a queue there is full. Holding {MessageId}; next try in {Seconds:0.0} s")]
+    [LoggerMessage(Level = LogLevel.Error, Message = "The broker refused a message to exchange {Exchange} with routing key {Key}: a queue there is full. The intake is closed, holding {MessageId}; next try in {Seconds:0.0} s")]
     private static partial void Refused(ILogger logger, string exchange, string key, string? messageId, double seconds);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "The broker has not confirmed {MessageId} in {Seconds} s: an alarm (memory, disk), or a dead connection. Holding it, and connecting again")]
+    [LoggerMessage(Level = LogLevel.Error, Message = "The broker has not confirmed {MessageId} in {Seconds} s: an alarm (memory, disk), or a dead connection. The intake is closed, holding it and connecting again")]
     private static partial void Unconfirmed(ILogger logger, string? messageId, double seconds);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Publishing {MessageId} failed: {Reason}. Holding it; next try in {Seconds:0.0} s")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Publishing {MessageId} failed: {Reason}. The intake is closed, holding it; next try in {Seconds:0.0} s")]
     private static partial void Lost(ILogger logger, string? messageId, string reason, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "The broker takes messages again: the intake is open")]
+    private static partial void Flowing(ILogger logger);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Declaring the topology again failed: {Reason}")]
     private static partial void NotDeclared(ILogger logger, string reason);

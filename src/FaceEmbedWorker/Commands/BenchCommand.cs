@@ -282,6 +282,7 @@ internal static class BenchCommand
                 await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
                     async (n, token) => await publisher.SubmitAsync($"bench-{n}", photos[n % photos.Length], "image/jpeg", "{}", token));
                 var (handled, start, cpu, done) = (0, 0L, TimeSpan.Zero, new TaskCompletionSource<(TimeSpan Elapsed, TimeSpan Cpu)>());
+                using var gate = new IntakeGate(TimeProvider.System);
                 using var consumer = new JobConsumer(async (job, stopping) =>
                 {
                     var outcome = await handler.HandleAsync(job, stopping);
@@ -296,7 +297,7 @@ internal static class BenchCommand
                     }
 
                     return outcome;
-                }, new ResultPublisher(options, topology, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, options, services.GetRequiredService<IOptions<JobOptions>>(),
+                }, new ResultPublisher(options, topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, options, services.GetRequiredService<IOptions<JobOptions>>(),
                     TimeProvider.System, NullLogger<JobConsumer>.Instance);
                 await consumer.StartAsync(cancel);
                 var (elapsed, spent) = await done.Task.WaitAsync(cancel);

@@ -1,6 +1,8 @@
 using System.CommandLine;
+using System.Diagnostics;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Health;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
@@ -33,7 +35,7 @@ internal static partial class RunCommand
             .AddConfiguration(configuration.GetSection("Logging"))
             .AddConsole(console => console.FormatterName = LogLine.FormatterName)
             .AddConsoleFormatter<LogLine, ConsoleFormatterOptions>();
-        builder.Services.AddFaceEmbed(configuration).AddHostedService(s => s.GetRequiredService<JobConsumer>());
+        builder.Services.AddFaceEmbed(configuration).AddHostedService<HealthEndpoint>().AddHostedService(s => s.GetRequiredService<JobConsumer>());
         builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
         builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));
         using var host = builder.Build();
@@ -42,6 +44,7 @@ internal static partial class RunCommand
         var embedder = host.Services.GetRequiredService<FaceEmbedder>();
         host.Services.GetRequiredService<JobHandler>();
         var consumer = host.Services.GetRequiredService<JobConsumer>();
+        consumer.Stuck += EndNow;
         var logger = host.Services.GetRequiredService<ILogger<JobHandler>>();
         Serving(logger, JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
 
@@ -53,6 +56,14 @@ internal static partial class RunCommand
         ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
         await host.RunAsync();
         return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
+    }
+
+    /// <summary>Native code that does not return may hold up an orderly exit as well.</summary>
+    private static void EndNow()
+    {
+        Task.Run(() => Environment.Exit(ExitCode.Software));
+        Thread.Sleep(TimeSpan.FromSeconds(3));
+        Process.GetCurrentProcess().Kill();
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "face-embed {Version}, model {Model}, space {FaceSpace} (whole pictures: {ImageSpace})")]

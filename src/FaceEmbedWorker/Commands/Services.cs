@@ -39,23 +39,27 @@ internal static partial class Services
         .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card))
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
+        .AddSingleton<IntakeGate>()
         .AddSingleton<ResultPublisher>()
         .AddSingleton<JobPublisher>()
         .AddSingleton<Func<EmbedJob, CancellationToken, Task<JobOutcome>>>(s => OrCrash(s.GetRequiredService<JobHandler>().HandleAsync))
         .AddSingleton<JobConsumer>();
 
-    /// <summary>For the tests of crash safety, and off unless the environment names a job's id: the process ends as by kill -9 while it handles that job.</summary>
+    /// <summary>
+    /// For the tests of crash safety, and off unless the environment names a job's id: while it handles that job, the process ends as by kill -9,
+    /// or the job never ends.
+    /// </summary>
     private static Func<EmbedJob, CancellationToken, Task<JobOutcome>> OrCrash(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
     {
-        var guilty = Environment.GetEnvironmentVariable("FACE_EMBED_TEST_CRASH_ON_ID");
-        return string.IsNullOrEmpty(guilty) ? handle : (job, stopping) =>
+        var (crashing, hanging) = (Environment.GetEnvironmentVariable("FACE_EMBED_TEST_CRASH_ON_ID"), Environment.GetEnvironmentVariable("FACE_EMBED_TEST_HANG_ON_ID"));
+        return string.IsNullOrEmpty(crashing) && string.IsNullOrEmpty(hanging) ? handle : (job, stopping) =>
         {
-            if (job.Id == guilty)
+            if (job.Id == crashing)
             {
                 Process.GetCurrentProcess().Kill();
             }
 
-            return handle(job, stopping);
+            return job.Id == hanging ? new TaskCompletionSource<JobOutcome>().Task : handle(job, stopping);
         };
     }
 

@@ -2,6 +2,7 @@ using System.ComponentModel.DataAnnotations;
 using System.Reflection;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Health;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Configuration;
@@ -25,6 +26,7 @@ internal static class Settings
         [JobOptions.Section] = typeof(JobOptions),
         [ImageOptions.Section] = typeof(ImageOptions),
         [FaceOptions.Section] = typeof(FaceOptions),
+        [HealthOptions.Section] = typeof(HealthOptions),
     };
 
     /// <summary>Parts the settings from the rest of a command line.</summary>
@@ -72,7 +74,8 @@ internal static class Settings
             .AddSingleton(Bind<BrokerOptions>(configuration, BrokerOptions.Section))
             .AddSingleton(Bind<JobOptions>(configuration, JobOptions.Section))
             .AddSingleton(Bind<ImageOptions>(configuration, ImageOptions.Section))
-            .AddSingleton(Bind<FaceOptions>(configuration, FaceOptions.Section));
+            .AddSingleton(Bind<FaceOptions>(configuration, FaceOptions.Section))
+            .AddSingleton(Bind<HealthOptions>(configuration, HealthOptions.Section));
     }
 
     /// <summary>The names of a class's settings.</summary>

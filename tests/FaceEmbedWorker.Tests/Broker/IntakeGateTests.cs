@@ -16,7 +16,7 @@ public sealed class IntakeGateTests : IDisposable
         Fail(IntakeGate.Failures - 1);
         gate.Report("good", worldFailed: false, probing: false);
         Fail(IntakeGate.Failures - 1);
-        Assert.False(gate.Closed);
+        Assert.False(gate.Failing);
         Assert.False(await gate.EnterAsync(CancellationToken.None));
 
         for (var again = 0; again < 10; again++)
@@ -24,9 +24,9 @@ public sealed class IntakeGateTests : IDisposable
             gate.Report("job-0", worldFailed: true, probing: false); // the same job's fault, perhaps
         }
 
-        Assert.False(gate.Closed);
+        Assert.False(gate.Failing);
         Assert.True(gate.Report("another", worldFailed: true, probing: false));
-        Assert.True(gate.Closed);
+        Assert.True(gate.Failing);
     }
 
     [Fact]
@@ -81,6 +81,24 @@ public sealed class IntakeGateTests : IDisposable
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
         var second = gate.EnterAsync(CancellationToken.None);
         Assert.True(await InTimeAsync(second));
+    }
+
+    [Fact]
+    public async Task Is_closed_while_a_message_is_held_and_says_why()
+    {
+        Assert.Null(gate.Reason);
+        gate.Hold("a queue is full");
+        gate.Hold("a queue is full");
+        var waiting = gate.EnterAsync(CancellationToken.None);
+        Assert.Equal("2 messages wait until the broker takes them: a queue is full", gate.Reason);
+
+        Assert.False(gate.Release());
+        await Task.Yield();
+        Assert.False(waiting.IsCompleted);
+        Assert.True(gate.Release());
+
+        Assert.False(await waiting.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Null(gate.Reason);
     }
 
     public void Dispose() => gate.Dispose();

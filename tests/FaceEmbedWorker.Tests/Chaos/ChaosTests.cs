@@ -1,23 +1,31 @@
 using System.Diagnostics;
-using System.Globalization;
+using System.Net;
 using FaceEmbedWorker.Tests.EndToEnd;
 
 namespace FaceEmbedWorker.Tests.Chaos;
 
 [Collection(RabbitMq310.Name)]
-public sealed class ChaosOnRabbitMq310Tests(DebianBroker broker) : ChaosTests(broker);
+public sealed class ChaosOnRabbitMq310Tests(DebianBroker broker) : ChaosTests(broker)
+{
+    internal override TestBroker WithData(string folder) => new DebianBroker(folder);
+}
 
 [Collection(RabbitMq4.Name)]
-public sealed class ChaosOnRabbitMq4Tests(ContainerBroker broker) : ChaosTests(broker);
+public sealed class ChaosOnRabbitMq4Tests(ContainerBroker broker) : ChaosTests(broker)
+{
+    internal override TestBroker WithData(string folder) => new ContainerBroker(folder);
+}
 
 /// <summary>
 /// Attacks on the delivery guarantee, each with a ledger: every job that the broker confirmed ends as at least one result or one dead letter.
-/// FACE_EMBED_CHAOS multiplies the jobs (tests/chaos sets it); FACE_EMBED_LEDGER names a file that gets a line a scenario.
+/// See <see cref="Ledger"/> for the short and the full form.
 /// </summary>
 public abstract class ChaosTests(TestBroker broker)
 {
-    private static readonly int Scale = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_CHAOS") ?? "1", CultureInfo.InvariantCulture);
-    private static readonly byte[] Photo = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
+    private static readonly int Scale = Ledger.Scale;
+
+    /// <summary>A broker of the same version whose data lie in a folder.</summary>
+    internal abstract TestBroker WithData(string folder);
 
     [Fact]
     public Task A_worker_killed_again_and_again_loses_nothing() => AttackAsync("worker kill -9, again and again", 300, async probe =>
@@ -40,11 +48,66 @@ public abstract class ChaosTests(TestBroker broker)
             await probe.WaitForMoreAsync(60);
             await broker.KillAsync();
             await broker.StartAsync();
-            await probe.ConnectAsync();
+            await probe.RecoverAsync(300 * Scale);
         }
 
         return Scale;
     }, worker: true);
+
+    /// <summary>Frozen with its connections open, and then stopped: both for longer than the heartbeat.</summary>
+    [Fact]
+    public Task A_broker_that_is_away_for_longer_than_the_heartbeat_loses_nothing() => AttackAsync("broker away for longer than the heartbeat", 300, async probe =>
+    {
+        var heartbeat = Ledger.Full ? 30 : 2;
+        await broker.SetAsync("heartbeat", heartbeat);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.WaitForMoreAsync(30);
+        await broker.PauseAsync();
+        await worker.SaidAsync("The broker went away", seconds: 4 * heartbeat + 30);
+        await Task.Delay(TimeSpan.FromSeconds(heartbeat));
+        await broker.ResumeAsync();
+        await probe.RecoverAsync(300 * Scale);
+
+        await probe.WaitForMoreAsync(30);
+        await broker.StopAsync();
+        await Task.Delay(TimeSpan.FromSeconds(1.5 * heartbeat));
+        await broker.StartAsync(); // which sets the heartbeat back
+        await probe.RecoverAsync(300 * Scale);
+        await probe.AllAsync(300 * Scale, seconds: 120 + 30 * Scale);
+        return 2;
+    });
+
+    /// <summary>Results that no queue takes are held, and unacked for so long that the broker closes the channel, again and again.</summary>
+    [Fact]
+    public async Task A_channel_closed_by_the_ack_timeout_makes_no_job_a_suspect()
+    {
+        broker.Require();
+        await broker.SetAsync("consumer_timeout", 2000);
+        await broker.SetAsync("channel_tick_interval", 500);
+        try
+        {
+            await using var probe = await new BrokerProbe(broker.Uri, o => o.ResultsQueue = false).ConnectAsync();
+            await Ledger.SubmitAsync(probe, 100);
+            await using var worker = await FaceEmbed.WorkerAsync(probe);
+            await probe.UntilAsync(() => worker.Output.Split("timed out").Length > 4 ? worker : null, "four timeouts", seconds: 90);
+
+            var queue = $"{probe.Topology.Results}.late";
+            await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum" });
+            await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+            await probe.ListenAsync(queue);
+            await probe.AllAsync(100);
+
+            Assert.Empty(probe.Dead);
+            Assert.DoesNotContain("crash suspect", worker.Output, StringComparison.Ordinal);
+            await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+            Ledger.Record(broker, "channel closed by the ack timeout", 100, 4, probe);
+        }
+        finally
+        {
+            await broker.SetAsync("consumer_timeout", 1_800_000);
+            await broker.SetAsync("channel_tick_interval", 60_000);
+        }
+    }
 
     [Fact]
     public Task A_deleted_results_exchange_loses_nothing() => AttackAsync("results exchange deleted", 300, async probe =>
@@ -99,22 +162,12 @@ public abstract class ChaosTests(TestBroker broker)
     }, worker: true);
 
     [Fact]
-    public Task A_cut_network_loses_nothing() => AttackAsync("network cut for a second", 300, async probe =>
-    {
-        await using var proxy = new CutableProxy(new Uri(broker.Uri).Port);
-        var direct = probe.Options.Uri;
-        probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        for (var cut = 0; cut < 2 * Scale; cut++)
-        {
-            await probe.WaitForMoreAsync(30);
-            await proxy.CutAsync(TimeSpan.FromSeconds(1));
-        }
+    public Task A_cut_network_loses_nothing() => AttackThroughAsync("network cut: connections closed", 1, Ledger.Full ? [.. Enumerable.Repeat(1, 2 * Scale), 30, 180] : [1, 1],
+        (proxy, time) => proxy.CutAsync(time));
 
-        probe.Options.Uri = direct;
-        await probe.AllAsync(300 * Scale, seconds: 120 + 30 * Scale);
-        return 2 * Scale;
-    });
+    [Fact]
+    public Task A_silent_network_loses_nothing() => AttackThroughAsync("network cut: nothing comes through", Ledger.Full ? 30 : 2, Ledger.Full ? [1, 30, 180] : [1, 8],
+        (proxy, time) => proxy.SilenceAsync(time));
 
     [Fact]
     public async Task A_full_results_queue_holds_the_results_until_there_is_room()
@@ -125,7 +178,7 @@ public abstract class ChaosTests(TestBroker broker)
         await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false,
             new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-max-length"] = 20, ["x-overflow"] = "reject-publish" });
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
-        await SubmitAsync(probe, 100);
+        await Ledger.SubmitAsync(probe, 100);
         await using var worker = await FaceEmbed.WorkerAsync(probe);
         await worker.SaidAsync("The broker refused a message");
 
@@ -134,7 +187,7 @@ public abstract class ChaosTests(TestBroker broker)
 
         Assert.Empty(probe.Dead);
         await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
-        Record("results queue full", 100, 1, probe, TimeSpan.Zero);
+        Ledger.Record(broker, "results queue full", 100, 1, probe);
     }
 
     /// <summary>The crash is a real one: the process ends as by kill -9 while it handles the job (FACE_EMBED_TEST_CRASH_ON_ID), and is started again.</summary>
@@ -143,9 +196,9 @@ public abstract class ChaosTests(TestBroker broker)
     {
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri, o => o.Prefetch = 32).ConnectAsync();
-        await SubmitAsync(probe, 100);
-        await probe.SubmitAsync(Photo, "image/jpeg", "guilty");
-        await SubmitAsync(probe, 100, from: 100);
+        await Ledger.SubmitAsync(probe, 100);
+        await probe.SubmitAsync(Ledger.Photo, "image/jpeg", "guilty");
+        await Ledger.SubmitAsync(probe, 100, from: 100);
 
         var (crashes, environment) = (0, new Dictionary<string, string?> { ["FACE_EMBED_TEST_CRASH_ON_ID"] = "guilty" });
         var worker = FaceEmbed.Start(["run", .. probe.Settings], environment);
@@ -165,28 +218,97 @@ public abstract class ChaosTests(TestBroker broker)
             await probe.AllAsync(200);
             var letter = Assert.Single(probe.Dead);
             Assert.Equal(("guilty", "crash_loop"), (letter.Properties.MessageId, letter.Header("fw-error")));
-            Assert.Equal(Photo, letter.Body);
+            Assert.Equal(Ledger.Photo, letter.Body);
             Assert.InRange(crashes, 3, 6);
-            Record("a picture that kills the worker, among 200", 201, crashes, probe, TimeSpan.Zero);
+            Ledger.Record(broker, "a picture that kills the worker, among 200", 201, crashes, probe);
         }
     }
+
+    /// <summary>The broker's data folder is a small one in memory, filled up under load; then there is room again, and the broker is started again.</summary>
+    [Fact]
+    public async Task A_full_disk_of_the_broker_loses_nothing()
+    {
+        broker.Require();
+        Assert.SkipUnless(Environment.UserName == "root", "Only root may mount a folder in memory.");
+        var folder = Directory.CreateTempSubdirectory("face-embed-small-disk-").FullName;
+        await ShellAsync($"mount -t tmpfs -o size=200m,mode=777 tmpfs {folder}");
+        try
+        {
+            await AttackFullDiskAsync(folder);
+        }
+        finally
+        {
+            await ShellAsync($"umount -l {folder} && rmdir {folder}");
+        }
+    }
+
+    private async Task AttackFullDiskAsync(string folder)
+    {
+        var data = Path.Combine(folder, "data");
+        await ShellAsync($"mkdir -m 777 {data}");
+        var small = WithData(data);
+        await small.InitializeAsync();
+        try
+        {
+            var jobs = 300 * Ledger.Scale;
+            await using var probe = await new BrokerProbe(small.Uri).ConnectAsync();
+            await Ledger.SubmitAsync(probe, jobs);
+            await using var worker = await FaceEmbed.WorkerAsync(probe);
+            await probe.WaitForMoreAsync(30);
+
+            await small.ControlAsync("set_disk_free_limit", "1MB"); // or its alarm would keep it from ever being full
+            await ShellAsync($"dd if=/dev/zero of={folder}/filler bs=64k 2>/dev/null || true");
+            await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? 30 : 5));
+            await ShellAsync($"rm {folder}/filler");
+            await small.KillAsync(); // if it still runs
+            await small.StartAsync();
+            await probe.RecoverAsync(jobs);
+
+            await probe.AllAsync(jobs, seconds: 120 + 30 * Ledger.Scale);
+            Assert.Empty(probe.Dead);
+            Assert.Equal(0, await worker.TerminateAsync());
+            Ledger.Record(broker, "disk of the broker full", jobs, 1, probe);
+        }
+        finally
+        {
+            await small.DisposeAsync();
+        }
+    }
+
+    private Task AttackThroughAsync(string name, int heartbeat, int[] cuts, Func<CutableProxy, TimeSpan, Task> cut) => AttackAsync(name, 300, async probe =>
+    {
+        await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port));
+        var direct = probe.Options.Uri;
+        probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
+        await broker.SetAsync("heartbeat", Math.Max(heartbeat, 2));
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        foreach (var seconds in cuts)
+        {
+            await probe.WaitForMoreAsync(30);
+            await cut(proxy, TimeSpan.FromSeconds(seconds));
+        }
+
+        probe.Options.Uri = direct;
+        await broker.SetAsync("heartbeat", 60);
+        await probe.AllAsync(300 * Scale, seconds: 120 + 30 * Scale);
+        return cuts.Length;
+    });
 
     private async Task AttackAsync(string name, int jobs, Func<BrokerProbe, Task<int>> attack, bool worker = false)
     {
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
-        await SubmitAsync(probe, jobs * Scale);
+        await Ledger.SubmitAsync(probe, jobs * Scale);
         FaceEmbed? running = null;
         try
         {
             running = worker ? await FaceEmbed.WorkerAsync(probe) : null;
             var attacks = await attack(probe);
-            var healed = Stopwatch.StartNew();
             running ??= await FaceEmbed.WorkerAsync(probe);
             await probe.AllAsync(jobs * Scale, seconds: 120 + 30 * Scale);
             Assert.Empty(probe.Dead);
             Assert.Equal(0, await running.TerminateAsync());
-            Record(name, jobs * Scale, attacks, probe, healed.Elapsed);
+            Ledger.Record(broker, name, jobs * Scale, attacks, probe);
         }
         finally
         {
@@ -197,26 +319,10 @@ public abstract class ChaosTests(TestBroker broker)
         }
     }
 
-    private static async Task SubmitAsync(BrokerProbe probe, int count, int from = 0)
+    private static async Task ShellAsync(string command)
     {
-        for (var i = from; i < from + count; i += 50)
-        {
-            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(Photo, "image/jpeg", $"job-{n}")));
-        }
-    }
-
-    /// <summary>A line for the table in the README.</summary>
-    private void Record(string scenario, int jobs, int attacks, BrokerProbe probe, TimeSpan healed)
-    {
-        var ids = probe.Results.Select(r => r.Properties.MessageId).ToArray();
-        var lost = jobs - ids.Distinct().Count() - probe.Dead.Count;
-        Assert.InRange(lost, int.MinValue, 0);
-        if (Environment.GetEnvironmentVariable("FACE_EMBED_LEDGER") is { Length: > 0 } ledger)
-        {
-            lock (typeof(ChaosTests))
-            {
-                File.AppendAllText(ledger, FormattableString.Invariant($"| {(broker is DebianBroker ? "3.10" : "4.0")} | {scenario} | {jobs} | {attacks} | {Math.Max(0, lost)} | {ids.Length - ids.Distinct().Count()} | {probe.LongestSilence.TotalSeconds:0.0} s |\n"));
-            }
-        }
+        using var shell = Process.Start("sh", ["-c", command]);
+        await shell.WaitForExitAsync();
+        Assert.True(shell.ExitCode == 0, $"{command}: exit code {shell.ExitCode}");
     }
 }

@@ -4,19 +4,26 @@ using System.Net.Sockets;
 
 namespace FaceEmbedWorker.Tests.Chaos;
 
-/// <summary>Passes loopback connections on to a port, until it cuts them all and takes no new ones for a while.</summary>
+/// <summary>
+/// The network between worker and broker: passes connections on to the first of its targets that answers, until it is cut. It can be cut
+/// with a word (all connections closed, no new ones) or in silence (they stay open, and nothing comes through).
+/// </summary>
 internal sealed class CutableProxy : IAsyncDisposable
 {
-    private readonly int target;
+    private static readonly TimeSpan ConnectTime = TimeSpan.FromSeconds(1);
+
+    private readonly IReadOnlyList<IPEndPoint> targets;
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
-    private readonly ConcurrentBag<Socket> open = [];
+    private readonly ConcurrentDictionary<Socket, bool> open = new();
     private readonly CancellationTokenSource stopping = new();
     private readonly Task accepting;
+    private volatile TaskCompletionSource passing = Done();
     private volatile bool cut;
+    private int next;
 
-    public CutableProxy(int target)
+    public CutableProxy(params IReadOnlyList<IPEndPoint> targets)
     {
-        this.target = target;
+        this.targets = targets;
         listener.Start();
         accepting = AcceptAsync();
     }
@@ -31,6 +38,13 @@ internal sealed class CutableProxy : IAsyncDisposable
         cut = false;
     }
 
+    public async Task SilenceAsync(TimeSpan time)
+    {
+        passing = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        await Task.Delay(time);
+        passing.SetResult();
+    }
+
     public async ValueTask DisposeAsync()
     {
         await stopping.CancelAsync();
@@ -42,10 +56,12 @@ internal sealed class CutableProxy : IAsyncDisposable
 
     private void CloseAll()
     {
-        while (open.TryTake(out var socket))
+        foreach (var socket in open.Keys)
         {
             socket.Dispose();
         }
+
+        open.Clear();
     }
 
     private async Task AcceptAsync()
@@ -55,16 +71,13 @@ internal sealed class CutableProxy : IAsyncDisposable
             try
             {
                 var near = await listener.AcceptSocketAsync(stopping.Token);
-                var far = new Socket(SocketType.Stream, ProtocolType.Tcp);
-                open.Add(near);
-                open.Add(far);
-                if (cut)
+                if (cut || await ConnectAsync() is not { } far)
                 {
-                    CloseAll();
+                    near.Dispose();
                     continue;
                 }
 
-                await far.ConnectAsync(IPAddress.Loopback, target, stopping.Token);
+                open[near] = open[far] = true;
                 _ = PassAsync(near, far);
                 _ = PassAsync(far, near);
             }
@@ -75,22 +88,58 @@ internal sealed class CutableProxy : IAsyncDisposable
         }
     }
 
-    private static async Task PassAsync(Socket from, Socket to)
+    private async Task<Socket?> ConnectAsync()
     {
+        for (var tries = 0; tries < targets.Count; tries++)
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                using var limit = CancellationTokenSource.CreateLinkedTokenSource(stopping.Token);
+                limit.CancelAfter(ConnectTime);
+                await socket.ConnectAsync(targets[next++ % targets.Count], limit.Token);
+                return socket;
+            }
+            catch (Exception e) when (e is OperationCanceledException or SocketException)
+            {
+                socket.Dispose();
+            }
+        }
+
+        return null;
+    }
+
+    private async Task PassAsync(Socket from, Socket to)
+    {
+        var buffer = new byte[64 * 1024];
         try
         {
-            await using var source = new NetworkStream(from);
-            await using var sink = new NetworkStream(to);
-            await source.CopyToAsync(sink);
+            while (await from.ReceiveAsync(buffer, stopping.Token) is > 0 and var count)
+            {
+                await passing.Task;
+                for (var sent = 0; sent < count;)
+                {
+                    sent += await to.SendAsync(buffer.AsMemory(sent, count - sent), stopping.Token);
+                }
+            }
         }
-        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
             // cut
         }
         finally
         {
+            open.TryRemove(from, out _);
+            open.TryRemove(to, out _);
             from.Dispose();
             to.Dispose();
         }
+    }
+
+    private static TaskCompletionSource Done()
+    {
+        var done = new TaskCompletionSource();
+        done.SetResult();
+        return done;
     }
 }

@@ -120,6 +120,24 @@ internal sealed class BrokerProbe : IAsyncDisposable
     /// <summary>Longest time between two results.</summary>
     public TimeSpan LongestSilence { get; private set; }
 
+    /// <summary>Longest time from a broker that is back to the first result of a worker; at most ten seconds.</summary>
+    public TimeSpan? SlowestRecovery { get; private set; }
+
+    /// <summary>The broker has just come back: connects again, and waits for the first result of one of so many jobs that was made since.</summary>
+    public async Task RecoverAsync(int jobs)
+    {
+        var back = DateTime.UtcNow;
+        await ConnectAsync();
+        var first = await UntilAsync(() => results.Select(r => (Result: r, At: r.Json.GetProperty("completed_at").GetDateTime())).Where(r => r.At > back).Select(r => $"{r.At:O}").FirstOrDefault()
+            ?? (results.Select(r => r.Properties.MessageId).Distinct().Count() >= jobs ? "" : null), "a result after the broker came back", seconds: 60);
+        if (first.Length > 0)
+        {
+            var took = DateTime.Parse(first, System.Globalization.CultureInfo.InvariantCulture, System.Globalization.DateTimeStyles.RoundtripKind) - back;
+            Assert.InRange(took, TimeSpan.Zero, TimeSpan.FromSeconds(10));
+            SlowestRecovery = SlowestRecovery > took ? SlowestRecovery : took;
+        }
+    }
+
     /// <summary>Listens to a queue of results.</summary>
     public Task ListenAsync(string queue) => ListenAsync(queue, results);
 

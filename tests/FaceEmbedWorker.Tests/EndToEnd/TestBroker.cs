@@ -49,8 +49,16 @@ public abstract class TestBroker : IAsyncLifetime
     /// <summary>Ends the broker as kill -9 does; <see cref="StartAsync"/> brings it back.</summary>
     public abstract Task KillAsync();
 
+    /// <summary>Stops the broker's processes where they are, connections open, until <see cref="ResumeAsync"/>.</summary>
+    public abstract Task PauseAsync();
+
+    public abstract Task ResumeAsync();
+
     /// <summary>Runs rabbitmqctl.</summary>
     public abstract Task ControlAsync(params string[] arguments);
+
+    /// <summary>Sets one of the broker's own parameters, for connections and channels from now on, while it runs.</summary>
+    public Task SetAsync(string parameter, int value) => ControlAsync("eval", $"application:set_env(rabbit, {parameter}, {value}).");
 
     /// <summary>What this machine lacks to run it; null: nothing.</summary>
     protected abstract string? Missing();
@@ -91,10 +99,18 @@ public abstract class TestBroker : IAsyncLifetime
 public sealed class DebianBroker : TestBroker
 {
     private const string Program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
-    private readonly string folder = Path.Combine(Path.GetTempPath(), $"face-embed-broker-{Guid.NewGuid():N}");
+    private readonly string folder;
     private readonly int epmdPort = FreePort();
     private readonly int distributionPort = FreePort();
     private Process? server;
+
+    public DebianBroker()
+        : this(Path.Combine(Path.GetTempPath(), $"face-embed-broker-{Guid.NewGuid():N}"))
+    {
+    }
+
+    /// <param name="folder">Its files.</param>
+    internal DebianBroker(string folder) => this.folder = folder;
 
     protected override string? Missing() => File.Exists(Program) ? null : "There is no RabbitMQ 3.10: apt-get install rabbitmq-server (Debian 12).";
 
@@ -106,20 +122,26 @@ public sealed class DebianBroker : TestBroker
         await UntilItAnswersAsync();
     }
 
-    public override async Task StopAsync()
+    public override Task StopAsync() => EndAsync("TERM");
+
+    public override Task KillAsync() => EndAsync("KILL");
+
+    public override Task PauseAsync() => SignalAsync("STOP");
+
+    public override Task ResumeAsync() => SignalAsync("CONT");
+
+    private async Task EndAsync(string signal)
     {
-        var pid = (await File.ReadAllTextAsync(Path.Combine(folder, "pid"))).Trim();
-        using var kill = Process.Start("sh", ["-c", $"kill -TERM {pid}"]);
+        await SignalAsync(signal);
         await server!.WaitForExitAsync();
         server.Dispose();
     }
 
-    public override async Task KillAsync()
+    private async Task SignalAsync(string signal)
     {
         var pid = (await File.ReadAllTextAsync(Path.Combine(folder, "pid"))).Trim();
-        using var kill = Process.Start("sh", ["-c", $"kill -KILL {pid}"]);
-        await server!.WaitForExitAsync();
-        server.Dispose();
+        using var kill = Process.Start("sh", ["-c", $"kill -{signal} {pid}"]);
+        await kill.WaitForExitAsync();
     }
 
     public override async Task ControlAsync(params string[] arguments)
@@ -171,40 +193,41 @@ public sealed class DebianBroker : TestBroker
 /// <summary>RabbitMQ 4 in a container; FACE_EMBED_RABBITMQ_IMAGE names another image than the public one.</summary>
 public sealed class ContainerBroker : TestBroker
 {
+    private readonly string? folder;
     private RabbitMqContainer? container;
+
+    public ContainerBroker()
+    {
+    }
+
+    /// <param name="folder">Of this machine, for its data.</param>
+    internal ContainerBroker(string folder) => this.folder = folder;
 
     protected override string User => "faces";
 
-    protected override string? Missing() => Process.Start(new ProcessStartInfo("sh", ["-c", "docker version"]) { RedirectStandardOutput = true, RedirectStandardError = true }) is { } docker
-        && docker.WaitForExit(TimeSpan.FromSeconds(20)) && docker.ExitCode == 0 ? null : "There is no Docker engine.";
+    protected override string? Missing() => Docker.Missing();
 
     public override async Task StartAsync()
     {
-        container ??= new RabbitMqBuilder(Environment.GetEnvironmentVariable("FACE_EMBED_RABBITMQ_IMAGE") ?? "rabbitmq:4-alpine")
+        var builder = new RabbitMqBuilder(Docker.RabbitMqImage)
             .WithHostname("broker") // the node's data is kept under the host's name
             .WithPortBinding(Port, RabbitMqBuilder.RabbitMqPort)
             .WithUsername(User)
-            .WithPassword(User)
-            .Build();
+            .WithPassword(User);
+        container ??= (folder is null ? builder : builder.WithBindMount(folder, "/var/lib/rabbitmq")).Build();
         await container.StartAsync();
         await UntilItAnswersAsync();
     }
 
     public override Task StopAsync() => container!.StopAsync();
 
-    public override async Task KillAsync()
-    {
-        await DockerAsync("kill", container!.Id);
-    }
+    public override Task KillAsync() => Docker.RunAsync("kill", container!.Id);
 
-    public override async Task ControlAsync(params string[] arguments) => await DockerAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
+    public override Task PauseAsync() => Docker.RunAsync("pause", container!.Id);
 
-    private static async Task DockerAsync(params string[] arguments)
-    {
-        using var docker = Process.Start(new ProcessStartInfo("docker", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        await docker.WaitForExitAsync();
-        Assert.True(docker.ExitCode == 0, await docker.StandardError.ReadToEndAsync());
-    }
+    public override Task ResumeAsync() => Docker.RunAsync("unpause", container!.Id);
+
+    public override Task ControlAsync(params string[] arguments) => Docker.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
 
     protected override async Task RemoveAsync()
     {
@@ -212,5 +235,25 @@ public sealed class ContainerBroker : TestBroker
         {
             await container.DisposeAsync(); // a graceful stop would only cost time
         }
+    }
+}
+
+/// <summary>The docker command.</summary>
+internal static class Docker
+{
+    public static string RabbitMqImage => Environment.GetEnvironmentVariable("FACE_EMBED_RABBITMQ_IMAGE") ?? "rabbitmq:4-alpine";
+
+    /// <summary>Why nothing can run in a container here; null: it can.</summary>
+    public static string? Missing() => Process.Start(new ProcessStartInfo("sh", ["-c", "docker version"]) { RedirectStandardOutput = true, RedirectStandardError = true }) is { } docker
+        && docker.WaitForExit(TimeSpan.FromSeconds(20)) && docker.ExitCode == 0 ? null : "There is no Docker engine.";
+
+    /// <summary>Runs it, and gives what it said.</summary>
+    public static async Task<string> RunAsync(params string[] arguments)
+    {
+        using var docker = Process.Start(new ProcessStartInfo("docker", arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var (output, errors) = (docker.StandardOutput.ReadToEndAsync(), docker.StandardError.ReadToEndAsync());
+        await docker.WaitForExitAsync();
+        Assert.True(docker.ExitCode == 0, $"docker {string.Join(' ', arguments)}: {await errors}");
+        return await output;
     }
 }

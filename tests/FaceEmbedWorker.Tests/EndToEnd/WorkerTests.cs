@@ -405,13 +405,14 @@ public abstract class WorkerTests(TestBroker broker)
 
     private sealed class InProcessWorker : IAsyncDisposable
     {
+        private readonly IntakeGate gate = new(TimeProvider.System);
         private readonly JobConsumer consumer;
 
         public InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
         {
             var options = Options.Create(probe.Options);
-            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, TimeProvider.System, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                options, Options.Create(new JobOptions { Parallelism = 1 }), TimeProvider.System, NullLogger<JobConsumer>.Instance);
+            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), probe.Topology,
+                gate, options, Options.Create(new JobOptions { Parallelism = 1 }), TimeProvider.System, NullLogger<JobConsumer>.Instance);
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
@@ -427,6 +428,7 @@ public abstract class WorkerTests(TestBroker broker)
         {
             await consumer.StopAsync(CancellationToken.None);
             consumer.Dispose();
+            gate.Dispose();
         }
     }
 }

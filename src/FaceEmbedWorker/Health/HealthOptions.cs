@@ -1,0 +1,20 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace FaceEmbedWorker.Health;
+
+/// <summary>Where the worker tells how it is. Section <c>Health</c>.</summary>
+internal sealed class HealthOptions : IValidatableObject
+{
+    public const string Section = "Health";
+
+    /// <summary>Address to listen on, such as http://0.0.0.0:8081 in a container; empty: none.</summary>
+    public string Url { get; set; } = "http://127.0.0.1:8081";
+
+    public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
+    {
+        if (Url.Length > 0 && (!Uri.TryCreate(Url, UriKind.Absolute, out var uri) || uri.Scheme != "http" || uri.PathAndQuery != "/"))
+        {
+            yield return new ValidationResult($"The field Url is '{Url}'; it must look like http://127.0.0.1:8081, or be empty.", [nameof(Url)]);
+        }
+    }
+}
