@@ -181,6 +181,9 @@ internal sealed partial class Model : IDisposable
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
         };
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+
+        // the shipped embedder meets numbers below 1e-38, which cost Intel's cores over a hundred cycles each: 14 faces/s instead of 187 on one of them
+        options.AddSessionConfigEntry("session.set_denormal_as_zero", "1");
         return options;
     }
 

@@ -40,6 +40,25 @@ public class OnnxRuntimeTests
         }
     }
 
+    /// <summary>They are slow on some processors, so that every session flushes them (Model.SessionOptions).</summary>
+    [Fact]
+    public async Task Denormals_taken_for_zero_move_no_vector()
+    {
+        using var picture = Pipeline.Decode(await File.ReadAllBytesAsync(TestData.GraceHopper, TestContext.Current.CancellationToken));
+        using var face = Pipeline.Aligner.Align(picture, Pipeline.Landmarker.Locate(picture, Pipeline.Detector.Detect(picture)[0].Box), out _);
+        var flushed = Pipeline.Embedder.Embed(face).Vector;
+
+        var input = new float[3 * 112 * 112];
+        FaceEmbedWorker.Faces.InputPicture.Write(face.Pixels, Pipeline.EmbeddingModel.Card.Input, input);
+        using var session = new InferenceSession(Pipeline.Shipped("face_embedding.onnx"));
+        using var value = OrtValue.CreateTensorValueFromMemory(input, [1, 3, 112, 112]);
+        using var options = new RunOptions();
+        using var outputs = session.Run(options, ["input"], [value], ["output"]);
+        var raw = outputs[0].GetTensorDataAsSpan<float>().ToArray();
+        var norm = Math.Sqrt(raw.Sum(v => (double)v * v));
+        Assert.Equal(raw.Select(v => (float)(v / norm)), flushed, (a, b) => Math.Abs(a - b) < 1e-6);
+    }
+
     [Fact]
     public void The_raw_norm_falls_with_blur()
     {

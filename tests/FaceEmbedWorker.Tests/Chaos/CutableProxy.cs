@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
@@ -20,6 +21,9 @@ internal sealed class CutableProxy : IAsyncDisposable
     private volatile TaskCompletionSource passing = Done();
     private volatile bool cut;
     private int next;
+
+    /// <summary>Deliveries to consumers do not come through; everything else, heartbeats too, does.</summary>
+    public bool DropsDeliveries { get; set; }
 
     public CutableProxy(params IReadOnlyList<IPEndPoint> targets)
     {
@@ -78,8 +82,8 @@ internal sealed class CutableProxy : IAsyncDisposable
                 }
 
                 open[near] = open[far] = true;
-                _ = PassAsync(near, far);
-                _ = PassAsync(far, near);
+                _ = PassAsync(near, far, frames: false);
+                _ = PassAsync(far, near, frames: true);
             }
             catch (Exception e) when (e is OperationCanceledException or SocketException or ObjectDisposedException)
             {
@@ -109,21 +113,26 @@ internal sealed class CutableProxy : IAsyncDisposable
         return null;
     }
 
-    private async Task PassAsync(Socket from, Socket to)
+    private async Task PassAsync(Socket from, Socket to, bool frames)
     {
-        var buffer = new byte[64 * 1024];
         try
         {
-            while (await from.ReceiveAsync(buffer, stopping.Token) is > 0 and var count)
+            await using var source = new NetworkStream(from);
+            await using var sink = new NetworkStream(to);
+            if (frames)
+            {
+                await PassFramesAsync(source, sink);
+                return;
+            }
+
+            var buffer = new byte[64 * 1024];
+            while (await source.ReadAsync(buffer, stopping.Token) is > 0 and var count)
             {
                 await passing.Task;
-                for (var sent = 0; sent < count;)
-                {
-                    sent += await to.SendAsync(buffer.AsMemory(sent, count - sent), stopping.Token);
-                }
+                await sink.WriteAsync(buffer.AsMemory(0, count), stopping.Token);
             }
         }
-        catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
+        catch (Exception e) when (e is IOException or ObjectDisposedException or OperationCanceledException)
         {
             // cut
         }
@@ -133,6 +142,24 @@ internal sealed class CutableProxy : IAsyncDisposable
             open.TryRemove(to, out _);
             from.Dispose();
             to.Dispose();
+        }
+    }
+
+    /// <summary>AMQP 0-9-1 frames: type, channel, size, payload, an end mark. A delivery is basic.deliver (60, 60), a header and a body.</summary>
+    private async Task PassFramesAsync(Stream source, Stream sink)
+    {
+        var (header, dropping) = (new byte[7], false);
+        while (await source.ReadAtLeastAsync(header, header.Length, throwOnEndOfStream: false, stopping.Token) == header.Length)
+        {
+            var payload = new byte[BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(3)) + 1];
+            await source.ReadExactlyAsync(payload, stopping.Token);
+            await passing.Task;
+            dropping = header[0] == 1 ? DropsDeliveries && payload is [0, 60, 0, 60, ..] : header[0] != 8 && dropping;
+            if (!dropping)
+            {
+                await sink.WriteAsync(header, stopping.Token);
+                await sink.WriteAsync(payload, stopping.Token);
+            }
         }
     }
 

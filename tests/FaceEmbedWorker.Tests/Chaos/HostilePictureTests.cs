@@ -178,7 +178,7 @@ public class HostilePictureTests
     }
 
     /// <summary>A header of that size and no pixels.</summary>
-    private static byte[] Png(uint width, uint height)
+    internal static byte[] Png(uint width, uint height)
     {
         byte[] header = [.. Convert.FromHexString("89504E470D0A1A0A0000000D49484452"), .. new byte[8], 8, 2, 0, 0, 0];
         BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(16), width);

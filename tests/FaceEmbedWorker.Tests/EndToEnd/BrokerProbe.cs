@@ -43,7 +43,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
     public IChannel Channel => channel!;
 
     /// <summary>The settings as a command line.</summary>
-    public string[] Settings => [.. typeof(BrokerOptions).GetProperties().Where(p => p.CanWrite).Select(p => FormattableString.Invariant($"--Broker:{p.Name}={p.GetValue(Options)}"))];
+    public string[] Settings => ["--Health:Url=", .. typeof(BrokerOptions).GetProperties().Where(p => p.CanWrite).Select(p => FormattableString.Invariant($"--Broker:{p.Name}={p.GetValue(Options)}"))];
 
     public async Task<BrokerProbe> ConnectAsync(bool listen = true)
     {
@@ -127,7 +127,19 @@ internal sealed class BrokerProbe : IAsyncDisposable
     public async Task RecoverAsync(int jobs)
     {
         var back = DateTime.UtcNow;
-        await ConnectAsync();
+        for (var end = back.AddSeconds(30); ; await Task.Delay(250))
+        {
+            try
+            {
+                await ConnectAsync();
+                break;
+            }
+            catch (RabbitMQ.Client.Exceptions.OperationInterruptedException) when (DateTime.UtcNow < end)
+            {
+                // a cluster that elects leaders takes a moment
+            }
+        }
+
         var first = await UntilAsync(() => results.Select(r => (Result: r, At: r.Json.GetProperty("completed_at").GetDateTime())).Where(r => r.At > back).Select(r => $"{r.At:O}").FirstOrDefault()
             ?? (results.Select(r => r.Properties.MessageId).Distinct().Count() >= jobs ? "" : null), "a result after the broker came back", seconds: 60);
         if (first.Length > 0)

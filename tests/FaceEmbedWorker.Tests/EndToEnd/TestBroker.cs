@@ -205,11 +205,11 @@ public sealed class ContainerBroker : TestBroker
 
     protected override string User => "faces";
 
-    protected override string? Missing() => Docker.Missing();
+    protected override string? Missing() => DockerCommand.Missing();
 
     public override async Task StartAsync()
     {
-        var builder = new RabbitMqBuilder(Docker.RabbitMqImage)
+        var builder = new RabbitMqBuilder(DockerCommand.RabbitMqImage)
             .WithHostname("broker") // the node's data is kept under the host's name
             .WithPortBinding(Port, RabbitMqBuilder.RabbitMqPort)
             .WithUsername(User)
@@ -221,13 +221,13 @@ public sealed class ContainerBroker : TestBroker
 
     public override Task StopAsync() => container!.StopAsync();
 
-    public override Task KillAsync() => Docker.RunAsync("kill", container!.Id);
+    public override Task KillAsync() => DockerCommand.RunAsync("kill", container!.Id);
 
-    public override Task PauseAsync() => Docker.RunAsync("pause", container!.Id);
+    public override Task PauseAsync() => DockerCommand.RunAsync("pause", container!.Id);
 
-    public override Task ResumeAsync() => Docker.RunAsync("unpause", container!.Id);
+    public override Task ResumeAsync() => DockerCommand.RunAsync("unpause", container!.Id);
 
-    public override Task ControlAsync(params string[] arguments) => Docker.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
+    public override Task ControlAsync(params string[] arguments) => DockerCommand.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
 
     protected override async Task RemoveAsync()
     {
@@ -239,7 +239,7 @@ public sealed class ContainerBroker : TestBroker
 }
 
 /// <summary>The docker command.</summary>
-internal static class Docker
+internal static class DockerCommand
 {
     public static string RabbitMqImage => Environment.GetEnvironmentVariable("FACE_EMBED_RABBITMQ_IMAGE") ?? "rabbitmq:4-alpine";
 

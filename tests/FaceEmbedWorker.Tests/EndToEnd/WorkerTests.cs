@@ -1,9 +1,12 @@
 using System.Globalization;
+using System.Net;
 using System.Text;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
+using FaceEmbedWorker.Tests.Chaos;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
 using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -209,6 +212,106 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal(1, handled);
     }
 
+    /// <summary>The consumer is there, the connection lives, and nothing is handed out: the state in which others' workers stand for days.</summary>
+    [Fact]
+    public async Task A_consumer_that_is_handed_nothing_while_the_queue_has_jobs_connects_again()
+    {
+        await using var probe = await ProbeAsync();
+        await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port)) { DropsDeliveries = true };
+        var time = new FakeTimeProvider(DateTimeOffset.UtcNow);
+        await probe.SubmitAsync(GraceHopper, id: "first"); // it fills the prefetch of one, and is never seen
+        await probe.SubmitAsync(GraceHopper, id: "second");
+        var direct = probe.Options.Uri;
+        (probe.Options.Uri, probe.Options.Prefetch) = (direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal), 1);
+        await using var worker = await InProcessAsync(probe, Pipeline.Handler().HandleAsync, time);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 1 ? probe : null, "a job handed out");
+        proxy.DropsDeliveries = false;
+        await Task.Delay(500);
+        Assert.Empty(probe.Results);
+
+        await probe.UntilAsync(() =>
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            return probe.Results.Count == 2 ? probe : null;
+        }, "both results");
+    }
+
+    [Fact]
+    public async Task A_job_that_never_ends_ends_the_worker_and_is_handed_out_again()
+    {
+        await using var probe = await ProbeAsync();
+        await probe.SubmitAsync(GraceHopper, id: "endless");
+        await using (var worker = FaceEmbed.Start(["run", .. probe.Settings, "--Jobs:DeadlineSeconds=0.5", "--Jobs:Parallelism=2"], new() { ["FACE_EMBED_TEST_HANG_ON_ID"] = "endless" }))
+        {
+            await worker.SaidAsync("Ready: taking jobs");
+            await probe.SubmitAsync(GraceHopper, id: "beside");
+            await probe.ResultAsync("beside");
+            Assert.Equal(70, await worker.ExitAsync());
+            Assert.Contains("Job endless has run for", worker.Output, StringComparison.Ordinal);
+        }
+
+        await using var next = await FaceEmbed.WorkerAsync(probe);
+        await probe.ResultAsync("endless");
+    }
+
+    [Fact]
+    public async Task Readiness_says_why_no_jobs_are_taken()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        using var http = new HttpClient { BaseAddress = new Uri(health) };
+        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
+        Assert.Equal((200, "ok\n"), await GetAsync("/startupz"));
+
+        await probe.SubmitAsync(GraceHopper, id: "unroutable");
+        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 messages wait until the broker takes them: no queue takes messages of exchange {probe.Topology.Results}\n") ? probe : null, "its readiness to say why");
+        Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
+
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await worker.SaidAsync("the intake is open");
+        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
+
+        Assert.Equal(404, (await GetAsync("/")).Status);
+        using var post = await http.PostAsync("/readyz", null, TestContext.Current.CancellationToken);
+        Assert.Equal(405, (int)post.StatusCode);
+
+        async Task<(int Status, string Text)> GetAsync(string path)
+        {
+            using var answer = await http.GetAsync(path, TestContext.Current.CancellationToken);
+            return ((int)answer.StatusCode, await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+        }
+    }
+
+    [Fact]
+    public async Task Hostile_messages_end_by_their_kind_and_the_worker_serves_on()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        var noise = new byte[12 * 1024 * 1024]; // RabbitMQ 4 takes 16 MiB
+        new Random(1).NextBytes(noise);
+        await probe.SubmitAsync(noise, "image/jpeg", "noise");
+        await probe.SubmitAsync(HostilePictureTests.Png(50_000, 50_000), "image/png", "bomb");
+        await probe.SubmitAsync(Encoding.ASCII.GetBytes(new string('[', 1_000_000)), "application/json", "deep");
+        await probe.SubmitAsync([.. "{\"image\":{\"data\":\""u8, 0xC3, 0x28, .. "\"}}"u8], "application/json", "not-utf8");
+        await probe.SubmitAsync(Encoding.ASCII.GetBytes($$$"""{"id":"{{{new string('x', 10_240)}}}","image":{"data":"AAAA"}}"""), "application/json", "long-id");
+        await probe.SubmitAsync(GraceHopper, "image/jpeg", "headers", new() { ["metadata"] = new string('[', 100_000) });
+        await probe.SubmitAsync(GraceHopper, "image/jpeg", "other-headers", new() { ["x-anything"] = new string('[', 100_000) });
+        await probe.SubmitAsync(Convert.FromHexString("0000001866747970686569630000000068656963"), "image/heic", "heic");
+
+        Assert.Equal("stub", (await probe.ResultAsync("noise")).RoutingKey);
+        Assert.Equal("embedded", (await probe.ResultAsync("other-headers")).RoutingKey);
+        foreach (var (id, reason) in new[] { ("bomb", "refused"), ("deep", "malformed"), ("not-utf8", "malformed"), ("long-id", "malformed"), ("headers", "malformed"), ("heic", "unsupported") })
+        {
+            Assert.Equal(reason, (await probe.DeadLetterAsync(id)).Header("fw-error"));
+        }
+
+        await probe.SubmitAsync(Astronaut, id: "after");
+        await probe.ResultAsync("after");
+        Assert.Equal(0, await worker.TerminateAsync());
+    }
+
     [Fact]
     public async Task A_suspect_that_waits_when_the_worker_stops_is_not_counted_as_a_crash()
     {
@@ -390,9 +493,9 @@ public abstract class WorkerTests(TestBroker broker)
         }
     }
 
-    private static async Task<InProcessWorker> InProcessAsync(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
+    private static async Task<InProcessWorker> InProcessAsync(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider? time = null)
     {
-        var worker = new InProcessWorker(probe, handle);
+        var worker = new InProcessWorker(probe, handle, time ?? TimeProvider.System);
         await worker.StartAsync();
         return worker;
     }
@@ -405,14 +508,15 @@ public abstract class WorkerTests(TestBroker broker)
 
     private sealed class InProcessWorker : IAsyncDisposable
     {
-        private readonly IntakeGate gate = new(TimeProvider.System);
+        private readonly IntakeGate gate;
         private readonly JobConsumer consumer;
 
-        public InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
+        public InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider time)
         {
             var options = Options.Create(probe.Options);
-            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                gate, options, Options.Create(new JobOptions { Parallelism = 1 }), TimeProvider.System, NullLogger<JobConsumer>.Instance);
+            gate = new IntakeGate(time);
+            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
+                gate, options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
