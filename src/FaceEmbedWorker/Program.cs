@@ -12,6 +12,7 @@ try
     SubmitCommand.AddTo(root, settings);
     VerifyCommand.AddTo(root, settings);
     BenchCommand.AddTo(root, settings);
+    ModelCommand.AddTo(root, settings);
 
     var parsed = root.Parse(arguments);
     if (parsed.Errors.Count > 0)

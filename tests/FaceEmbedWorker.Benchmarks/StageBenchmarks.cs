@@ -34,7 +34,7 @@ public class StageBenchmarks
         picture = encoded.Decode(1, CancellationToken.None);
         face = detector.Detect(picture)[0];
         points = landmarks.Locate(picture, face.Box);
-        aligned = aligner.Align(picture, points, out _);
+        aligned = aligner.Align(picture, face.Box, points, out _);
     }
 
     [Benchmark]
@@ -54,7 +54,7 @@ public class StageBenchmarks
     public object Locate() => landmarks.Locate(picture, face.Box);
 
     [Benchmark]
-    public void Align() => aligner.Align(picture, points, out _).Dispose();
+    public void Align() => aligner.Align(picture, face.Box, points, out _).Dispose();
 
     [Benchmark]
     public void Normalise() => InputPicture.Write(aligned.Pixels, embedding.Card.Input, values);

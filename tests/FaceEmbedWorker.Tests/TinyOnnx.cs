@@ -1,4 +1,7 @@
 using System.Text;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Onnx;
+using Google.Protobuf;
 
 namespace FaceEmbedWorker.Tests;
 
@@ -14,6 +17,49 @@ internal static class TinyOnnx
     public static byte[] WithMovingSlope(int height, int width) => Model(
         [Node("PRelu", ["picture", "picture"], "bent"), Node("GlobalAveragePool", ["bent"], "pooled"), Node("Flatten", ["pooled"], "means")],
         Value("picture", 1, 3, height, width), Value("means", 1, 3));
+
+    /// <summary>The face that <see cref="Detector"/> finds in every picture, in pixels of its input.</summary>
+    public static Box DetectorBox { get; } = new(8, 12, 32, 32);
+
+    /// <summary>A detector of a family's output layout that finds the same face in every picture.</summary>
+    public static byte[] Detector(string layout, int size)
+    {
+        var graph = new GraphProto { Name = "detector" };
+        graph.Input.Add(Tensor("picture", 1, 3, size, size));
+        foreach (var stride in new[] { 8, 16, 32 })
+        {
+            var (columns, anchors) = (size / stride, layout == "scrfd" ? 2 : 1);
+            var places = columns * columns * anchors;
+            var (scores, boxes, points) = (new float[places], new float[places * 4], new float[places * 10]);
+            if (stride == 16)
+            {
+                var at = (columns + 1) * anchors; // x 16, y 16
+                scores[at] = 0.95f;
+                float[] box = layout == "scrfd" ? [0.5f, 0.25f, 1.5f, 1.75f] : [0.5f, 0.75f, (float)Math.Log(2), (float)Math.Log(2)];
+                box.CopyTo(boxes, at * 4);
+                float[] five = [0, 0.25f, 1, 0.25f, 0.5f, 0.75f, 0, 1.25f, 1, 1.25f];
+                five.CopyTo(points, at * 10);
+            }
+
+            (string Name, float[] Values, int Last)[] outputs = layout == "scrfd"
+                ? [($"{stride}1", scores, 1), ($"{stride}4", boxes, 4), ($"{stride}10", points, 10)]
+                : [($"cls_{stride}", scores, 1), ($"obj_{stride}", scores, 1), ($"bbox_{stride}", boxes, 4), ($"kps_{stride}", points, 10)];
+            foreach (var (name, values, last) in outputs)
+            {
+                graph.Initializer.Add(new TensorProto { Name = $"{name}/constant", DataType = 1, Dims = { places, last }, FloatData = { values } });
+                graph.Node.Add(new NodeProto { OpType = "Identity", Input = { $"{name}/constant" }, Output = { name } });
+                graph.Output.Add(Tensor(name, places, last));
+            }
+        }
+
+        return new ModelProto { IrVersion = 8, Graph = graph, OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 13 } } }.ToByteArray();
+
+        static ValueInfoProto Tensor(string name, params int[] sizes) => new()
+        {
+            Name = name,
+            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1, Shape = new TensorShapeProto { Dim = { sizes.Select(s => new TensorShapeProto.Types.Dimension { DimValue = s }) } } } },
+        };
+    }
 
     private static byte[] Model(byte[][] nodes, byte[] input, byte[] output)
     {

@@ -145,7 +145,7 @@ internal static class BenchCommand
                 using var picture = encoded.Decode(1, cancel);
                 foreach (var face in detector.Detect(picture))
                 {
-                    using var aligned = aligner.Align(picture, landmarks.Locate(picture, face.Box), out _);
+                    using var aligned = aligner.Align(picture, face.Box, landmarks.Locate(picture, [face])[0], out _);
                     var input = new float[3 * aligner.Width * aligner.Height];
                     InputPicture.Write(aligned.Pixels, embedder.Card.Input, input);
                     crops.Add(input);
@@ -163,8 +163,8 @@ internal static class BenchCommand
                 using var encoded = decoder.Open(photo);
                 var picture = encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel);
                 var found = detector.Detect(picture);
-                var points = found.Select(f => landmarks.Locate(picture, f.Box)).ToArray();
-                return (Photo: photo, Picture: picture, Found: found, Points: points, Aligned: points.Select(p => aligner.Align(picture, p, out _)).ToArray());
+                var points = landmarks.Locate(picture, found);
+                return (Photo: photo, Picture: picture, Found: found, Points: points, Aligned: found.Zip(points, (f, p) => aligner.Align(picture, f.Box, p, out _)).ToArray());
             }).ToArray();
             List<BenchStage> stages =
             [
@@ -174,12 +174,12 @@ internal static class BenchCommand
                     encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel).Dispose();
                 }),
                 Measure("detect", opened, o => detector.Detect(o.Picture)),
-                Measure("landmarks", opened, o => landmarks.Locate(o.Picture, o.Found.Select(f => f.Box).ToArray())),
+                Measure("landmarks", opened, o => landmarks.Locate(o.Picture, o.Found)),
                 Measure("align", opened, o =>
                 {
-                    foreach (var points in o.Points)
+                    for (var i = 0; i < o.Points.Length; i++)
                     {
-                        aligner.Align(o.Picture, points, out _).Dispose();
+                        aligner.Align(o.Picture, o.Found[i].Box, o.Points[i], out _).Dispose();
                     }
                 }),
                 Measure("embed", opened, o =>

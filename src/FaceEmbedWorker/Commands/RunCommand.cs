@@ -42,11 +42,23 @@ internal static partial class RunCommand
 
         // what is wrong with the models is told before a job is taken
         var embedder = host.Services.GetRequiredService<FaceEmbedder>();
-        host.Services.GetRequiredService<JobHandler>();
+        var handler = host.Services.GetRequiredService<JobHandler>();
         var consumer = host.Services.GetRequiredService<JobConsumer>();
         consumer.Stuck += EndNow;
+        var faces = host.Services.GetRequiredService<IOptions<FaceOptions>>().Value;
         var logger = host.Services.GetRequiredService<ILogger<JobHandler>>();
         Serving(logger, JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
+
+        if (faces.SelfTest != SelfTestPolicy.Off && SelfTest.Verdict(host.Services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel)) is { } doubt)
+        {
+            if (faces.SelfTest == SelfTestPolicy.Refuse)
+            {
+                throw new ModelException($"The model {faces.EmbeddingModel} fails its self-test, and Faces:SelfTest is Refuse. {doubt} face-embed model check shows all of it.");
+            }
+
+            handler.ModelDoubt = doubt;
+            Doubtful(logger, faces.EmbeddingModel, doubt);
+        }
 
         var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var pixels = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxPixels;
@@ -68,6 +80,9 @@ internal static partial class RunCommand
 
     [LoggerMessage(Level = LogLevel.Information, Message = "face-embed {Version}, model {Model}, space {FaceSpace} (whole pictures: {ImageSpace})")]
     private static partial void Serving(ILogger logger, string version, string model, string faceSpace, string imageSpace);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The model {Model} fails its self-test: {Doubt} It is served all the same (Faces:SelfTest), and each result says so")]
+    private static partial void Doubtful(ILogger logger, string model, string doubt);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Plan: {Cores} cores; {Slots} jobs at once (Jobs:Parallelism), one core each; prefetch {Prefetch} (Broker:Prefetch); decoded pictures take up to {Megabytes} MB ({Megapixels} Mpx each, Images:MaxPixels)")]
     private static partial void Plan(ILogger logger, int cores, int slots, int prefetch, long megabytes, long megapixels);

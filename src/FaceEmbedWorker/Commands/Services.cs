@@ -35,8 +35,9 @@ internal static partial class Services
         .AddSingleton<ImageDecoder>()
         .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
         .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks), Load(s, o => o.LandmarksModel, ModelCard.Landmarks, Landmarks.Batch)))
-        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding)))
+        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, card: o => o.EmbeddingCard)))
         .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card))
+        .AddSingleton<SelfTest>()
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
         .AddSingleton<IntakeGate>()
@@ -63,10 +64,10 @@ internal static partial class Services
         };
     }
 
-    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task, int batch = 1)
+    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task, int batch = 1, Func<FaceOptions, string>? card = null)
     {
         var options = services.GetRequiredService<IOptions<FaceOptions>>().Value;
-        var model = Model.Load(path(options), task, options.PrepareGraph, batch);
+        var model = Model.Load(path(options), task, options.PrepareGraph, batch, card?.Invoke(options) ?? "");
         foreach (var reason in (model.Prepared?.Left ?? []).Take(1))
         {
             RunsPlain(services.GetRequiredService<ILogger<Model>>(), path(options), reason);

@@ -24,7 +24,7 @@ internal static class VerifyCommand
         root.Add(command);
     }
 
-    private static async Task<int> VerifyAsync(string[] settings, string folder, string? report, string? json, CancellationToken cancel)
+    internal static async Task<int> VerifyAsync(string[] settings, string folder, string? report, string? json, CancellationToken cancel)
     {
         if (!Directory.Exists(folder))
         {

@@ -23,6 +23,13 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
         return shared / (Area + other.Area - shared);
     }
 
+    /// <summary>The part of it that lies in a picture.</summary>
+    public Box Clamped(double width, double height)
+    {
+        var (left, upper) = (Math.Clamp(X, 0, width), Math.Clamp(Y, 0, height));
+        return new Box(left, upper, Math.Clamp(X + Width, 0, width) - left, Math.Clamp(Y + Height, 0, height) - upper);
+    }
+
     public Box Scaled(double x, double y) => new(X * x, Y * y, Width * x, Height * y);
 }
 
@@ -30,7 +37,11 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
 internal readonly record struct Point(double X, double Y);
 
 /// <summary>A box that the detector takes for a face, and how sure it is, 0 to 1.</summary>
-internal readonly record struct Detection(Box Box, double Score);
+internal readonly record struct Detection(Box Box, double Score)
+{
+    /// <summary>Left eye, right eye, nose, left and right mouth corner (as seen), where the detector finds them itself.</summary>
+    public Point[]? Landmarks { get; init; }
+}
 
 /// <summary>An embedding: unit L2 length where the card says so, and the raw norm before.</summary>
 internal readonly record struct Embedding(float[] Vector, double Norm);

@@ -4,7 +4,10 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>Brings a face to the embedder's template by the least-squares similarity of its five landmarks (Umeyama 1991: turn, scale and shift).</summary>
+/// <summary>
+/// Cuts out a face as the embedder wants it: brought to a template by the least-squares similarity of its five landmarks (Umeyama 1991: turn,
+/// scale and shift), or, for embedders trained that way, the detector's box with a margin.
+/// </summary>
 internal sealed class FaceAligner
 {
     /// <summary>Side of the picture that <see cref="ArcFaceTemplate"/> is given for.</summary>
@@ -14,6 +17,8 @@ internal sealed class FaceAligner
     public static readonly double[][] ArcFaceTemplate = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]];
 
     private readonly Point[] template;
+    private readonly ModelInput input;
+    private readonly double? margin;
 
     /// <param name="card">The embedder's: its template is scaled to its input.</param>
     public FaceAligner(ModelCard card)
@@ -23,6 +28,14 @@ internal sealed class FaceAligner
         var (left, upper) = ((card.Input.Width - scale * crop.TemplateSize.Value) / 2, (card.Input.Height - scale * crop.TemplateSize.Value) / 2);
         template = Array.ConvertAll(crop.Template!, p => new Point(p[0] * scale + left, p[1] * scale + upper));
         (Width, Height) = (card.Input.Width, card.Input.Height);
+        input = card.Input;
+        if (card.Crop is { Rule: ModelCrop.BoxMargin } box)
+        {
+            margin = box.Margin ?? 0;
+            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/1 {margin:R} {input.ResizeFilter}");
+            return;
+        }
+
         Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/1[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
     }
 
@@ -34,16 +47,31 @@ internal sealed class FaceAligner
     public string Rule { get; }
 
     /// <summary>The aligned face, of the embedder's input size.</summary>
+    /// <param name="box">The detector's.</param>
     /// <param name="error">How far the landmarks are from the template: root mean square, in pixels of a 112-pixel template.</param>
-    public Picture Align(Picture picture, Point[] landmarks, out double error)
+    public Picture Align(Picture picture, Box box, Point[] landmarks, out double error)
     {
         // the template counts pixel centres at whole numbers
         var points = Array.ConvertAll(landmarks, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5));
         var similarity = Similarity.Fit(points, template);
         error = similarity.Residual(points, template) * ArcFaceSize / Math.Min(Width, Height);
+        if (margin is { } more)
+        {
+            return CutOut(picture, box.Scaled(1 / picture.ScaleX, 1 / picture.ScaleY), more);
+        }
+
         var aligned = new Picture(Width, Height);
         Warp(picture, similarity, aligned);
         return aligned;
+    }
+
+    private Picture CutOut(Picture picture, Box box, double more)
+    {
+        var (x, y) = (Math.Clamp((int)Math.Round(box.X - box.Width * more / 2), 0, picture.Width - 1), Math.Clamp((int)Math.Round(box.Y - box.Height * more / 2), 0, picture.Height - 1));
+        var right = Math.Clamp((int)Math.Round(box.X + box.Width * (1 + more / 2)), x + 1, picture.Width);
+        var lower = Math.Clamp((int)Math.Round(box.Y + box.Height * (1 + more / 2)), y + 1, picture.Height);
+        using var crop = Pixels.Cropped(picture, x, y, right - x, lower - y);
+        return Pixels.Resized(crop, Width, Height, input.ResizeFilter);
     }
 
     /// <summary>

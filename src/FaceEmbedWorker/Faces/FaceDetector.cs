@@ -4,8 +4,8 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>
-/// Finds faces with RFB-320 (Linzaer, Ultra-Light-Fast-Generic-Face-Detector-1MB): the picture stretched to the network's 320 x 240,
-/// scores and decoded boxes back, non-maximum suppression.
+/// Finds faces with RFB-320 (Linzaer, Ultra-Light-Fast-Generic-Face-Detector-1MB), or with a detector of another layout that its card names:
+/// the picture brought to the network's input, boxes back, non-maximum suppression.
 /// </summary>
 internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
 {
@@ -18,15 +18,38 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
     public IReadOnlyList<Detection> Detect(Picture picture)
     {
         using var run = model.Rent();
-        var input = model.Card.Input;
-        using (var small = Pixels.Resized(picture, input.Width, input.Height, input.ResizeFilter))
+        var (scaleX, scaleY) = Fit(picture, run.Input);
+        run.Execute();
+        var (width, height) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
+        var candidates = new List<Detection>();
+        foreach (var candidate in DetectorLayout.Read(run, model.Card, options.DetectionThreshold))
         {
-            InputPicture.Write(small.Pixels, input, run.Input);
+            var box = candidate.Box.Scaled(scaleX, scaleY).Clamped(width, height);
+            if (box is { Width: >= 1, Height: >= 1 })
+            {
+                candidates.Add(candidate with { Box = box, Landmarks = candidate.Landmarks is { } points ? Array.ConvertAll(points, p => new Point(p.X * scaleX, p.Y * scaleY)) : null });
+            }
         }
 
-        run.Execute();
-        var candidates = Candidates(run.Output(0), run.Output(1), picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
         return Suppress(candidates, options.DetectionOverlap);
+    }
+
+    /// <summary>Writes the picture into the network's input.</summary>
+    /// <returns>Pixels of the full picture that one of the input's is wide and high.</returns>
+    private (double X, double Y) Fit(Picture picture, Span<float> values)
+    {
+        var input = model.Card.Input;
+        var (width, height) = (input.Width, input.Height);
+        if (input.Fit == "letterbox")
+        {
+            var scale = Math.Min((double)input.Width / picture.Width, (double)input.Height / picture.Height);
+            (width, height) = (Math.Max(1, (int)Math.Round(picture.Width * scale)), Math.Max(1, (int)Math.Round(picture.Height * scale)));
+        }
+
+        using var small = Pixels.Resized(picture, width, height, input.ResizeFilter);
+        using var whole = (width, height) == (input.Width, input.Height) ? null : Pixels.Cropped(small, 0, 0, input.Width, input.Height);
+        InputPicture.Write((whole ?? small).Pixels, input, values);
+        return (picture.Width * picture.ScaleX / width, picture.Height * picture.ScaleY / height);
     }
 
     /// <summary>Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its input by descending score.</summary>
@@ -43,27 +66,5 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
         }
 
         return kept;
-    }
-
-    /// <param name="scores">float32 [n, 2]; column 1 is the face's.</param>
-    /// <param name="boxes">float32 [n, 4]: left, upper, right, lower, 0 to 1.</param>
-    private List<Detection> Candidates(ReadOnlySpan<float> scores, ReadOnlySpan<float> boxes, double width, double height)
-    {
-        var found = new List<Detection>();
-        for (var i = 0; i < scores.Length / 2; i++)
-        {
-            if (scores[i * 2 + 1] > options.DetectionThreshold)
-            {
-                var corner = boxes.Slice(i * 4, 4);
-                var (left, right) = (Math.Clamp(corner[0], 0, 1) * width, Math.Clamp(corner[2], 0, 1) * width);
-                var (upper, lower) = (Math.Clamp(corner[1], 0, 1) * height, Math.Clamp(corner[3], 0, 1) * height);
-                if (right - left >= 1 && lower - upper >= 1)
-                {
-                    found.Add(new Detection(new Box(left, upper, right - left, lower - upper), scores[i * 2 + 1]));
-                }
-            }
-        }
-
-        return found;
     }
 }

@@ -2,6 +2,19 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FaceEmbedWorker.Faces;
 
+/// <summary>What becomes of a worker whose embedder fails its self-test.</summary>
+internal enum SelfTestPolicy
+{
+    /// <summary>It works; log, readiness and results say so.</summary>
+    Warn,
+
+    /// <summary>It does not start.</summary>
+    Refuse,
+
+    /// <summary>Not tested.</summary>
+    Off,
+}
+
 /// <summary>Which models run, and when a box counts as a face. Section <c>Faces</c>. Relative paths are looked up in the working directory, then beside the program.</summary>
 internal sealed class FaceOptions
 {
@@ -18,6 +31,13 @@ internal sealed class FaceOptions
     /// <summary>ONNX file of the embedder. Without a card beside it: RGB, (x - 127.5) / 127.5, NCHW, size from its input (160 x 160 when symbolic).</summary>
     [Required]
     public string EmbeddingModel { get; set; } = "models/face_embedding.onnx";
+
+    /// <summary>The embedder's card: a file, or the name of a known family; empty: the <c>.json</c> beside the model.</summary>
+    public string EmbeddingCard { get; set; } = "";
+
+    /// <summary>What a model that fails its self-test does to the worker's start.</summary>
+    [EnumDataType(typeof(SelfTestPolicy))]
+    public SelfTestPolicy SelfTest { get; set; } = SelfTestPolicy.Warn;
 
     /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
     public bool PrepareGraph { get; set; } = true;

@@ -18,12 +18,13 @@ internal static class InputPicture
             return;
         }
 
+        var own = input.Standardization == "per-image" ? Statistics(rgb[..(pixels * 3)]) : default;
         var (step, plane) = input.Layout == "NCHW" ? (1, pixels) : (input.Channels, 1);
         Span<float> table = stackalloc float[256]; // a pixel has few values: each is computed once
         for (var channel = 0; channel < input.Channels; channel++)
         {
-            var mean = (float)input.Mean[input.Mean.Length == 1 ? 0 : channel];
-            var std = (float)input.Std[input.Std.Length == 1 ? 0 : channel];
+            var mean = own.Std > 0 ? own.Mean : (float)input.Mean[input.Mean.Length == 1 ? 0 : channel];
+            var std = own.Std > 0 ? own.Std : (float)input.Std[input.Std.Length == 1 ? 0 : channel];
             for (var i = 0; i < table.Length; i++)
             {
                 table[i] = (i - mean) / std;
@@ -36,6 +37,20 @@ internal static class InputPicture
                 target[i * step] = table[source[i * 3]];
             }
         }
+    }
+
+    /// <summary>Mean and deviation of all values, the latter at least 1 / sqrt(n) (FaceNet's prewhitening, Sandberg).</summary>
+    private static (float Mean, float Std) Statistics(ReadOnlySpan<byte> values)
+    {
+        double sum = 0, squares = 0;
+        foreach (var value in values)
+        {
+            sum += value;
+            squares += (double)value * value;
+        }
+
+        var mean = sum / values.Length;
+        return ((float)mean, (float)Math.Max(Math.Sqrt(Math.Max(0, squares / values.Length - mean * mean)), 1 / Math.Sqrt(values.Length)));
     }
 
     /// <summary>ITU-R BT.601 luma, 0 to 255.</summary>

@@ -13,6 +13,11 @@ internal sealed class Landmarks(Model single, Model several)
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
     public Point[] Locate(Picture picture, Box face) => Locate(picture, [face])[0];
 
+    /// <summary>The five points of each face: the detector's, where it gives them.</summary>
+    public Point[][] Locate(Picture picture, IReadOnlyList<Detection> faces) => faces.Count > 0 && faces.All(f => f.Landmarks is not null)
+        ? [.. faces.Select(f => f.Landmarks!)]
+        : Locate(picture, faces.Select(f => f.Box).ToArray());
+
     /// <summary>The five points of each face.</summary>
     public Point[][] Locate(Picture picture, IReadOnlyList<Box> faces)
     {

@@ -47,13 +47,13 @@ internal sealed partial class Model : IDisposable
     /// <param name="prepare">Rewrite the graph in memory for ONNX Runtime's fast path.</param>
     /// <exception cref="ModelException">Missing, not ONNX, a wrong checksum, or a card that contradicts the file.</exception>
     /// <param name="batch">Pictures a run.</param>
-    public static Model Load(string path, string task, bool prepare = true, int batch = 1)
+    /// <param name="cardName">A card's file or a known family's name, instead of the file beside the model.</param>
+    public static Model Load(string path, string task, bool prepare = true, int batch = 1, string cardName = "")
     {
         var file = Locate(path);
         var bytes = Read(file);
         var sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes));
-        var cardFile = Path.ChangeExtension(file, ".json");
-        var card = File.Exists(cardFile) ? ModelCard.Read(cardFile) : ModelCard.Default(Path.GetFileNameWithoutExtension(file), task);
+        var (card, cardFile) = ModelCard.For(file, task, cardName);
         if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))
         {
             throw new ModelException(
@@ -190,6 +190,11 @@ internal sealed partial class Model : IDisposable
     /// <summary>Fills in what the card leaves to the file, and compares what both say.</summary>
     private static ModelCard Fit(ModelCard card, InferenceSession session, string file)
     {
+        if (session.InputNames.Count == 0 || session.OutputNames.Count == 0)
+        {
+            throw new ModelException($"The model {file} has {session.InputNames.Count} inputs and {session.OutputNames.Count} outputs; a picture goes in and something comes out of a model.");
+        }
+
         var inputName = card.Input.Name.Length > 0 ? card.Input.Name : session.InputNames[0];
         var outputName = card.Output.Name.Length > 0 ? card.Output.Name : session.OutputNames[0];
         if (!session.InputMetadata.TryGetValue(inputName, out var input) || session.InputNames.Count != 1)
@@ -272,6 +277,12 @@ internal sealed class ModelRun : IDisposable
 
     /// <summary>The values of an output: 0 is the card's, then the others in the file's order. Valid until the next run.</summary>
     public ReadOnlySpan<float> Output(int index = 0) => outputs![index].GetTensorDataAsSpan<float>();
+
+    /// <summary>The outputs' names, in the order of <see cref="Output"/>.</summary>
+    public IReadOnlyList<string> OutputNames => outputNames;
+
+    /// <summary>The size of an output's last dimension.</summary>
+    public int LastDimension(int index) => (int)outputs![index].GetTensorTypeAndShape().Shape[^1];
 
     public void Dispose() => model.Return(this);
 

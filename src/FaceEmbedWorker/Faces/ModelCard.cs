@@ -40,8 +40,14 @@ internal sealed record ModelCard
     /// <summary>Suggested similarity from which two faces count as one person.</summary>
     public double? Threshold { get; init; }
 
-    /// <summary>The raw norms that clean faces and non-faces have: [low, high].</summary>
+    /// <summary>The raw norms that faces have: [low, high].</summary>
     public double[]? NormRange { get; init; }
+
+    /// <summary>False: its vectors do not tell people apart (features of a network for something else).</summary>
+    public bool? Identity { get; init; }
+
+    /// <summary>Sample picture -> its face's vector: float32, little-endian, base64. The self-test compares.</summary>
+    public IReadOnlyDictionary<string, string>? Golden { get; init; }
 
     /// <summary>What a reader should know.</summary>
     public string? Notes { get; init; }
@@ -81,9 +87,37 @@ internal sealed record ModelCard
     public string Space(string weights, string crop)
     {
         var text = string.Create(CultureInfo.InvariantCulture,
-            $"face-embed/1 weights={weights} size={Input.Width}x{Input.Height} color={Input.Color} mean={List(Input.Mean)} std={List(Input.Std)} crop={crop} output={Output.Name} dimensions={Output.Dimensions} normalization={Output.Normalization}");
+            $"face-embed/1 weights={weights} size={Input.Width}x{Input.Height} color={Input.Color} mean={List(Input.Mean)} std={List(Input.Std)} crop={crop} output={Output.Name} dimensions={Output.Dimensions} normalization={Output.Normalization}{(Input.Standardization == "per-image" ? " standardization=per-image" : "")}");
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12];
     }
+
+    /// <summary>The card as a file.</summary>
+    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ModelCardJson.Default.ModelCard);
+
+    /// <summary>Names of the cards that come with the program, for models that do not.</summary>
+    public static IReadOnlyList<string> KnownNames => Directory.Exists(KnownFolder) ? [.. Directory.EnumerateFiles(KnownFolder, "*.json").Select(f => Path.GetFileNameWithoutExtension(f)).Order(StringComparer.Ordinal)] : [];
+
+    /// <summary>A card by the name of a known family, or by its path.</summary>
+    /// <exception cref="ModelException">No such card, or a broken one.</exception>
+    public static ModelCard Named(string nameOrPath)
+    {
+        var known = Path.Combine(KnownFolder, $"{nameOrPath}.json");
+        return KnownNames.Contains(nameOrPath) ? Read(known)
+            : File.Exists(nameOrPath) ? Read(nameOrPath)
+            : throw new ModelException($"'{nameOrPath}' is neither a card's file nor one of the known cards: {string.Join(", ", KnownNames)}.");
+    }
+
+    /// <summary>The card in force for a model, and where it comes from: the named one, the file beside the model, or the default contract.</summary>
+    /// <exception cref="ModelException">No such card, or a broken one.</exception>
+    public static (ModelCard Card, string From) For(string model, string task, string named)
+    {
+        var beside = Path.ChangeExtension(model, ".json");
+        return named.Length > 0 ? (Named(named), named)
+            : File.Exists(beside) ? (Read(beside), beside)
+            : (Default(Path.GetFileNameWithoutExtension(model), task), "none: the default contract (models/README.md)");
+    }
+
+    private static string KnownFolder => Path.Combine(AppContext.BaseDirectory, "models", "cards");
 
     private static string List(IEnumerable<double> values) => string.Join(',', values.Select(v => v.ToString("R", CultureInfo.InvariantCulture)));
 
@@ -92,7 +126,10 @@ internal sealed record ModelCard
         Known("input.color", Input.Color, "RGB", "BGR", "GRAY");
         Known("input.layout", Input.Layout, "NCHW", "NHWC");
         Known("output.normalization", Output.Normalization, "l2", "none");
-        Known("crop.rule", Crop?.Rule ?? ModelCrop.Similarity, ModelCrop.Similarity, ModelCrop.WholePicture, ModelCrop.BoxSquare);
+        Known("input.standardization", Input.Standardization, "fixed", "per-image");
+        Known("input.fit", Input.Fit, "stretch", "letterbox");
+        Known("output.layout", Output.Layout ?? "rfb", "rfb", "scrfd", "yunet");
+        Known("crop.rule", Crop?.Rule ?? ModelCrop.Similarity, ModelCrop.Similarity, ModelCrop.WholePicture, ModelCrop.BoxSquare, ModelCrop.BoxMargin);
         Sized("input.mean", Input.Mean);
         Sized("input.std", Input.Std);
         if (Input.Std.Contains(0))
@@ -123,11 +160,11 @@ internal sealed record ModelCard
     }
 }
 
-/// <summary>A model's input picture: value = (pixel - mean) / std, pixel 0 to 255.</summary>
+/// <summary>A model's input picture: value = (pixel - mean) / std, pixel 0 to 255. (What has a default has a setter: the generated reader passes over those of init properties.)</summary>
 internal sealed record ModelInput
 {
     /// <summary>Name of the input; empty: the file's first.</summary>
-    public string Name { get; init; } = "";
+    public string Name { get; set; } = "";
 
     /// <summary>Pixels; 0: as the file says.</summary>
     public int Width { get; init; }
@@ -136,7 +173,7 @@ internal sealed record ModelInput
     public int Height { get; init; }
 
     /// <summary><c>NCHW</c> or <c>NHWC</c>.</summary>
-    public string Layout { get; init; } = "NCHW";
+    public string Layout { get; set; } = "NCHW";
 
     /// <summary><c>RGB</c>, <c>BGR</c> or <c>GRAY</c>.</summary>
     public required string Color { get; init; }
@@ -148,7 +185,13 @@ internal sealed record ModelInput
     public required double[] Std { get; init; }
 
     /// <summary>How a picture is brought to the input's size: <c>pillow-bicubic</c> or <c>pillow-bilinear</c>.</summary>
-    public string ResizeFilter { get; init; } = "pillow-bicubic";
+    public string ResizeFilter { get; set; } = "pillow-bicubic";
+
+    /// <summary><c>fixed</c>: (pixel - mean) / std with the card's numbers. <c>per-image</c>: with those of the input picture itself (FaceNet's prewhitening).</summary>
+    public string Standardization { get; set; } = "fixed";
+
+    /// <summary>How a picture of another shape fits a detector's input: <c>stretch</c>, or <c>letterbox</c> (scaled as a whole into the upper left corner, the rest black).</summary>
+    public string Fit { get; set; } = "stretch";
 
     [JsonIgnore]
     public int Channels => Color == "GRAY" ? 1 : 3;
@@ -173,7 +216,13 @@ internal sealed record ModelCrop
     /// <summary>The picture itself.</summary>
     public const string WholePicture = "whole-picture";
 
+    /// <summary>The detector's box, <see cref="Margin"/> of its size larger, clipped at the picture's border and stretched.</summary>
+    public const string BoxMargin = "box-margin";
+
     public required string Rule { get; init; }
+
+    /// <summary>Of <see cref="BoxMargin"/>: 0.3 makes the box 1.3 times as wide and high.</summary>
+    public double? Margin { get; init; }
 
     /// <summary>[x, y] of left eye, right eye, nose, left and right mouth corner (left and right as seen), in pixels of a square of <see cref="TemplateSize"/>.</summary>
     public double[][]? Template { get; init; }
@@ -185,16 +234,19 @@ internal sealed record ModelCrop
 internal sealed record ModelOutput
 {
     /// <summary>Name of the output; empty: the file's first.</summary>
-    public string Name { get; init; } = "";
+    public string Name { get; set; } = "";
 
     /// <summary>Values a face; 0: as the file says.</summary>
     public int Dimensions { get; init; }
 
     /// <summary>What is done to the raw output: <c>l2</c> or <c>none</c>.</summary>
-    public string Normalization { get; init; } = "none";
+    public string Normalization { get; set; } = "none";
+
+    /// <summary>Of a detector: <c>rfb</c> (scores and decoded boxes), <c>scrfd</c> or <c>yunet</c> (three strides, with five landmarks of their own).</summary>
+    public string? Layout { get; init; }
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, ReadCommentHandling = JsonCommentHandling.Skip,
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, ReadCommentHandling = JsonCommentHandling.Skip,
     AllowTrailingCommas = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
 [JsonSerializable(typeof(ModelCard))]
 internal sealed partial class ModelCardJson : JsonSerializerContext;

@@ -1,4 +1,5 @@
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
@@ -12,7 +13,7 @@ namespace FaceEmbedWorker.Health;
 /// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker) and
 /// <c>/readyz</c> (jobs are taken; otherwise 503 and why not). Read-only.
 /// </summary>
-internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, JobConsumer consumer, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
+internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, JobConsumer consumer, JobHandler handler, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
 {
     private readonly string url = options.Value.Url;
     private WebApplication? server;
@@ -48,7 +49,7 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, Jo
         (not "GET" and not "HEAD", _) => TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET"),
         (_, "/startupz") => TextAsync(context, StatusCodes.Status200OK, "ok"), // nothing listens before the models have run
         (_, "/livez") => Answer(context, consumer.NotAlive),
-        (_, "/readyz") => Answer(context, consumer.NotReady),
+        (_, "/readyz") => Answer(context, handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : consumer.NotReady),
         _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /startupz, /livez and /readyz"),
     };
 

@@ -46,7 +46,8 @@ internal sealed record EmbedResult
 }
 
 /// <param name="Space">Names the embedding space; vectors of different spaces do not compare.</param>
-internal sealed record ResultModel(string Id, string Space, int Dimensions);
+/// <param name="SelfTest"><c>failed</c> where the model failed its self-test at the worker's start; otherwise absent.</param>
+internal sealed record ResultModel(string Id, string Space, int Dimensions, string? SelfTest = null);
 
 /// <summary>Sizes in pixels of the upright picture; absent where the bytes are no picture.</summary>
 internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null);

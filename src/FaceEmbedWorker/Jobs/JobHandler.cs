@@ -19,6 +19,9 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
     /// <summary>This program's.</summary>
     public static string Version { get; } = typeof(JobHandler).Assembly.GetName().Version!.ToString(3);
 
+    /// <summary>What the embedder's self-test found wrong, set once at start; null: nothing, or not tested. Results carry that it failed.</summary>
+    public string? ModelDoubt { get; set; }
+
     /// <exception cref="OperationCanceledException">Only where <paramref name="stopping"/> is cancelled: the job is undecided.</exception>
     public async Task<JobOutcome> HandleAsync(EmbedJob job, CancellationToken stopping)
     {
@@ -56,14 +59,14 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
         using var picture = DecodeFiner(encoded, overview, shrink, found, cancel);
         clock.Mark(Stage.Decode);
 
-        var points = landmarks.Locate(picture, found.Select(f => f.Box).ToArray());
+        var points = landmarks.Locate(picture, found);
         clock.Mark(Stage.Detect);
 
         var embeddings = new List<ResultEmbedding>(found.Count);
         for (var i = 0; i < found.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
-            using var aligned = aligner.Align(picture, points[i], out var error);
+            using var aligned = aligner.Align(picture, found[i].Box, points[i], out var error);
             clock.Mark(Stage.Align);
 
             embeddings.Add(Describe(found[i], points[i], error, embedder.Embed(aligned)));
@@ -122,7 +125,7 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
             CompletedAt = time.GetUtcNow().UtcDateTime,
         });
 
-    private ResultModel Model(string space) => new(embedder.Card.Id, space, embedder.Dimensions);
+    private ResultModel Model(string space) => new(embedder.Card.Id, space, embedder.Dimensions, ModelDoubt is null ? null : "failed");
 
     private static ResultImage Describe(byte[] bytes, EncodedImage encoded) =>
         new(Sha256(bytes), encoded.Format, encoded.Width, encoded.Height, encoded.Orientation);

@@ -45,7 +45,8 @@ public class OnnxRuntimeTests
     public async Task Denormals_taken_for_zero_move_no_vector()
     {
         using var picture = Pipeline.Decode(await File.ReadAllBytesAsync(TestData.GraceHopper, TestContext.Current.CancellationToken));
-        using var face = Pipeline.Aligner.Align(picture, Pipeline.Landmarker.Locate(picture, Pipeline.Detector.Detect(picture)[0].Box), out _);
+        var found = Pipeline.Detector.Detect(picture)[0];
+        using var face = Pipeline.Aligner.Align(picture, found.Box, Pipeline.Landmarker.Locate(picture, found.Box), out _);
         var flushed = Pipeline.Embedder.Embed(face).Vector;
 
         var input = new float[3 * 112 * 112];

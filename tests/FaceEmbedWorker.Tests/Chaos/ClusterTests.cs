@@ -36,8 +36,8 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
     {
         var leader = await cluster.LeaderAsync(probe.Topology.Jobs);
         await DockerCommand.RunAsync("network", "disconnect", cluster.Network, leader);
+        await probe.ReconnectAsync();
         await Task.Delay(TimeSpan.FromSeconds(60));
-        await probe.RecoverAsync(jobs);
         await DockerCommand.RunAsync("network", "connect", "--alias", Cluster.HostOf(leader), "--ip", Cluster.AddressOf(leader), cluster.Network, leader);
         await cluster.UntilWholeAsync();
         return 1;

@@ -123,23 +123,28 @@ internal sealed class BrokerProbe : IAsyncDisposable
     /// <summary>Longest time from a broker that is back to the first result of a worker; at most ten seconds.</summary>
     public TimeSpan? SlowestRecovery { get; private set; }
 
-    /// <summary>The broker has just come back: connects again, and waits for the first result of one of so many jobs that was made since.</summary>
-    public async Task RecoverAsync(int jobs)
+    /// <summary>Connects again; a cluster that elects leaders takes a moment.</summary>
+    public async Task ReconnectAsync()
     {
-        var back = DateTime.UtcNow;
-        for (var end = back.AddSeconds(30); ; await Task.Delay(250))
+        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(250))
         {
             try
             {
                 await ConnectAsync();
-                break;
+                return;
             }
-            catch (RabbitMQ.Client.Exceptions.OperationInterruptedException) when (DateTime.UtcNow < end)
+            catch (Exception e) when (e is RabbitMQ.Client.Exceptions.OperationInterruptedException or RabbitMQ.Client.Exceptions.BrokerUnreachableException && DateTime.UtcNow < end)
             {
-                // a cluster that elects leaders takes a moment
+                // not yet
             }
         }
+    }
 
+    /// <summary>The broker has just come back: connects again, and waits for the first result of one of so many jobs that was made since.</summary>
+    public async Task RecoverAsync(int jobs)
+    {
+        var back = DateTime.UtcNow;
+        await ReconnectAsync();
         var first = await UntilAsync(() => results.Select(r => (Result: r, At: r.Json.GetProperty("completed_at").GetDateTime())).Where(r => r.At > back).Select(r => $"{r.At:O}").FirstOrDefault()
             ?? (results.Select(r => r.Properties.MessageId).Distinct().Count() >= jobs ? "" : null), "a result after the broker came back", seconds: 60);
         if (first.Length > 0)

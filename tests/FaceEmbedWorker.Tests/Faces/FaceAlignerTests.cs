@@ -133,7 +133,7 @@ public class FaceAlignerTests
         using var picture = new Picture(112, 112);
         picture.Pixels.Fill(90);
 
-        using var aligned = aligner.Align(picture, landmarks, out var error);
+        using var aligned = aligner.Align(picture, default, landmarks, out var error);
 
         Assert.Equal((160, 160), (aligned.Width, aligned.Height));
         Assert.Equal(0, error, 1e-9);

@@ -29,7 +29,7 @@ public class GraphPreparationTests
         {
             using var picture = Pipeline.Decode(File.ReadAllBytes(photo));
             var box = Pipeline.Detector.Detect(picture)[0].Box;
-            using var aligned = Pipeline.Aligner.Align(picture, Pipeline.Landmarker.Locate(picture, box), out _);
+            using var aligned = Pipeline.Aligner.Align(picture, box, Pipeline.Landmarker.Locate(picture, box), out _);
             Assert.Equal(new FaceEmbedder(plain).Embed(aligned).Vector, Pipeline.Embedder.Embed(aligned).Vector, (a, b) => Math.Abs(a - b) <= 1e-5);
         }
 

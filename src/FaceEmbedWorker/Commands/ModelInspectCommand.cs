@@ -1,0 +1,82 @@
+using System.CommandLine;
+using System.Globalization;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Onnx;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed model inspect</c>: what is in an ONNX file, ours or not.</summary>
+internal static class ModelInspectCommand
+{
+    public static void AddTo(Command parent, string[] settings)
+    {
+        var (file, card) = (ModelCommand.File(), ModelCommand.Card());
+        var command = new Command("inspect", "Show an ONNX file's inputs, outputs, size and cost, what is prepared for speed, its card and its space.") { file, card };
+        command.SetAction((parsed, _) => Task.FromResult(Inspect(ModelCommand.Settings(settings, parsed.GetValue(file), parsed.GetValue(card)))));
+        parent.Add(command);
+    }
+
+    private static int Inspect(string[] settings)
+    {
+        using var services = Services.Build(settings);
+        var options = services.GetRequiredService<IOptions<FaceOptions>>().Value;
+        var file = Model.Locate(options.EmbeddingModel);
+        try
+        {
+            var bytes = File.ReadAllBytes(file);
+            var (summary, inspection, prepared) = (GraphSummary.Read(bytes), ModelInspection.Of(file), GraphPreparation.Prepare(bytes));
+            var table = new Table().AddColumns("what", "value").HideHeaders();
+            Add("file", Text($"{file}, {bytes.Length:N0} bytes"));
+            Add("inputs", string.Join('\n', inspection.Inputs));
+            Add("outputs", string.Join('\n', inspection.Outputs));
+            Add("opset, IR version, producer", Text($"{summary.Opset}, {summary.IrVersion}, {summary.Producer}"));
+            Add("parameters", Text($"{summary.Parameters:N0}"));
+            Add("multiply-adds, one picture", inspection.MultiplyAdds is { } cost ? Text($"{cost:N0}") : $"unknown: {inspection.Trouble}");
+            Add("operators", string.Join(", ", summary.Operators.Select(o => $"{o.Count} {o.Type}")));
+            Add("new weights", Text($"{summary.Fresh} of {summary.WeightTensors} weight tensors fill a framework's range of new weights") + (summary.LooksUntrained ? ": never trained" : ""));
+            Add("prepared for speed", string.Join('\n', prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten"))));
+            foreach (var (key, value) in summary.Metadata)
+            {
+                Add($"metadata {key}", value);
+            }
+
+            AddCard(options);
+            AnsiConsole.Write(table);
+            return ExitCode.Ok;
+
+            void Add(string what, string value) => table.AddRow(Markup.Escape(what), Markup.Escape(value));
+
+            void AddCard(FaceOptions options)
+            {
+                try
+                {
+                    var (card, named) = ModelCard.For(file, ModelCard.Embedding, options.EmbeddingCard);
+                    Add("card", named);
+                    Add("task, licence", $"{card.Task}, {card.Licence ?? "unknown"}");
+                    if (card.Task == ModelCard.Embedding)
+                    {
+                        using var model = Model.Load(options.EmbeddingModel, ModelCard.Embedding, options.PrepareGraph, cardName: options.EmbeddingCard);
+                        var embedder = new FaceEmbedder(model);
+                        Add("id, dimensions", Text($"{model.Card.Id}, {embedder.Dimensions}"));
+                        Add("input", Text($"{model.Card.Input.Width} x {model.Card.Input.Height} {model.Card.Input.Color}, mean {string.Join(' ', model.Card.Input.Mean)}, std {string.Join(' ', model.Card.Input.Std)}, {model.Card.Input.Layout}"));
+                        Add("space of faces, of whole pictures", $"{embedder.FaceSpace}, {embedder.ImageSpace}");
+                    }
+                }
+                catch (ModelException e)
+                {
+                    Add("as an embedder", e.Message);
+                }
+            }
+        }
+        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
+        {
+            EmbedCommand.Complain(file, e.Message);
+            return ExitCode.SomeFailed;
+        }
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

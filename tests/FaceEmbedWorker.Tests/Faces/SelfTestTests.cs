@@ -1,0 +1,217 @@
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using FaceEmbedWorker.Onnx;
+using FaceEmbedWorker.Tests.Onnx;
+
+namespace FaceEmbedWorker.Tests.Faces;
+
+public sealed class SelfTestTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-self-test-").FullName;
+
+    [Fact]
+    public void The_shipped_model_passes_every_test()
+    {
+        var findings = Findings(Pipeline.EmbeddingModel, Pipeline.Shipped("face_embedding.onnx"));
+        Assert.Null(SelfTest.Verdict(findings));
+        Assert.Equal(["identity", "flat picture", "two people", "tilted copy", "darkened copy", "weights", "norms", "golden astronaut.png", "golden grace_hopper.jpg"], findings.Select(f => f.Name));
+    }
+
+    [Fact]
+    public void A_network_that_was_never_trained_is_caught()
+    {
+        var file = Path.Combine(TestData.Folder, "untrained.onnx");
+        using var model = Model.Load(file, ModelCard.Embedding);
+        Assert.Equal((160, 512), (model.Card.Input.Width, model.Card.Output.Dimensions));
+        Assert.Equal(["flat picture", "two people", "weights"], Findings(model, file).Where(f => !f.Passed).Select(f => f.Name));
+    }
+
+    [Theory]
+    [InlineData("""{"color":"RGB"}""", "golden astronaut.png")]
+    [InlineData("""{"mean":[0],"std":[1]}""", "norms")]
+    public void A_card_that_is_wrong_of_the_input_is_caught(string change, string test)
+    {
+        var card = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(Pipeline.Shipped("face_embedding.json")))!;
+        foreach (var (name, value) in System.Text.Json.Nodes.JsonNode.Parse(change)!.AsObject().ToArray())
+        {
+            card["input"]![name] = value!.DeepClone();
+        }
+
+        var file = Path.Combine(folder, "face_embedding.onnx");
+        File.Copy(Pipeline.Shipped("face_embedding.onnx"), file);
+        File.WriteAllText(Path.Combine(folder, "face_embedding.json"), card.ToJsonString());
+        using var model = Model.Load(file, ModelCard.Embedding);
+        Assert.Contains(Findings(model, file), f => f.Name == test && !f.Passed);
+    }
+
+    [Fact]
+    public void Exported_features_are_no_identity_and_are_caught()
+    {
+        var (file, converted) = (Path.Combine(folder, "features.onnx"), MobileFaceNet.Convert(Checkpoint.Read(TestData.Read("checkpoints/landmarks.pth.tar")), CheckpointHead.Features, 160, "x"));
+        File.WriteAllBytes(file, converted.Onnx);
+        File.WriteAllBytes(Path.ChangeExtension(file, ".json"), (ModelCard.Default("features", ModelCard.Embedding) with { Identity = false }).ToJson());
+        using var model = Model.Load(file, ModelCard.Embedding);
+        Assert.Contains(Findings(model, file), f => f is { Name: "identity", Passed: false });
+    }
+
+    [Fact]
+    public async Task A_models_doubt_is_in_its_results()
+    {
+        var handler = Pipeline.Handler();
+        handler.ModelDoubt = "it is a test";
+        var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), TestContext.Current.CancellationToken);
+        Assert.Contains("\"self_test\":\"failed\"", System.Text.Encoding.UTF8.GetString(Assert.IsType<JobOutcome.Completed>(outcome).Result.ToJson()), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_is_summed_up()
+    {
+        var summary = GraphSummary.Read(File.ReadAllBytes(Pipeline.Shipped("face_embedding.onnx")));
+        Assert.Equal((9L, 50, 0), (summary.Opset, summary.WeightTensors, summary.Fresh));
+        var inspection = ModelInspection.Of(Pipeline.Shipped("face_embedding.onnx"));
+        Assert.Equal(221_161_984, inspection.MultiplyAdds);
+        Assert.Equal("input: float [1,3,112,112]", Assert.Single(inspection.Inputs));
+    }
+
+    [Fact]
+    public void Known_cards_can_be_read_and_say_their_licence()
+    {
+        Assert.Equal(["auraface", "facenet", "facenet-prewhiten", "glint360k", "original-160", "scrfd", "sface", "w600k_mbf", "w600k_r50", "yunet"], ModelCard.KnownNames);
+        Assert.All(ModelCard.KnownNames, name =>
+        {
+            var card = ModelCard.Named(name);
+            Assert.NotNull(card.Licence);
+            Assert.Contains(card.Task, new[] { ModelCard.Embedding, ModelCard.Detection });
+        });
+        Assert.Contains("neither a card's file nor one of the known cards", Assert.Throws<ModelException>(() => ModelCard.Named("nobody")).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>Graphs of the families' shapes, made here: the card's input, crop and standardisation run with them.</summary>
+    [Theory]
+    [InlineData("sface", 112)]
+    [InlineData("facenet", 160)]
+    [InlineData("facenet-prewhiten", 160)]
+    [InlineData("original-160", 160)]
+    public async Task A_known_card_runs_a_model_of_its_shape(string name, int size)
+    {
+        var file = Path.Combine(folder, "own.onnx");
+        await File.WriteAllBytesAsync(file, TinyOnnx.ChannelMeans(size, size), TestContext.Current.CancellationToken);
+        var card = ModelCard.Named(name);
+        var own = Path.Combine(folder, "card.json");
+        await File.WriteAllBytesAsync(own, (card with { Output = card.Output with { Dimensions = 3, Normalization = "none" } }).ToJson(), TestContext.Current.CancellationToken);
+        using var model = Model.Load(file, ModelCard.Embedding, cardName: own);
+
+        var outcome = await Pipeline.Handler(embedding: model).HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), TestContext.Current.CancellationToken);
+
+        var vector = Assert.Single(Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings).Vector;
+        switch (name)
+        {
+            case "sface": // pixels as they are, blue first: a face's blue is its lowest
+                Assert.InRange(vector[0], 20, vector[2]);
+                break;
+            case "facenet-prewhiten": // each picture has mean 0 over all its values
+                Assert.Equal(0, vector.Average(), 1e-3);
+                break;
+            default:
+                Assert.All(vector, v => Assert.InRange(v, -1, 1));
+                break;
+        }
+    }
+
+    [Fact]
+    public void Standardisation_by_the_picture_is_part_of_the_space_and_the_usual_one_is_not()
+    {
+        var card = Pipeline.EmbeddingModel.Card;
+        Assert.NotEqual(card.Space("w", "c"), (card with { Input = card.Input with { Standardization = "per-image" } }).Space("w", "c"));
+        Assert.Equal("3d45b4915f1f", Pipeline.Embedder.FaceSpace); // published vectors depend on it
+    }
+
+    [Fact]
+    public void Scrfd_and_YuNet_outputs_become_boxes_and_points()
+    {
+        // place (3, 2) of stride 8 in an input 64 wide: x 24, y 16
+        var (scores, distances, points) = (new float[8 * 8 * 2], new float[8 * 8 * 2 * 4], new float[8 * 8 * 2 * 10]);
+        var i = (2 * 8 + 3) * 2 + 1; // the second anchor
+        scores[i] = 0.9f;
+        float[] sides = [1, 0.5f, 2, 3];
+        sides.CopyTo(distances, i * 4);
+        for (var p = 0; p < 10; p++)
+        {
+            points[i * 10 + p] = p / 10f;
+        }
+
+        var found = new List<Detection>();
+        DetectorLayout.Scrfd(scores, distances, points, 8, 64, 0.5, found);
+        var face = Assert.Single(found);
+        Assert.Equal((new Box(16, 12, 24, 28), 0.9f), (face.Box, (float)face.Score));
+        Assert.Equal(new Point(24 + 0.2f * 8, 16 + 0.3f * 8), face.Landmarks![1]);
+
+        var (classes, objects, boxes, five) = (new float[64], new float[64], new float[64 * 4], new float[64 * 10]);
+        i = 2 * 8 + 3;
+        (classes[i], objects[i]) = (0.81f, 1.2f); // clamped to 1
+        float[] centre = [0.5f, -0.25f, (float)Math.Log(4), (float)Math.Log(2)];
+        centre.CopyTo(boxes, i * 4);
+        five[i * 10 + 4] = 1;
+        found.Clear();
+        DetectorLayout.YuNet(classes, objects, boxes, five, 8, 64, 0.5, found);
+        face = Assert.Single(found);
+        Assert.Equal(0.9, face.Score, 1e-6);
+        Assert.Equal((12.0, 6.0, 32.0, 16.0), (Math.Round(face.Box.X, 4), Math.Round(face.Box.Y, 4), Math.Round(face.Box.Width, 4), Math.Round(face.Box.Height, 4)));
+        Assert.Equal(new Point(24 + 8, 16), face.Landmarks![2]);
+    }
+
+    /// <summary>Detectors of both layouts with outputs that never change: a face found by one of them is embedded by its own points.</summary>
+    [Theory]
+    [InlineData("scrfd")]
+    [InlineData("yunet")]
+    public void A_detector_with_points_of_its_own_replaces_ours(string layout)
+    {
+        var file = Path.Combine(folder, "detector.onnx");
+        File.WriteAllBytes(file, TinyOnnx.Detector(layout, size: 64));
+        var card = ModelCard.Named(layout);
+        var own = Path.Combine(folder, "detector-card.json");
+        File.WriteAllBytes(own, (card with { Input = card.Input with { Width = 64, Height = 64 } }).ToJson());
+        using var model = Model.Load(file, ModelCard.Detection, cardName: own);
+        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper)); // 512 x 600: 9.375 pixels to one of the input's
+
+        var face = Assert.Single(new FaceDetector(model, Microsoft.Extensions.Options.Options.Create(new FaceOptions())).Detect(picture));
+
+        Assert.Equal(TinyOnnx.DetectorBox.Scaled(600 / 64.0, 600 / 64.0).Area, face.Box.Area, 1000.0);
+        var points = Pipeline.Landmarker.Locate(picture, [face])[0];
+        Assert.Equal(5, points.Length);
+        Assert.All(points, p => Assert.InRange(p.X, 0, 600));
+    }
+
+    /// <summary>A seeded mutator: each file gives a model that runs, or an error that names it.</summary>
+    [Fact]
+    public void Mutated_models_give_errors_and_nothing_else()
+    {
+        var corpus = new[] { TestData.Read("untrained.onnx"), TinyOnnx.ChannelMeans(112, 112), TinyOnnx.WithMovingSlope(112, 112), MobileFaceNet.Convert(Checkpoint.Read(TestData.Read("checkpoints/zip.pth")), CheckpointHead.Auto, null, "x").Onnx };
+        var (loaded, refused) = (0, 0);
+        for (var seed = 0; seed < 6000; seed++)
+        {
+            var file = Path.Combine(folder, $"mutated-{seed}.onnx");
+            File.WriteAllBytes(file, Mutation.Of(corpus[seed % corpus.Length], new Random(seed)));
+            try
+            {
+                GraphSummary.Read(File.ReadAllBytes(file));
+                using var model = Model.Load(file, ModelCard.Embedding);
+                loaded++;
+            }
+            catch (Exception e) when (e is ModelException or InvalidDataException)
+            {
+                refused++;
+            }
+
+            File.Delete(file);
+        }
+
+        Assert.True(loaded > 0 && refused > 100, $"{loaded} loaded, {refused} refused");
+    }
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    private static IReadOnlyList<Finding> Findings(Model model, string file) =>
+        new SelfTest(Pipeline.Decoder, Pipeline.Detector, Pipeline.Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model)).Run(file);
+}
