@@ -28,11 +28,11 @@ internal static class Pipeline
 
     public static string Shipped(string model) => Path.Combine(TestData.Repository, "models", model);
 
-    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null)
+    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null)
     {
         var model = embedding ?? Embedding.Value;
         return new JobHandler(new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model),
-            Options.Create(options ?? new JobOptions()), time ?? TimeProvider.System);
+            Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), time ?? TimeProvider.System);
     }
 
     public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces) =>

@@ -17,6 +17,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 {
     public const string ModeHeader = "mode";
     public const string MetadataHeader = "metadata";
+    public const string DetailHeader = "detail";
     public const string AttemptHeader = "fw-attempt";
 
     /// <summary>Longest id, in bytes of UTF-8: a result's message id adds the space to it, and AMQP allows 255.</summary>
@@ -26,7 +27,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     private const int LongestMetadataHeader = 16 * 1024;
 
     /// <summary>Headers that go along when a job is published again; never what the broker or a client library wrote there.</summary>
-    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, "traceparent", "tracestate", "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
+    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, DetailHeader, "traceparent", "tracestate", "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
 
     /// <summary>This attempt's number; the first is 1.</summary>
     public int Attempt => Header(AttemptHeader) switch
@@ -110,7 +111,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     private EmbedJob ReadRaw()
     {
-        return new EmbedJob(Identity, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt);
+        return new EmbedJob(Identity, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt, ReadDetail(Header(DetailHeader)));
     }
 
     private EmbedJob ReadJson()
@@ -134,7 +135,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
                 ReadImage(root),
                 ReadMode(OptionalString(root, ModeHeader) ?? TextHeader(ModeHeader)),
                 root.TryGetProperty(MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),
-                Attempt);
+                Attempt,
+                ReadDetail(root.TryGetProperty(DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : Header(DetailHeader)));
         }
         catch (JsonException e)
         {
@@ -169,6 +171,18 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         "image" => EmbedMode.Image,
         _ => throw new MalformedJobException($"The mode '{Clip(mode)}' is unknown; it can be faces or image."),
     };
+
+    private static int? ReadDetail(object? detail) => detail switch
+    {
+        null => null,
+        int and >= 1 and <= 4 and var n => n,
+        long and >= 1 and <= 4 and var n => (int)n,
+        byte[] text when int.TryParse(Encoding.UTF8.GetString(text), CultureInfo.InvariantCulture, out var n) && n is >= 1 and <= 4 => n,
+        byte[] text => throw Wrong(Encoding.UTF8.GetString(text)),
+        _ => throw Wrong($"{detail}"),
+    };
+
+    private static MalformedJobException Wrong(string detail) => new($"The detail '{Clip(detail)}' is unknown; it can be 1, 2, 3 or 4.");
 
     private JsonElement? ReadMetadataHeader()
     {

@@ -16,7 +16,7 @@ internal static class VerifyCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var folder = new Argument<string>("DIR") { Description = "A folder with one folder of pictures per person." };
+        var folder = new Argument<string>("DIR") { Description = "A folder with one folder of pictures per person; or of pictures with noses.json or a CSV of file,x,y beside them, to measure detection." };
         var report = new Option<string?>("--report") { Description = "Write a page with histogram, curve and the worst pairs.", HelpName = "FILE.html" };
         var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
         var command = new Command("verify", "Measure how well the model tells your own people apart.") { folder, report, json };
@@ -30,6 +30,11 @@ internal static class VerifyCommand
         {
             EmbedCommand.Complain(folder, "there is no such folder. It should hold one folder of pictures per person.");
             return ExitCode.SomeFailed;
+        }
+
+        if (VerifyDetection.MarksOf(folder) is { } marks)
+        {
+            return await VerifyDetection.VerifyAsync(settings, folder, marks, json, cancel);
         }
 
         await using var services = Services.Build(settings);

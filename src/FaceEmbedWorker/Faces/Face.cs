@@ -12,16 +12,13 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
     /// <summary>Intersection over union, 0 to 1.</summary>
     public double Overlap(Box other)
     {
-        var width = Math.Min(X + Width, other.X + other.Width) - Math.Max(X, other.X);
-        var height = Math.Min(Y + Height, other.Y + other.Height) - Math.Max(Y, other.Y);
-        if (width <= 0 || height <= 0)
-        {
-            return 0;
-        }
-
-        var shared = width * height;
-        return shared / (Area + other.Area - shared);
+        var shared = Shared(other);
+        return shared == 0 ? 0 : shared / (Area + other.Area - shared);
     }
+
+    /// <summary>Area of the intersection.</summary>
+    public double Shared(Box other) =>
+        Math.Max(0, Math.Min(X + Width, other.X + other.Width) - Math.Max(X, other.X)) * Math.Max(0, Math.Min(Y + Height, other.Y + other.Height) - Math.Max(Y, other.Y));
 
     /// <summary>The part of it that lies in a picture.</summary>
     public Box Clamped(double width, double height)
@@ -41,7 +38,19 @@ internal readonly record struct Detection(Box Box, double Score)
 {
     /// <summary>Left eye, right eye, nose, left and right mouth corner (as seen), where the detector finds them itself.</summary>
     public Point[]? Landmarks { get; init; }
+
+    /// <summary>Scaled, then shifted.</summary>
+    public Detection Moved(double scaleX, double scaleY, double x, double y) => this with
+    {
+        Box = new Box(Box.X * scaleX + x, Box.Y * scaleY + y, Box.Width * scaleX, Box.Height * scaleY),
+        Landmarks = Landmarks is { } points ? Array.ConvertAll(points, p => new Point(p.X * scaleX + x, p.Y * scaleY + y)) : null,
+    };
 }
+
+/// <summary>A face that was found, aligned and embedded; box and landmarks in pixels of the picture as delivered.</summary>
+/// <param name="AlignmentError">Root mean square distance of the landmarks from the template, in pixels of a 112-pixel face.</param>
+/// <param name="Turn">Degrees clockwise by which the picture was turned to see it upright.</param>
+internal sealed record Face(Box Box, double Score, Point[] Landmarks, double AlignmentError, Embedding Embedding, int Turn);
 
 /// <summary>An embedding: unit L2 length where the card says so, and the raw norm before.</summary>
 internal readonly record struct Embedding(float[] Vector, double Norm);

@@ -11,11 +11,41 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
 {
     private readonly FaceOptions options = options.Value;
 
-    /// <summary>The pixels that a picture should have for detection: twice the network's input, so that shrinking to it averages well.</summary>
+    /// <summary>The pixels that a picture should have for the whole to be looked at: twice the network's input, so that shrinking to it averages well.</summary>
     public (int Width, int Height) Wanted => (2 * model.Card.Input.Width, 2 * model.Card.Input.Height);
 
+    /// <summary>The pixels that a picture should have for the finest look that its full size is worth.</summary>
+    public (int Width, int Height) WantedFor(int detail, int width, int height)
+    {
+        var finest = Tiles.Grids(detail, Longer(width, height), model.Card.Input.Width).LastOrDefault(1);
+        return finest == 1 ? Wanted : ((int)(1.5 * model.Card.Input.Width / Tiles.Share(finest)), (int)(1.5 * model.Card.Input.Height / Tiles.Share(finest)));
+    }
+
     /// <summary>The faces of a picture, the surest first, clamped to the picture.</summary>
-    public IReadOnlyList<Detection> Detect(Picture picture)
+    /// <param name="detail">1: the whole picture; up to 4: overlapping tiles too, each grid finer than the one before.</param>
+    public IReadOnlyList<Detection> Detect(Picture picture, int detail = 1)
+    {
+        var found = DetectWhole(picture);
+        var (width, height) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
+        var grids = Tiles.Grids(detail, Longer(width, height), model.Card.Input.Width).ToArray();
+        if (grids.Length == 0)
+        {
+            return found;
+        }
+
+        foreach (var (x, y, wide, high) in grids.SelectMany(grid => Tiles.Of(grid, picture.Width, picture.Height)))
+        {
+            using var tile = Pixels.Cropped(picture, x, y, wide, high);
+            var place = new Box(x, y, wide, high).Scaled(picture.ScaleX, picture.ScaleY);
+            found.AddRange(DetectWhole(tile)
+                .Select(d => d.Moved(picture.ScaleX, picture.ScaleY, place.X, place.Y))
+                .Where(d => !Tiles.IsCut(d.Box, place, width, height)));
+        }
+
+        return Tiles.Merge(found, options.DetectionOverlap);
+    }
+
+    private List<Detection> DetectWhole(Picture picture)
     {
         using var run = model.Rent();
         var (scaleX, scaleY) = Fit(picture, run.Input);
@@ -24,15 +54,18 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
         var candidates = new List<Detection>();
         foreach (var candidate in DetectorLayout.Read(run, model.Card, options.DetectionThreshold))
         {
-            var box = candidate.Box.Scaled(scaleX, scaleY).Clamped(width, height);
-            if (box is { Width: >= 1, Height: >= 1 })
+            var face = candidate.Moved(scaleX, scaleY, 0, 0);
+            if (face.Box.Clamped(width, height) is { Width: >= 1, Height: >= 1 } box)
             {
-                candidates.Add(candidate with { Box = box, Landmarks = candidate.Landmarks is { } points ? Array.ConvertAll(points, p => new Point(p.X * scaleX, p.Y * scaleY)) : null });
+                candidates.Add(face with { Box = box });
             }
         }
 
         return Suppress(candidates, options.DetectionOverlap);
     }
+
+    /// <summary>The input is wider than high: in a portrait photo the height says how fine a tile is.</summary>
+    private static double Longer(double width, double height) => Math.Max(width, height);
 
     /// <summary>Writes the picture into the network's input.</summary>
     /// <returns>Pixels of the full picture that one of the input's is wide and high.</returns>

@@ -42,6 +42,20 @@ internal sealed class FaceOptions
     /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
     public bool PrepareGraph { get; set; } = true;
 
+    /// <summary>How finely a picture is searched: 1, the whole of it; 2 to 4, overlapping tiles too, where it has the pixels. Each step finds faces of half the size and costs more.</summary>
+    [Range(1, 4)]
+    public int DetectionDetail { get; set; } = 2;
+
+    /// <summary>Look again with a border where no face is found, or one that fills the picture.</summary>
+    public bool TightCrops { get; set; } = true;
+
+    /// <summary>Look at the picture turned by 90, 180 and 270 degrees where no clear face is found.</summary>
+    public bool TurnedPhotos { get; set; } = true;
+
+    /// <summary>Faces whose quality score is lower are left out of a result and listed in it as skipped; 0: none.</summary>
+    [Range(0, 1)]
+    public double MinQuality { get; set; }
+
     /// <summary>Lowest score of a box that counts as a face, 0 to 1.</summary>
     [Range(0.05, 1)]
     public double DetectionThreshold { get; set; } = 0.7;

@@ -43,6 +43,9 @@ internal sealed record ModelCard
     /// <summary>The raw norms that faces have: [low, high].</summary>
     public double[]? NormRange { get; init; }
 
+    /// <summary>The raw norms of what is no face and of a clean one: what sharpness is measured by.</summary>
+    public double[]? NormScale { get; init; }
+
     /// <summary>False: its vectors do not tell people apart (features of a network for something else).</summary>
     public bool? Identity { get; init; }
 

@@ -28,6 +28,26 @@ internal static class Pixels
         return crop;
     }
 
+    /// <summary>A copy turned clockwise by 0, 90, 180 or 270 degrees.</summary>
+    public static Picture Turned(Picture picture, int degrees)
+    {
+        var (width, height) = (picture.Width, picture.Height);
+        var turned = degrees is 90 or 270
+            ? new Picture(height, width) { ScaleX = picture.ScaleY, ScaleY = picture.ScaleX }
+            : new Picture(width, height) { ScaleX = picture.ScaleX, ScaleY = picture.ScaleY };
+        for (var y = 0; y < height; y++)
+        {
+            var row = picture.Row(y);
+            for (var x = 0; x < width; x++)
+            {
+                var (u, v) = degrees switch { 90 => (height - 1 - y, x), 180 => (width - 1 - x, height - 1 - y), 270 => (y, width - 1 - x), _ => (x, y) };
+                row.Slice(x * 3, 3).CopyTo(turned.Row(v)[(u * 3)..]);
+            }
+        }
+
+        return turned;
+    }
+
     /// <summary>Averages blocks of <paramref name="factor"/> x <paramref name="factor"/> pixels, rounded; a remainder at the right and lower border is dropped.</summary>
     public static Picture BoxShrunk(Picture picture, int factor)
     {

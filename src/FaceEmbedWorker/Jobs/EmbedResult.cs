@@ -22,6 +22,9 @@ internal sealed record EmbedResult
 
     public required IReadOnlyList<ResultEmbedding> Embeddings { get; init; }
 
+    /// <summary>Faces that were found and left out; absent where there are none.</summary>
+    public IReadOnlyList<SkippedFace>? Skipped { get; init; }
+
     public required JsonElement Metadata { get; init; }
 
     public required int Attempt { get; init; }
@@ -50,7 +53,8 @@ internal sealed record EmbedResult
 internal sealed record ResultModel(string Id, string Space, int Dimensions, string? SelfTest = null);
 
 /// <summary>Sizes in pixels of the upright picture; absent where the bytes are no picture.</summary>
-internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null);
+/// <param name="Rotation">Degrees clockwise by which the picture should be turned for its faces to be upright; absent where they are.</param>
+internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null, int? Rotation = null);
 
 /// <param name="Source"><c>face</c>, <c>image</c> or <c>stub</c>.</param>
 /// <param name="Vector">float32, unit L2 length.</param>
@@ -63,7 +67,17 @@ internal sealed record ResultBox(int X, int Y, int Width, int Height);
 
 /// <param name="Norm">Length of the vector before normalisation: falls with blur.</param>
 /// <param name="AlignmentError">Root mean square distance of the landmarks from the template, in pixels of a 112-pixel face.</param>
-internal sealed record ResultQuality(double Norm, double? AlignmentError = null);
+/// <param name="Size">Pixels of the box's shorter side.</param>
+/// <param name="Sharpness">0 to 1, from the norm.</param>
+/// <param name="Yaw">Degrees, like <paramref name="Pitch"/> and <paramref name="Roll"/>; estimated from five points.</param>
+/// <param name="Flags"><c>small</c>, <c>blurred</c>, <c>profile</c>, <c>cut</c>, <c>uncertain_landmarks</c>.</param>
+/// <param name="Score">0 to 1.</param>
+internal sealed record ResultQuality(double Norm, double? AlignmentError = null, int? Size = null, double? Sharpness = null, double? Yaw = null, double? Pitch = null, double? Roll = null,
+    IReadOnlyList<string>? Flags = null, double? Score = null);
+
+/// <summary>A face that was found and left out.</summary>
+/// <param name="Reasons">The setting that left it out, and what is wrong with the face.</param>
+internal sealed record SkippedFace(ResultBox Box, double Score, ResultQuality Quality, IReadOnlyList<string> Reasons);
 
 /// <summary>Milliseconds by stage; absent where a stage did not run.</summary>
 internal sealed record ResultTimings(double? Decode, double? Detect, double? Align, double? Embed, double Total);

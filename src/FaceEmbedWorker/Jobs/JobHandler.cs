@@ -8,10 +8,11 @@ namespace FaceEmbedWorker.Jobs;
 
 /// <summary>The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.</summary>
 internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, Landmarks landmarks, FaceAligner aligner, FaceEmbedder embedder,
-    IOptions<JobOptions> options, TimeProvider time)
+    IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
 {
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private readonly JobOptions options = options.Value;
+    private readonly FaceOptions faceOptions = faceOptions.Value;
 
     /// <summary>Host and process, as results and dead letters name it.</summary>
     public static string Worker { get; } = $"{Environment.MachineName}/{Environment.ProcessId}";
@@ -49,33 +50,77 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
 
     private JobOutcome.Completed EmbedFaces(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
-        var shrink = encoded.ShrinkFor(detector.Wanted);
+        var detail = job.Detail ?? faceOptions.DetectionDetail;
+        var faces = Look(encoded, View.Plain, detail, clock, cancel);
+        if (faceOptions.TightCrops && (faces.Count == 0 || faces.Exists(f => Fills(f, encoded))))
+        {
+            LookAgain(View.Padded);
+        }
+
+        if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
+        {
+            LookAgain(View.Turned);
+        }
+
+        var described = faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();
+        var kept = described.Where(e => e.Quality!.Score >= faceOptions.MinQuality).ToArray();
+        var skipped = described.Except(kept).Select(e => new SkippedFace(e.Box!, e.Score!.Value, e.Quality!, ["min_quality", .. e.Quality!.Flags!])).ToArray();
+        var image = Describe(bytes, encoded) with { Rotation = faces is [{ Turn: not 0 and var turn }, ..] ? turn : null };
+        var outcome = kept.Length > 0 ? EmbedResult.Embedded : EmbedResult.NoFace;
+        var completed = Complete(job, outcome, Model(embedder.FaceSpace), image, kept, clock);
+        return skipped.Length > 0 ? new(completed.Result with { Skipped = skipped }) : completed;
+
+        void LookAgain(View[] views)
+        {
+            foreach (var view in views)
+            {
+                faces = Better(faces, Look(encoded, view, 1, clock, cancel));
+            }
+        }
+    }
+
+    /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
+    private List<Face> Look(EncodedImage encoded, View view, int detail, StageClock clock, CancellationToken cancel)
+    {
+        var shrink = encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height));
         using var overview = encoded.Decode(shrink, cancel);
         clock.Mark(Stage.Decode);
 
-        var found = detector.Detect(overview);
+        using var shown = view == View.Plain ? null : view.Apply(overview);
+        var found = detector.Detect(shown ?? overview, detail);
         clock.Mark(Stage.Detect);
 
         using var picture = DecodeFiner(encoded, overview, shrink, found, cancel);
         clock.Mark(Stage.Decode);
 
-        var points = landmarks.Locate(picture, found);
+        using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(picture);
+        var points = landmarks.Locate(shownFiner ?? picture, found);
         clock.Mark(Stage.Detect);
 
-        var embeddings = new List<ResultEmbedding>(found.Count);
+        var faces = new List<Face>(found.Count);
         for (var i = 0; i < found.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
-            using var aligned = aligner.Align(picture, found[i].Box, points[i], out var error);
+            var (box, five) = view == View.Plain ? (found[i].Box, points[i]) : (view.Back(found[i].Box, picture), Array.ConvertAll(points[i], p => view.Back(p, picture)));
+            using var aligned = aligner.Align(picture, box, five, out var error);
             clock.Mark(Stage.Align);
 
-            embeddings.Add(Describe(found[i], points[i], error, embedder.Embed(aligned)));
+            var face = new Face(box, found[i].Score, five, error, embedder.Embed(aligned), view.Turn);
             clock.Mark(Stage.Embed);
+            if (FaceQuality.IsFace(face, embedder.Card))
+            {
+                faces.Add(face);
+            }
         }
 
-        embeddings = [.. embeddings.OrderByDescending(e => e.Box!.Width * e.Box.Height)];
-        return Complete(job, embeddings.Count > 0 ? EmbedResult.Embedded : EmbedResult.NoFace, Model(embedder.FaceSpace), Describe(bytes, encoded), embeddings, clock);
+        return faces;
     }
+
+    /// <summary>The look whose clearest face is clearer by a tenth; the earlier one otherwise, for a blurred face is as blurred the other way up.</summary>
+    private static List<Face> Better(List<Face> earlier, List<Face> later) =>
+        later.Count > 0 && (earlier.Count == 0 || later.Max(f => f.Embedding.Norm) > 1.1 * earlier.Max(f => f.Embedding.Norm)) ? later : earlier;
+
+    private static bool Fills(Face face, EncodedImage encoded) => face.Box.Width > 0.8 * encoded.Width && face.Box.Height > 0.8 * encoded.Height;
 
     private JobOutcome.Completed EmbedWhole(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
@@ -130,12 +175,15 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
     private static ResultImage Describe(byte[] bytes, EncodedImage encoded) =>
         new(Sha256(bytes), encoded.Format, encoded.Width, encoded.Height, encoded.Orientation);
 
-    private static ResultEmbedding Describe(Detection face, Point[] points, double alignmentError, Embedding embedding)
+    private ResultEmbedding Describe(Face face, EncodedImage encoded)
     {
         var (x, y) = ((int)Math.Round(face.Box.X), (int)Math.Round(face.Box.Y));
         var box = new ResultBox(x, y, (int)Math.Round(face.Box.X + face.Box.Width) - x, (int)Math.Round(face.Box.Y + face.Box.Height) - y);
-        var pairs = Array.ConvertAll(points, p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) });
-        return new ResultEmbedding("face", embedding.Vector, box, pairs, Math.Round(face.Score, 4), new ResultQuality(Math.Round(embedding.Norm, 3), Math.Round(alignmentError, 2)));
+        var pairs = Array.ConvertAll(face.Landmarks, p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) });
+        var quality = FaceQuality.Of(face, embedder.Card, encoded.Width, encoded.Height);
+        return new ResultEmbedding("face", face.Embedding.Vector, box, pairs, Math.Round(face.Score, 4), new ResultQuality(
+            Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)Math.Round(quality.Size), quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
+            Math.Round(quality.Pose.Yaw), Math.Round(quality.Pose.Pitch), Math.Round(quality.Pose.Roll), quality.Flags, Math.Round(quality.Score, 3)));
     }
 
     private static string Sha256(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));

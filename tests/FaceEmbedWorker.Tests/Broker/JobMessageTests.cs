@@ -9,6 +9,17 @@ namespace FaceEmbedWorker.Tests.Broker;
 
 public class JobMessageTests
 {
+    [Fact]
+    public void A_job_may_ask_for_its_own_detail()
+    {
+        Assert.Equal(3, new JobMessage(new byte[] { 1 }, new BasicProperties { Headers = new Dictionary<string, object?> { ["detail"] = 3 } }).Read().Detail);
+        Assert.Equal(4, new JobMessage(new byte[] { 1 }, new BasicProperties { Headers = new Dictionary<string, object?> { ["detail"] = "4"u8.ToArray() } }).Read().Detail);
+        Assert.Equal(2, new JobMessage("{\"image\":{\"data\":\"AAAA\"},\"detail\":2}"u8.ToArray(), new BasicProperties { ContentType = "application/json" }).Read().Detail);
+        Assert.Null(new JobMessage(new byte[] { 1 }, new BasicProperties()).Read().Detail);
+        Assert.Contains("The detail '5' is unknown", Assert.Throws<MalformedJobException>(() => new JobMessage("{\"image\":{\"data\":\"AAAA\"},\"detail\":5}"u8.ToArray(), new BasicProperties { ContentType = "application/json" }).Read()).Message, StringComparison.Ordinal);
+        Assert.Throws<MalformedJobException>(() => new JobMessage(new byte[] { 1 }, new BasicProperties { Headers = new Dictionary<string, object?> { ["detail"] = true } }).Read());
+    }
+
     [Theory]
     [InlineData("image/jpeg")]
     [InlineData("IMAGE/PNG; q=1")]

@@ -80,6 +80,27 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Verify_measures_detection_where_faces_are_marked()
+    {
+        var (code, output, _) = await FaceEmbed.RunAsync("verify", TestData.Verification("photos"), "--json", In("detection.json"));
+        Assert.Equal(0, code);
+        Assert.Contains("46 (100.0 %)", output, StringComparison.Ordinal);
+        Assert.Equal((46, 0), (JsonElement.Parse(await File.ReadAllTextAsync(In("detection.json"))).GetProperty("found").GetInt32(), JsonElement.Parse(await File.ReadAllTextAsync(In("detection.json"))).GetProperty("false_alarms").GetInt32()));
+
+        File.Copy(TestData.GraceHopper, In("g.jpg"));
+        await File.WriteAllTextAsync(In("points.csv"), "file,x,y\ng.jpg,256,200\ng.jpg,5,5\n");
+        (code, output, _) = await FaceEmbed.RunAsync("verify", folder);
+        Assert.Equal(0, code);
+        Assert.Contains("1 (50.0 %)", output, StringComparison.Ordinal);
+        Assert.Contains("g.jpg (5, 5)", output, StringComparison.Ordinal);
+
+        await File.WriteAllTextAsync(In("points.csv"), "not points");
+        (code, _, var errors) = await FaceEmbed.RunAsync("verify", folder);
+        Assert.Equal(1, code);
+        Assert.Contains("'not points' is not file,x,y", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Verify_without_pairs_says_what_it_wants()
     {
         var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);

@@ -201,7 +201,7 @@ public class JobHandlerTests
         var face = message.GetProperty("embeddings")[0];
         Assert.Equal(["source", "vector", "box", "landmarks", "score", "quality"], Names(face));
         Assert.Equal(["x", "y", "width", "height"], Names(face.GetProperty("box")));
-        Assert.Equal(["norm", "alignment_error"], Names(face.GetProperty("quality")));
+        Assert.Equal(["norm", "alignment_error", "size", "sharpness", "yaw", "pitch", "roll", "flags", "score"], Names(face.GetProperty("quality")));
         Assert.Equal((5, 512), (face.GetProperty("landmarks").GetArrayLength(), face.GetProperty("vector").GetArrayLength()));
         Assert.Equal(["decode", "detect", "align", "embed", "total"], Names(message.GetProperty("timings_ms")));
         Assert.Equal("""{"album":"Ü"}""", message.GetProperty("metadata").GetRawText());

@@ -1,0 +1,306 @@
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using NetVips;
+
+namespace FaceEmbedWorker.Tests.Faces;
+
+/// <summary>Small, turned, tightly cropped and crowded faces, and pictures without any.</summary>
+public class FindingTests
+{
+    private static readonly CancellationToken None = CancellationToken.None;
+
+    [Fact]
+    public async Task Faces_of_24_pixels_in_a_small_frame_are_found_at_the_highest_detail()
+    {
+        var (first, best) = (0, 0);
+        foreach (var (file, n) in People().Take(20).Select((f, i) => (f, i)))
+        {
+            var frame = Frame(640, 480, n);
+            var place = Paste(frame, file, size: 24, x: 40 + 25 * n, y: 60 + 15 * n);
+            first += await FoundAsync(frame, [place], detail: 1, ".png");
+            best += await FoundAsync(frame, [place], detail: 4, ".png");
+            frame.Dispose();
+        }
+
+        Console.WriteLine($"24 pixels: {first} of 20 at detail 1, {best} at 4");
+        Assert.Equal(20, best);
+        Assert.True(first < best);
+    }
+
+    [Fact]
+    public async Task Faces_of_a_sixtieth_of_twelve_megapixels_are_found_at_the_highest_detail()
+    {
+        var (found, people) = (0, People().ToArray());
+        for (var photo = 0; photo < 10; photo++)
+        {
+            using var frame = Frame(4000, 3000, photo);
+            var places = Enumerable.Range(0, 20).Select(i => Paste(frame, people[(photo * 20 + i) % people.Length], size: 60, x: 100 + i % 5 * 760 + photo * 13, y: 120 + i / 5 * 690 + photo * 17)).ToArray();
+            found += await FoundAsync(frame, places, detail: 4, ".jpg");
+        }
+
+        Console.WriteLine($"60 pixels in 12 Mpx: {found} of 200 at detail 4");
+        Assert.InRange(found, 190, 200);
+    }
+
+    [Theory]
+    [InlineData(90)]
+    [InlineData(180)]
+    [InlineData(270)]
+    public async Task A_photo_turned_without_a_word_gives_the_vector_of_the_upright_one(int degrees)
+    {
+        var (found, cosines) = (0, new List<double>());
+        foreach (var file in People())
+        {
+            var upright = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!;
+            var turned = await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Rot(degrees switch { 90 => Enums.Angle.D90, 180 => Enums.Angle.D180, _ => Enums.Angle.D270 })));
+            if (Largest(turned) is { } face && turned.Image.Rotation == 360 - degrees)
+            {
+                found++;
+                cosines.Add(Pipeline.Cosine(upright.Vector, face.Vector));
+                Assert.Equal(Turned(upright, degrees), (face.Landmarks![2][0], face.Landmarks[2][1]), Near(upright.Box!.Width * 0.15));
+            }
+        }
+
+        cosines.Sort();
+        Console.WriteLine(FormattableString.Invariant($"turned by {degrees}: {found} of 100, median cosine {cosines[cosines.Count / 2]:0.000}"));
+        Assert.InRange(found, 98, 100);
+        Assert.InRange(cosines[cosines.Count / 2], 0.95, 1);
+
+        (double X, double Y) Turned(ResultEmbedding face, int by) => by switch
+        {
+            90 => (250 - face.Landmarks![2][1], face.Landmarks[2][0]),
+            180 => (250 - face.Landmarks![2][0], 250 - face.Landmarks[2][1]),
+            _ => (face.Landmarks![2][1], 250 - face.Landmarks[2][0]),
+        };
+    }
+
+    [Theory]
+    [InlineData(1.0)]
+    [InlineData(0.8)]
+    public async Task A_face_that_fills_the_picture_is_found(double tightness)
+    {
+        var found = 0;
+        foreach (var file in People())
+        {
+            var box = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!.Box!;
+            var (width, height) = ((int)(box.Width * tightness), (int)(box.Height * tightness));
+            var (x, y) = (Math.Clamp(box.X + (box.Width - width) / 2, 0, 250 - width), Math.Clamp(box.Y + (box.Height - height) / 2, 0, 250 - height));
+            var cropped = await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Crop(x, y, width, height)));
+            found += cropped.Embeddings.Count > 0 ? 1 : 0;
+        }
+
+        Console.WriteLine($"cropped to {tightness} of the box: {found} of 100");
+        Assert.InRange(found, 98, 100);
+    }
+
+    [Fact]
+    public async Task Pictures_without_a_face_have_none()
+    {
+        var handler = Pipeline.Handler();
+        var alarms = 0;
+        await Parallel.ForAsync(0, 500, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
+        {
+            using var picture = FacelessPictures.Make(number);
+            var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None);
+            Interlocked.Add(ref alarms, Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings.Count);
+        });
+        Console.WriteLine($"500 pictures without a face: {alarms} false alarms");
+        Assert.InRange(alarms, 0, 2);
+    }
+
+    [Fact]
+    public async Task Turned_and_tight_looks_can_be_switched_off()
+    {
+        var off = Pipeline.Handler(faces: new FaceOptions { TurnedPhotos = false, TightCrops = false });
+        var upside = Pipeline.Changed(TestData.GraceHopper, i => i.Rot180());
+        var outcome = Assert.IsType<JobOutcome.Completed>(await off.HandleAsync(new EmbedJob("x", new ImageSource.Data(upside)), None));
+        Assert.Null(outcome.Result.Image.Rotation);
+        Assert.Equal(180, (await Pipeline.EmbedAsync(upside)).Image.Rotation);
+    }
+
+    [Fact]
+    public async Task A_job_can_ask_for_its_own_detail()
+    {
+        using var frame = Frame(640, 480, 3);
+        Paste(frame, TestData.GraceHopper, size: 14, x: 300, y: 200);
+        var picture = new ImageSource.Data(Encoded(frame, ".png"));
+        var counts = new List<int>();
+        foreach (var detail in new[] { 1, 4 })
+        {
+            counts.Add(Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(new EmbedJob("x", picture, Detail: detail), None)).Result.Embeddings.Count);
+        }
+
+        Assert.Equal([0, 1], counts);
+    }
+
+    [Fact]
+    public async Task Faces_below_the_lowest_quality_are_skipped_and_listed_with_reasons()
+    {
+        var blurred = Pipeline.Changed(TestData.GraceHopper, image => image.Gaussblur(12));
+        var all = await Pipeline.EmbedAsync(blurred);
+        Assert.Contains(FaceQuality.Blurred, Assert.Single(all.Embeddings).Quality!.Flags!);
+        Assert.Null(all.Skipped);
+
+        var result = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: new FaceOptions { MinQuality = 0.6 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(blurred)), None)).Result;
+
+        Assert.Equal(EmbedResult.NoFace, result.Outcome);
+        Assert.Equal(["min_quality", FaceQuality.Blurred], Assert.Single(result.Skipped!).Reasons);
+        Assert.Single(Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: new FaceOptions { MinQuality = 0.6 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None)).Result.Embeddings);
+    }
+
+    /// <summary>What the README says of the score: of the pairs in a decile, so many match at the threshold of FMR 1e-3.</summary>
+    [Fact]
+    public async Task The_share_of_matches_rises_with_the_quality_score()
+    {
+        var people = People().ToArray();
+        var clean = new Dictionary<string, List<float[]>>();
+        foreach (var file in people)
+        {
+            var person = Path.GetFileName(Path.GetDirectoryName(file)!);
+            clean.TryAdd(person, []);
+            clean[person].Add(Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!.Vector);
+        }
+
+        var (scores, impostors) = (new List<(double Quality, double Cosine)>(), new List<double>());
+        for (var i = 0; i < 400; i++)
+        {
+            var (file, random) = (people[i % people.Length], new Random(i));
+            var person = Path.GetFileName(Path.GetDirectoryName(file)!);
+            var degraded = Pipeline.Changed(file, image => image.Resize(0.15 + 0.85 * random.NextDouble()).Gaussblur(random.NextDouble() * 4 + 0.1), ".jpg", new VOption { { "Q", random.Next(40, 95) } });
+            if (Largest(await Pipeline.EmbedAsync(degraded)) is { } face)
+            {
+                scores.AddRange(clean[person].Where((_, n) => n != i % 10).Select(v => (face.Quality!.Score!.Value, Pipeline.Cosine(v, face.Vector))));
+                impostors.AddRange(clean.Where(c => c.Key != person).SelectMany(c => c.Value).Select(v => Pipeline.Cosine(v, face.Vector)));
+            }
+        }
+
+        var threshold = impostors.Order().ElementAt((int)(impostors.Count * 0.999));
+        var deciles = scores.GroupBy(s => Math.Min(9, (int)(s.Quality * 10))).OrderBy(g => g.Key).Select(g => (Decile: g.Key, Pairs: g.Count(), Share: g.Count(s => s.Cosine > threshold) / (double)g.Count())).ToArray();
+        Console.WriteLine(string.Join("; ", deciles.Select(d => FormattableString.Invariant($"{d.Decile / 10.0:0.0}: {d.Share:0.000} of {d.Pairs}"))));
+        foreach (var (lower, higher) in deciles.Where(d => d.Pairs >= 100).Zip(deciles.Where(d => d.Pairs >= 100).Skip(1)))
+        {
+            Assert.True(higher.Share >= lower.Share - 0.02, $"{higher} after {lower}");
+        }
+
+        Assert.InRange(deciles[^1].Share, 0.98, 1);
+        Assert.InRange(deciles[0].Share, 0, 0.5);
+    }
+
+    [Fact]
+    public void A_grid_covers_the_picture_with_overlap()
+    {
+        foreach (var grid in new[] { 2, 4, 8 })
+        {
+            var tiles = Tiles.Of(grid, 1003, 777).ToArray();
+            Assert.Equal(grid * grid, tiles.Length);
+            Assert.All(tiles, t => Assert.True(t.X >= 0 && t.Y >= 0 && t.X + t.Width <= 1003 && t.Y + t.Height <= 777));
+            Assert.Equal((1003, 777), (tiles[^1].X + tiles[^1].Width, tiles[^1].Y + tiles[^1].Height));
+            Assert.All(tiles.Take(grid - 1).Zip(tiles.Skip(1)), pair => Assert.InRange(pair.First.X + pair.First.Width - pair.Second.X, pair.First.Width * 0.19, pair.First.Width * 0.21 + 2));
+        }
+
+        Assert.Empty(Tiles.Grids(1, 10_000, 320));
+        Assert.Empty(Tiles.Grids(2, 800, 320)); // a portrait of 600 x 800 costs nothing more by default
+        Assert.Equal([2], Tiles.Grids(2, 4000, 320));
+        Assert.Equal([2, 4], Tiles.Grids(3, 4000, 320));
+        Assert.Equal([2, 4, 8], Tiles.Grids(4, 4000, 320));
+    }
+
+    [Fact]
+    public void Halves_cut_at_an_edge_go_and_a_face_seen_twice_stays_once()
+    {
+        var tile = new Box(100, 0, 200, 150);
+        Assert.True(Tiles.IsCut(new Box(100, 40, 30, 40), tile, 400, 300));
+        Assert.True(Tiles.IsCut(new Box(150, 120, 30, 30), tile, 400, 300));
+        Assert.False(Tiles.IsCut(new Box(150, 0, 30, 40), tile, 400, 300)); // the picture's own border
+        Assert.False(Tiles.IsCut(new Box(150, 40, 30, 40), tile, 400, 300));
+
+        var (whole, again, part, other) = (new Detection(new Box(10, 10, 40, 50), 0.99), new Detection(new Box(12, 9, 38, 50), 1.0), new Detection(new Box(15, 15, 15, 20), 0.8), new Detection(new Box(200, 10, 40, 50), 0.75));
+        Assert.Equal([again, other], Tiles.Merge([whole, again, part, other], 0.3));
+    }
+
+    [Fact]
+    public void A_view_shows_what_a_point_is_told_back_from()
+    {
+        using var picture = new Picture(60, 40) { ScaleX = 2, ScaleY = 2 };
+        picture.Pixels.Clear();
+        picture.Row(10)[30 * 3] = 255; // a red pixel at (30, 10): full size (61, 21)
+        foreach (var view in View.Turned.Concat(View.Padded).Append(View.Plain))
+        {
+            using var shown = view.Apply(picture);
+            var at = Enumerable.Range(0, shown.Width * shown.Height).Single(i => shown.Pixels[i * 3] == 255 && shown.Pixels[i * 3 + 1] == 0);
+            var back = view.Back(new Point((at % shown.Width + 0.5) * 2, (at / shown.Width + 0.5) * 2), picture);
+            Assert.Equal((61.0, 21.0), (back.X, back.Y));
+        }
+    }
+
+    [Fact]
+    public void A_pose_is_that_of_the_points_that_were_projected()
+    {
+        foreach (var (yaw, pitch, roll) in new[] { (0.0, 0.0, 0.0), (30, 0, 0), (-45, 10, 0), (0, -20, 15), (20, 15, -30) })
+        {
+            var pose = Pose.Of(Pose.Project(yaw, pitch, roll, scale: 3, x: 400, y: 300));
+            Assert.Equal((yaw, pitch, roll), (Math.Round(pose.Yaw, 3), Math.Round(pose.Pitch, 3), Math.Round(pose.Roll, 3)));
+        }
+    }
+
+    [Fact]
+    public async Task A_mirrored_face_looks_the_other_way()
+    {
+        var (plain, mirrored) = (Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(TestData.Astronaut, None)))!.Quality!, Largest(await Pipeline.EmbedAsync(Pipeline.Changed(TestData.Astronaut, i => i.FlipHor())))!.Quality!);
+        Assert.Equal(plain.Yaw!.Value, -mirrored.Yaw!.Value, 12.0);
+        Assert.Equal(plain.Roll!.Value, -mirrored.Roll!.Value, 6.0);
+        Assert.Equal(plain.Pitch!.Value, mirrored.Pitch!.Value, 12.0);
+        Assert.Empty(plain.Flags!);
+        Assert.InRange(plain.Score!.Value, 0.5, 1);
+    }
+
+    private static IEnumerable<string> People() => Directory.EnumerateFiles(TestData.Verification("lfw10"), "*.jpg", SearchOption.AllDirectories).Order(StringComparer.Ordinal);
+
+    private static ResultEmbedding? Largest(EmbedResult result) => result.Embeddings.Count > 0 ? result.Embeddings[0] : null;
+
+    private static IEqualityComparer<(double X, double Y)> Near(double distance) =>
+        EqualityComparer<(double X, double Y)>.Create((a, b) => Math.Abs(a.X - b.X) < distance && Math.Abs(a.Y - b.Y) < distance, _ => 0);
+
+    /// <summary>Grey clouds.</summary>
+    private static Picture Frame(int width, int height, int seed)
+    {
+        using var clouds = Image.Perlin(width, height, cellSize: 120, seed: seed);
+        using var grey = (clouds * 30 + 120).Cast(Enums.BandFormat.Uchar);
+        using var three = grey.Bandjoin(grey, grey);
+        var frame = new Picture(width, height);
+        three.WriteToMemory<byte>().CopyTo(frame.Pixels);
+        return frame;
+    }
+
+    /// <summary>A person's face with what is around it, so that the detector's box is as high as asked; tells where its nose is.</summary>
+    private static Point Paste(Picture frame, string file, int size, int x, int y)
+    {
+        using var photo = Pipeline.Decode(File.ReadAllBytes(file));
+        var face = Pipeline.Detector.Detect(photo).MaxBy(d => d.Box.Area);
+        var scale = size / face.Box.Height;
+        using var small = new Picture((int)Math.Round(photo.Width * scale), (int)Math.Round(photo.Height * scale));
+        PillowResize.Resize(photo.Pixels, photo.Width, photo.Height, small.Pixels, small.Width, small.Height, PillowResize.Filter.Bicubic);
+        for (var row = 0; row < small.Height; row++)
+        {
+            small.Row(row).CopyTo(frame.Row(y + row)[(x * 3)..]);
+        }
+
+        var nose = Pipeline.Landmarker.Locate(photo, face.Box)[2];
+        return new Point(x + nose.X * scale, y + nose.Y * scale);
+    }
+
+    private static async Task<int> FoundAsync(Picture frame, Point[] noses, int detail, string format)
+    {
+        var outcome = await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(frame, format)), Detail: detail), None);
+        var boxes = Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings.Select(e => e.Box!).ToList();
+        return noses.Count(n => boxes.RemoveAll(b => n.X >= b.X && n.X <= b.X + b.Width && n.Y >= b.Y && n.Y <= b.Y + b.Height) > 0);
+    }
+
+    private static byte[] Encoded(Picture picture, string format)
+    {
+        using var image = Image.NewFromMemoryCopy<byte>(picture.Pixels, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar);
+        using var srgb = image.Copy(interpretation: Enums.Interpretation.Srgb);
+        return srgb.WriteToBuffer(format);
+    }
+}
