@@ -26,6 +26,8 @@ public partial class LayeringTests
         ["Spectre.Console"] = ["Commands"],
         ["Polly"] = ["Broker"],
         ["Microsoft.AspNetCore"] = ["Health"],
+        ["Prometheus"] = ["Health"],
+        ["OpenTelemetry"] = ["Commands"],
     };
 
     private static readonly string Source = Path.Combine(TestData.Repository, "src", "FaceEmbedWorker");

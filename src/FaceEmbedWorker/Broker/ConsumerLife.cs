@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Threading.Channels;
 using RabbitMQ.Client;
 
@@ -6,7 +7,11 @@ namespace FaceEmbedWorker.Broker;
 
 /// <summary>A job in hand.</summary>
 /// <param name="Alone">From the queue of suspects: to be handled with nothing else in hand.</param>
-internal sealed record Delivery(ConsumerLife Life, ulong Tag, bool Redelivered, bool Alone, JobMessage Message);
+internal sealed record Delivery(ConsumerLife Life, ulong Tag, bool Redelivered, bool Alone, JobMessage Message)
+{
+    /// <summary>The job's span, from its handling to its settling; null where nobody listens.</summary>
+    public Activity? Span { get; set; }
+}
 
 /// <summary>A consumer on a channel.</summary>
 internal sealed class Subscription

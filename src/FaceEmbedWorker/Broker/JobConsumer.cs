@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Threading.Channels;
 using FaceEmbedWorker.Images;
@@ -91,6 +92,7 @@ internal sealed partial class JobConsumer : BackgroundService
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var working = Enumerable.Range(0, slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)).ToArray();
+        using var gauges = Telemetry.Watch(() => current is { Ended: false } life ? life.Unsettled.Count() : 0, () => NotReady is null);
         await using var watchdog = time.CreateTimer(_ => EndWhereStuck(), null, StuckTime / 10, StuckTime / 10);
         try
         {
@@ -331,6 +333,7 @@ internal sealed partial class JobConsumer : BackgroundService
         // the body is the client's again once this returns
         var delivery = new Delivery(life, e.DeliveryTag, e.Redelivered, Alone: queue == topology.Suspects, new JobMessage(e.Body.ToArray(), e.BasicProperties));
         life.Take(delivery);
+        Telemetry.JobConsumed(queue);
         if (delivery.Alone)
         {
             life.Suspects.Writer.TryWrite(delivery);
@@ -418,11 +421,14 @@ internal sealed partial class JobConsumer : BackgroundService
                 return (job, new JobOutcome.Completed(known));
             }
 
-            running[delivery] = time.GetTimestamp();
+            delivery.Span = Telemetry.StartProcess(topology.Jobs, delivery.Message.Text(JobMessage.TraceParentHeader), delivery.Message.Text(JobMessage.TraceStateHeader))?.AddTag("messaging.message.id", job.Id);
+            var start = running[delivery] = time.GetTimestamp();
             var outcome = await handle(job, abandon.Token);
+            Telemetry.JobProcessed(time.GetElapsedTime(start), topology.Jobs, outcome switch { JobOutcome.Retry r => r.Reason, JobOutcome.Rejected r => r.Reason, _ => null });
             if (outcome is JobOutcome.Completed(var result))
             {
                 recent.Add(job, result);
+                Telemetry.AddStages(result, delivery.Span);
             }
 
             return (job, outcome);
@@ -453,20 +459,24 @@ internal sealed partial class JobConsumer : BackgroundService
         switch (outcome)
         {
             case JobOutcome.Completed(var result):
-                await publisher.PublishResultAsync(result, message.Properties.CorrelationId, giveUp);
+                await publisher.PublishResultAsync(result, message, delivery.Span?.Id, giveUp);
+                Telemetry.JobCompleted(result);
                 LogCompleted(id, result, attempts);
                 break;
             case JobOutcome.Retry retry when message.Attempt < attempts:
                 var delay = topology.Ladder[message.Attempt - 1];
                 await publisher.PublishRetryAsync(message, retry, delay, giveUp);
+                Telemetry.JobRetried(retry.Reason);
                 Retrying(logger, id, retry.Reason, message.Attempt, attempts, delay.TotalSeconds, retry.Message);
                 break;
             case JobOutcome.Retry(var reason, var text, var detail):
                 await publisher.PublishDeadLetterAsync(message, job?.Id, DeadLetters.AttemptsExhausted, $"Attempt {message.Attempt} of {attempts}, {reason}: {text}", detail, giveUp);
+                Telemetry.JobDead(DeadLetters.AttemptsExhausted);
                 DeadLettered(logger, id, DeadLetters.AttemptsExhausted, message.Attempt, attempts, text);
                 break;
             case JobOutcome.Rejected(var reason, var text, var detail):
                 await publisher.PublishDeadLetterAsync(message, job?.Id, reason, text, detail, giveUp);
+                Telemetry.JobDead(reason);
                 DeadLettered(logger, id, reason, message.Attempt, attempts, text);
                 break;
             case Suspect:
@@ -486,6 +496,9 @@ internal sealed partial class JobConsumer : BackgroundService
     /// <summary>A job whose channel ends before it is settled is on the queue again, and is settled by whoever gets it.</summary>
     private async Task SettleOrLeaveAsync(Delivery delivery, EmbedJob? job, JobOutcome outcome)
     {
+        using var span = delivery.Span;
+        Activity.Current = span; // the log tells the trace
+        using var settling = span is null ? null : Telemetry.Source.StartActivity("settle");
         try
         {
             using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, abandon.Token);

@@ -19,6 +19,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     public const string MetadataHeader = "metadata";
     public const string DetailHeader = "detail";
     public const string AttemptHeader = "fw-attempt";
+    public const string TraceParentHeader = "traceparent";
+    public const string TraceStateHeader = "tracestate";
 
     /// <summary>Longest id, in bytes of UTF-8: a result's message id adds the space to it, and AMQP allows 255.</summary>
     public const int LongestId = 240;
@@ -27,7 +29,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     private const int LongestMetadataHeader = 16 * 1024;
 
     /// <summary>Headers that go along when a job is published again; never what the broker or a client library wrote there.</summary>
-    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, DetailHeader, "traceparent", "tracestate", "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
+    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, DetailHeader, TraceParentHeader, TraceStateHeader, "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
 
     /// <summary>This attempt's number; the first is 1.</summary>
     public int Attempt => Header(AttemptHeader) switch
@@ -101,6 +103,14 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>A header's value; text as a string.</summary>
     public object? Header(string name) =>
         Properties.Headers is { } headers && headers.TryGetValue(name, out var value) ? value : null;
+
+    /// <summary>A header that is text; null where it is not there or anything else.</summary>
+    public string? Text(string name) => Header(name) switch
+    {
+        string text => text,
+        byte[] bytes => Encoding.UTF8.GetString(bytes),
+        _ => null,
+    };
 
     private long Count(string header) => Header(header) switch
     {

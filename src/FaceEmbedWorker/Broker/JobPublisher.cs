@@ -1,4 +1,3 @@
-using System.Text;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -87,15 +86,8 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
     private static JobReport DeadLetter(BasicDeliverEventArgs e)
     {
         var message = new JobMessage(ReadOnlyMemory<byte>.Empty, e.BasicProperties);
-        return new JobReport(e.BasicProperties.MessageId ?? "", null, $"{Text(message, DeadLetters.ErrorHeader) ?? "delivery_limit"}: {Text(message, DeadLetters.MessageHeader) ?? "handed out too often"}");
+        return new JobReport(e.BasicProperties.MessageId ?? "", null, $"{message.Text(DeadLetters.ErrorHeader) ?? "delivery_limit"}: {message.Text(DeadLetters.MessageHeader) ?? "handed out too often"}");
     }
-
-    private static string? Text(JobMessage message, string header) => message.Header(header) switch
-    {
-        byte[] bytes => Encoding.UTF8.GetString(bytes),
-        string text => text,
-        _ => null,
-    };
 
     /// <summary>A result's message id is the job's, a colon, and the space.</summary>
     private static string JobIdOf(string? messageId) => messageId is null ? "" : messageId[..Math.Max(0, messageId.LastIndexOf(':'))];

@@ -36,7 +36,9 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     /// <summary>Connects, for as long as it takes.</summary>
     public Task OpenAsync(CancellationToken cancel) => connection.ChannelAsync(cancel);
 
-    public Task PublishResultAsync(EmbedResult result, string? correlationId, CancellationToken giveUp)
+    /// <param name="job">Its correlation id goes along.</param>
+    /// <param name="span">Of the job, in W3C form: the result's trace parent; null: the job's own goes along.</param>
+    public Task PublishResultAsync(EmbedResult result, JobMessage job, string? span, CancellationToken giveUp)
     {
         var properties = new BasicProperties
         {
@@ -46,9 +48,14 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
             DeliveryMode = DeliveryModes.Persistent,
             AppId = "face-embed",
         };
-        if (correlationId is not null)
+        if (job.Properties.CorrelationId is { } correlationId)
         {
             properties.CorrelationId = correlationId;
+        }
+
+        if ((span ?? job.Text(JobMessage.TraceParentHeader)) is { Length: <= 100 } parent)
+        {
+            properties.Headers = new Dictionary<string, object?> { [JobMessage.TraceParentHeader] = parent };
         }
 
         return PublishAsync(topology.Results, result.Outcome, properties, result.ToJson(), giveUp);
@@ -102,6 +109,7 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
             using var either = CancellationTokenSource.CreateLinkedTokenSource(giveUp, limit.Token);
             channel = await connection.ChannelAsync(either.Token);
             await channel.BasicPublishAsync(exchange, key, mandatory: true, properties, body, either.Token).AsTask().WaitAsync(either.Token);
+            Telemetry.MessageSent(exchange);
             return null;
         }
         catch (PublishReturnException)

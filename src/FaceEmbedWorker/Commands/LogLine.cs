@@ -1,22 +1,65 @@
+using System.Diagnostics;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Logging.Console;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>One line an entry: time (UTC), level, class, message.</summary>
+/// <summary>One line an entry: time (UTC), level, class, message for a person; the same as JSON, with the trace, for whoever else reads the worker's output.</summary>
 internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterName)
 {
     public const string FormatterName = "line";
+
+    private static readonly JsonWriterOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+
+    /// <summary>Set by the worker where its output is no terminal.</summary>
+    public static bool AsJson { get; set; }
 
     public override void Write<TState>(in LogEntry<TState> logEntry, IExternalScopeProvider? scopeProvider, TextWriter textWriter)
     {
         var category = logEntry.Category[(logEntry.Category.LastIndexOf('.') + 1)..];
         var level = logEntry.LogLevel.ToString().ToLowerInvariant();
-        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {logEntry.Formatter(logEntry.State, logEntry.Exception)}");
+        var message = logEntry.Formatter(logEntry.State, logEntry.Exception);
+        if (AsJson)
+        {
+            textWriter.WriteLine(Document(category, level, message, logEntry.Exception));
+            return;
+        }
+
+        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {message}");
         if (logEntry.Exception is { } exception)
         {
             textWriter.WriteLine(exception);
         }
+    }
+
+    private string Document(string category, string level, string message, Exception? exception)
+    {
+        using var bytes = new MemoryStream();
+        using (var json = new Utf8JsonWriter(bytes, Json))
+        {
+            json.WriteStartObject();
+            json.WriteString("time", time.GetUtcNow().UtcDateTime);
+            json.WriteString("level", level);
+            json.WriteString("logger", category);
+            json.WriteString("message", message);
+            if (Activity.Current is { } activity)
+            {
+                json.WriteString("trace_id", activity.TraceId.ToHexString());
+                json.WriteString("span_id", activity.SpanId.ToHexString());
+            }
+
+            if (exception is not null)
+            {
+                json.WriteString("exception", exception.ToString());
+            }
+
+            json.WriteEndObject();
+        }
+
+        return Encoding.UTF8.GetString(bytes.ToArray());
     }
 }

@@ -5,17 +5,23 @@ using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Health;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
 
 namespace FaceEmbedWorker.Commands;
 
 /// <summary><c>face-embed run</c>, and <c>face-embed</c> alone: the worker, until it is told to stop.</summary>
 internal static partial class RunCommand
 {
+    private static readonly string[] Collectors = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
+
     public static void AddTo(RootCommand root, string[] settings)
     {
         var command = new Command("run", "Run the worker (this is also what happens without a verb).");
@@ -27,6 +33,7 @@ internal static partial class RunCommand
     private static async Task<int> RunAsync(string[] settings)
     {
         var configuration = Settings.Read(settings);
+        LogLine.AsJson = Console.IsOutputRedirected;
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
         builder.Logging
             .SetMinimumLevel(LogLevel.Information)
@@ -36,6 +43,8 @@ internal static partial class RunCommand
             .AddConsole(console => console.FormatterName = LogLine.FormatterName)
             .AddConsoleFormatter<LogLine, ConsoleFormatterOptions>();
         builder.Services.AddFaceEmbed(configuration).AddHostedService<HealthEndpoint>().AddHostedService(s => s.GetRequiredService<JobConsumer>());
+        builder.Configuration.AddEnvironmentVariables(); // where the OTEL_* variables are looked up
+        AddOpenTelemetry(builder.Services);
         builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
         builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));
         using var host = builder.Build();
@@ -68,6 +77,23 @@ internal static partial class RunCommand
         ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
         await host.RunAsync();
         return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
+    }
+
+    /// <summary>Traces and metrics over OTLP, where the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT and the like) say where to.</summary>
+    private static void AddOpenTelemetry(IServiceCollection services)
+    {
+        if (!Collectors.Any(v => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(v))))
+        {
+            return;
+        }
+
+        services.AddOpenTelemetry()
+            .ConfigureResource(resource => resource.AddService("face-embed", serviceVersion: JobHandler.Version, serviceInstanceId: JobHandler.Worker).AddEnvironmentVariableDetector())
+            .WithTracing(traces => traces.AddSource(Telemetry.Name).AddOtlpExporter())
+            .WithMetrics(metrics => metrics.AddMeter(Telemetry.Name)
+                .AddView(Telemetry.ProcessDuration, new ExplicitBucketHistogramConfiguration { Boundaries = Telemetry.Buckets })
+                .AddView(Telemetry.StageDuration, new ExplicitBucketHistogramConfiguration { Boundaries = Telemetry.Buckets })
+                .AddOtlpExporter());
     }
 
     /// <summary>Native code that does not return may hold up an orderly exit as well.</summary>

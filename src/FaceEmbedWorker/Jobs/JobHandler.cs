@@ -51,7 +51,10 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
     private JobOutcome.Completed EmbedFaces(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
         var detail = job.Detail ?? faceOptions.DetectionDetail;
-        var faces = Look(encoded, View.Plain, detail, clock, cancel);
+        using var overview = encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel);
+        clock.Mark(Stage.Decode);
+
+        var faces = Look(encoded, overview, View.Plain, detail, clock, cancel);
         if (faceOptions.TightCrops && (faces.Count == 0 || faces.Exists(f => Fills(f, encoded))))
         {
             LookAgain(View.Padded);
@@ -74,23 +77,20 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
         {
             foreach (var view in views)
             {
-                faces = Better(faces, Look(encoded, view, 1, clock, cancel));
+                faces = Better(faces, Look(encoded, overview, view, 1, clock, cancel));
             }
         }
     }
 
     /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
-    private List<Face> Look(EncodedImage encoded, View view, int detail, StageClock clock, CancellationToken cancel)
+    private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
     {
-        var shrink = encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height));
-        using var overview = encoded.Decode(shrink, cancel);
-        clock.Mark(Stage.Decode);
-
         using var shown = view == View.Plain ? null : view.Apply(overview);
         var found = detector.Detect(shown ?? overview, detail);
         clock.Mark(Stage.Detect);
 
-        using var picture = DecodeFiner(encoded, overview, shrink, found, cancel);
+        using var finer = DecodeFiner(encoded, overview, found, cancel);
+        var picture = finer ?? overview;
         clock.Mark(Stage.Decode);
 
         using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(picture);
@@ -141,17 +141,12 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
         return Complete(job, EmbedResult.Stub, model, new ResultImage(Sha256(bytes)), [new ResultEmbedding("stub", vector)], clock);
     }
 
-    /// <summary>The overview again, or, where its smallest face has fewer pixels than the embedder takes, the picture decoded once more at a finer scale.</summary>
-    private Picture DecodeFiner(EncodedImage encoded, Picture overview, int shrink, IReadOnlyList<Detection> found, CancellationToken cancel)
+    /// <summary>The picture decoded once more at a finer scale, where the overview's smallest face has fewer pixels than the embedder takes and the file has more; otherwise null.</summary>
+    private Picture? DecodeFiner(EncodedImage encoded, Picture overview, IReadOnlyList<Detection> found, CancellationToken cancel)
     {
-        if (found.Count == 0)
-        {
-            return overview;
-        }
-
-        var smallest = found.Min(f => Math.Min(f.Box.Width, f.Box.Height));
+        var smallest = found.Select(f => Math.Min(f.Box.Width, f.Box.Height)).DefaultIfEmpty(double.MaxValue).Min();
         var finer = EncodedImage.ShrinkFor(smallest, aligner.Width);
-        return finer < shrink ? encoded.Decode(finer, cancel) : overview;
+        return finer < (int)Math.Round(overview.ScaleX) ? encoded.Decode(finer, cancel) : null;
     }
 
     private JobOutcome.Completed Complete(EmbedJob job, string outcome, ResultModel model, ResultImage image, IReadOnlyList<ResultEmbedding> embeddings, StageClock clock) =>

@@ -23,6 +23,10 @@ public class HostilePictureTests
         await EndsAsync("refused", Png(50_000, 50_000));
         await EndsAsync("refused", Gif(frames: 10_000));
         await EndsAsync("refused", Tiff(pages: 2_000));
+        var endless = Tiff(pages: 2);
+        endless.AsSpan(8 + 104 + 2 + 8 * 12, 4).Clear();
+        endless[8 + 104 + 2 + 8 * 12] = 8; // the second page's next is the first
+        await EndsInTimeAsync(endless);
         await EndsAsync("refused", Progressive(7000, 6000));
     }
 

@@ -111,8 +111,16 @@ internal sealed class BrokerProbe : IAsyncDisposable
     {
         if (connection is { IsOpen: true })
         {
-            await using var cleaning = await connection.CreateChannelAsync();
-            await Topology.DeleteAsync(cleaning);
+            try
+            {
+                await using var cleaning = await connection.CreateChannelAsync();
+                await Topology.DeleteAsync(cleaning);
+            }
+            catch (Exception e) when (e is OperationCanceledException or RabbitMQ.Client.Exceptions.RabbitMQClientException)
+            {
+                // a broker that was attacked may not have the time; what is left goes with it
+            }
+
             await connection.AbortAsync();
         }
     }

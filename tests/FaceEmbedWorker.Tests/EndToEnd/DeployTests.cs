@@ -26,8 +26,8 @@ public class DeployTests
         Assert.Contains("11 embedded", output, StringComparison.Ordinal);
         foreach (var worker in new[] { "worker_1", "worker_2" })
         {
-            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains(" Job ", StringComparison.Ordinal));
-            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.EndsWith("Stopped", StringComparison.Ordinal));
+            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Job ", StringComparison.Ordinal));
+            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
         }
     }
 

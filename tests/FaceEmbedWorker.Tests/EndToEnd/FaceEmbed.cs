@@ -52,9 +52,11 @@ internal sealed class FaceEmbed : IAsyncDisposable
     }
 
     /// <summary>Starts the worker and waits until it takes jobs.</summary>
-    public static async Task<FaceEmbed> WorkerAsync(BrokerProbe probe, params string[] settings)
+    public static Task<FaceEmbed> WorkerAsync(BrokerProbe probe, params string[] settings) => WorkerAsync(probe, new Dictionary<string, string?>(), settings);
+
+    public static async Task<FaceEmbed> WorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings)
     {
-        var worker = new FaceEmbed(["run", .. probe.Settings, .. settings]);
+        var worker = new FaceEmbed(["run", .. probe.Settings, .. settings], environment);
         await worker.SaidAsync("Ready: taking jobs");
         return worker;
     }

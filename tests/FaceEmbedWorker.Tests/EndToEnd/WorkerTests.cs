@@ -285,6 +285,66 @@ public abstract class WorkerTests(TestBroker broker)
     }
 
     [Fact]
+    public async Task One_trace_leads_from_the_producer_to_the_result_and_to_a_collector()
+    {
+        await using var probe = await ProbeAsync();
+        await using var collector = new OtlpReceiver();
+        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf" });
+        const string trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = $"00-{trace}-00f067aa0ba902b7-01" });
+
+        var result = await probe.ResultAsync("traced");
+        Assert.StartsWith($"00-{trace}-", result.Header("traceparent"), StringComparison.Ordinal);
+        Assert.NotEqual($"00-{trace}-00f067aa0ba902b7-01", result.Header("traceparent"));
+        await worker.SaidAsync($"\"trace_id\":\"{trace}\"");
+        Assert.Equal(0, await worker.TerminateAsync()); // which sends what is left
+
+        var spans = Encoding.Latin1.GetString(collector.Of("/v1/traces"));
+        Assert.Contains(Encoding.Latin1.GetString(Convert.FromHexString(trace)), spans, StringComparison.Ordinal);
+        Assert.All(new[] { $"process {probe.Topology.Jobs}", "decode", "detect", "align", "embed", "settle" }, name => Assert.Contains(name, spans, StringComparison.Ordinal));
+        Assert.All(new[] { "messaging.process.duration", "face_embed.stage.duration", "face_embed.jobs" }, name => Assert.Contains(name, Encoding.Latin1.GetString(collector.Of("/v1/metrics")), StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Without_a_collector_the_producers_trace_goes_along()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" });
+        Assert.Equal("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", (await probe.ResultAsync("traced")).Header("traceparent"));
+    }
+
+    [Fact]
+    public async Task Gauges_and_counters_move()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        using var http = new HttpClient { BaseAddress = new Uri(health) };
+        await UntilAsync("faceembedworker_face_embed_in_flight 0", "faceembedworker_face_embed_intake_open 1");
+
+        await probe.SubmitAsync(GraceHopper, id: "held");
+        await UntilAsync("faceembedworker_face_embed_in_flight 1", "faceembedworker_face_embed_intake_open 0");
+
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await probe.SubmitAsync([], id: "malformed");
+        await UntilAsync("faceembedworker_face_embed_in_flight 0", "faceembedworker_face_embed_intake_open 1", "faceembedworker_face_embed_jobs{outcome=\"embedded\",space=\"3d45b4915f1f\"} 1", "faceembedworker_face_embed_dead_letters{reason=\"malformed\"} 1",
+            "faceembedworker_face_embed_stage_duration_count{stage=\"embed\"} 1", "faceembedworker_face_embed_faces_bucket{space=\"3d45b4915f1f\",le=\"1\"} 1");
+
+        async Task UntilAsync(params string[] lines)
+        {
+            var text = "";
+            for (var end = DateTime.UtcNow.AddSeconds(30); !lines.All(l => text.Contains($"\n{l}\n", StringComparison.Ordinal)); await Task.Delay(100))
+            {
+                Assert.True(DateTime.UtcNow < end, $"The metrics do not have {string.Join(", ", lines)}:\n{text}");
+                text = await http.GetStringAsync("/metrics");
+            }
+        }
+    }
+
+    [Fact]
     public async Task Hostile_messages_end_by_their_kind_and_the_worker_serves_on()
     {
         await using var probe = await ProbeAsync();

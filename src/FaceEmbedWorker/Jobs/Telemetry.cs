@@ -1,0 +1,116 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
+
+namespace FaceEmbedWorker.Jobs;
+
+/// <summary>
+/// What a worker tells of itself: OpenTelemetry's messaging conventions, and <c>face_embed.*</c> for what is ours. Nothing of it holds ids,
+/// pictures or vectors, but for job ids in spans.
+/// </summary>
+internal static class Telemetry
+{
+    /// <summary>Name of the meter and of the activity source.</summary>
+    public const string Name = "FaceEmbedWorker";
+
+    public const string ProcessDuration = "messaging.process.duration";
+    public const string StageDuration = "face_embed.stage.duration";
+
+    /// <summary>Seconds, as the conventions advise.</summary>
+    public static readonly double[] Buckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
+
+    public static readonly ActivitySource Source = new(Name);
+
+    private static readonly KeyValuePair<string, object?> System = new("messaging.system", "rabbitmq");
+    private static readonly Meter Meter = new(Name);
+    private static readonly Histogram<double> Processed = Meter.CreateHistogram<double>(ProcessDuration, "s", "Time from the start of a job to its outcome.");
+    private static readonly Histogram<double> Stages = Meter.CreateHistogram<double>(StageDuration, "s", "Time of one stage of a job.");
+    private static readonly Histogram<int> FacesPerPhoto = Meter.CreateHistogram<int>("face_embed.faces", "{face}", "Faces embedded of one photo.");
+    private static readonly Counter<long> Consumed = Meter.CreateCounter<long>("messaging.client.consumed.messages", "{message}", "Jobs handed out by the broker.");
+    private static readonly Counter<long> Sent = Meter.CreateCounter<long>("messaging.client.sent.messages", "{message}", "Messages that the broker has confirmed.");
+    private static readonly Counter<long> Jobs = Meter.CreateCounter<long>("face_embed.jobs", "{job}", "Jobs settled, by outcome.");
+    private static readonly Counter<long> Retries = Meter.CreateCounter<long>("face_embed.retries", "{job}", "Attempts that failed for no fault of the job's, by reason.");
+    private static readonly Counter<long> DeadLetters = Meter.CreateCounter<long>("face_embed.dead_letters", "{job}", "Jobs given up, by reason.");
+
+    public static void JobConsumed(string queue) => Consumed.Add(1, System, new("messaging.destination.name", queue));
+
+    public static void MessageSent(string exchange) => Sent.Add(1, System, new("messaging.destination.name", exchange));
+
+    /// <param name="error">Reason of a retry or a dead letter; null where the job succeeded.</param>
+    public static void JobProcessed(TimeSpan duration, string queue, string? error)
+    {
+        var tags = new TagList { System, { "messaging.destination.name", queue } };
+        if (error is not null)
+        {
+            tags.Add("error.type", error);
+        }
+
+        Processed.Record(duration.TotalSeconds, tags);
+    }
+
+    public static void JobCompleted(EmbedResult result)
+    {
+        Jobs.Add(1, new("outcome", result.Outcome), new("space", result.Model.Space));
+        if (result.Outcome != EmbedResult.Stub)
+        {
+            FacesPerPhoto.Record(result.Embeddings.Count, new KeyValuePair<string, object?>("space", result.Model.Space));
+        }
+
+        var timings = result.TimingsMs;
+        foreach (var (stage, milliseconds) in new[] { ("decode", timings.Decode), ("detect", timings.Detect), ("align", timings.Align), ("embed", timings.Embed) })
+        {
+            if (milliseconds is { } spent)
+            {
+                Stages.Record(spent / 1000, new KeyValuePair<string, object?>("stage", stage));
+            }
+        }
+    }
+
+    public static void JobRetried(string reason)
+    {
+        Jobs.Add(1, new KeyValuePair<string, object?>("outcome", "retry"));
+        Retries.Add(1, new KeyValuePair<string, object?>("reason", reason));
+    }
+
+    public static void JobDead(string reason)
+    {
+        Jobs.Add(1, new KeyValuePair<string, object?>("outcome", "dead_letter"));
+        DeadLetters.Add(1, new KeyValuePair<string, object?>("reason", reason));
+    }
+
+    /// <summary>Gauges that are asked of whoever knows; they end with the returned meter.</summary>
+    public static Meter Watch(Func<int> inFlight, Func<bool> intakeOpen)
+    {
+        var meter = new Meter(Name);
+        meter.CreateObservableGauge("face_embed.in_flight", inFlight, "{job}", "Jobs taken from the queue and not settled.");
+        meter.CreateObservableGauge("face_embed.intake.open", () => intakeOpen() ? 1 : 0, "1", "1 where jobs are taken, 0 where readiness says why not.");
+        return meter;
+    }
+
+    /// <summary>The span of a job: a child of the producer's, so that one trace leads from the photo to its vectors.</summary>
+    public static Activity? StartProcess(string queue, string? traceParent, string? traceState)
+    {
+        ActivityContext.TryParse(traceParent, traceState, isRemote: true, out var producer);
+        var activity = Source.StartActivity($"process {queue}", ActivityKind.Consumer, producer, [System, new("messaging.operation.type", "process"), new("messaging.destination.name", queue)]);
+        return activity;
+    }
+
+    /// <summary>Spans of a finished job's stages, from its timings: stages interleave, so each is drawn as one stretch.</summary>
+    public static void AddStages(EmbedResult result, Activity? job)
+    {
+        if (job is not { IsAllDataRequested: true })
+        {
+            return;
+        }
+
+        var start = job.StartTimeUtc;
+        var timings = result.TimingsMs;
+        foreach (var (stage, milliseconds) in new[] { ("decode", timings.Decode), ("detect", timings.Detect), ("align", timings.Align), ("embed", timings.Embed) })
+        {
+            if (milliseconds is { } spent && Source.StartActivity(stage, ActivityKind.Internal, job.Context, startTime: start) is { } activity)
+            {
+                activity.SetEndTime(start += TimeSpan.FromMilliseconds(spent));
+                activity.Dispose();
+            }
+        }
+    }
+}
