@@ -13,6 +13,8 @@ try
     VerifyCommand.AddTo(root, settings);
     BenchCommand.AddTo(root, settings);
     ModelCommand.AddTo(root, settings);
+    CheckCommand.AddTo(root, settings);
+    HealthCommand.AddTo(root, settings);
 
     var parsed = root.Parse(arguments);
     if (parsed.Errors.Count > 0)

@@ -1,5 +1,7 @@
 using System.Text.Json;
 
+[assembly: Xunit.v3.Parallelization(MaxThreads = 5)] // most of them wait for brokers most of the time
+
 namespace FaceEmbedWorker.Tests;
 
 /// <summary>Where the tests' pictures are.</summary>

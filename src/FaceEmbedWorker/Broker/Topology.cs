@@ -63,6 +63,35 @@ internal sealed partial class Topology
 
     public string WaitQueue(TimeSpan delay) => $"{Jobs}.wait.{RetryKey(delay)}";
 
+    /// <summary>Every exchange, with its type.</summary>
+    public IEnumerable<(string Name, string Type)> Exchanges => [(Jobs, ExchangeType.Direct), (Retry, ExchangeType.Direct), (Dead, ExchangeType.Direct), (Results, ExchangeType.Topic)];
+
+    /// <summary>Every queue, with its arguments, the exchange it is bound to, and the routing keys.</summary>
+    public IEnumerable<(string Name, Dictionary<string, object?> Arguments, string Exchange, string[] Keys)> Queues
+    {
+        get
+        {
+            yield return (Dead, Quorum(new() { ["x-delivery-limit"] = NoDeliveryLimit }), Dead, [WorkerKey, BrokerKey]);
+            yield return (Jobs, ToDead(deliveryLimit: 20), Jobs, [JobKey]);
+            yield return (Suspects, ToDead(deliveryLimit: 3), Jobs, [SuspectKey]);
+            foreach (var delay in Ladder.Distinct())
+            {
+                yield return (WaitQueue(delay), Quorum(new()
+                {
+                    ["x-message-ttl"] = (long)delay.TotalMilliseconds,
+                    ["x-dead-letter-exchange"] = Jobs,
+                    ["x-dead-letter-routing-key"] = JobKey,
+                    ["x-dead-letter-strategy"] = "at-least-once",
+                }), Retry, [RetryKey(delay)]);
+            }
+
+            if (options.ResultsQueue)
+            {
+                yield return (Results, Quorum(new() { ["x-delivery-limit"] = NoDeliveryLimit }), Results, ["#"]);
+            }
+        }
+    }
+
     /// <summary>Declares what is missing. What is there already stays as it is.</summary>
     /// <exception cref="BrokerRefusedException">Something of the same name exists and differs.</exception>
     public async Task DeclareAsync(IConnection connection, CancellationToken cancel)
@@ -75,57 +104,106 @@ internal sealed partial class Topology
         await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
         try
         {
-            await ExchangeAsync(Jobs, ExchangeType.Direct);
-            await ExchangeAsync(Retry, ExchangeType.Direct);
-            await ExchangeAsync(Dead, ExchangeType.Direct);
-            await ExchangeAsync(Results, ExchangeType.Topic);
-
-            await QueueAsync(Dead, new() { ["x-delivery-limit"] = NoDeliveryLimit }, Dead, WorkerKey, BrokerKey);
-            await QueueAsync(Jobs, ToDead(deliveryLimit: 20), Jobs, JobKey);
-            await QueueAsync(Suspects, ToDead(deliveryLimit: 3), Jobs, SuspectKey);
-            foreach (var delay in Ladder.Distinct())
+            foreach (var (name, type) in Exchanges)
             {
-                await QueueAsync(WaitQueue(delay),
-                    new() { ["x-message-ttl"] = (long)delay.TotalMilliseconds, ["x-dead-letter-exchange"] = Jobs, ["x-dead-letter-routing-key"] = JobKey, ["x-dead-letter-strategy"] = "at-least-once" },
-                    Retry, RetryKey(delay));
+                await channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel);
             }
 
-            if (options.ResultsQueue)
+            foreach (var (name, arguments, exchange, keys) in Queues)
             {
-                await QueueAsync(Results, new() { ["x-delivery-limit"] = NoDeliveryLimit }, Results, "#");
+                await channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: cancel);
+                foreach (var key in keys)
+                {
+                    await channel.QueueBindAsync(name, exchange, key, cancellationToken: cancel);
+                }
             }
         }
         catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 406 } reason)
         {
             throw new BrokerRefusedException(Words(reason.ReplyText), e);
         }
+    }
 
-        Dictionary<string, object?> ToDead(int deliveryLimit) =>
-            new() { ["x-delivery-limit"] = deliveryLimit, ["x-dead-letter-exchange"] = Dead, ["x-dead-letter-routing-key"] = BrokerKey, ["x-dead-letter-strategy"] = "at-least-once" };
-
-        Task ExchangeAsync(string name, string type) => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel);
-
-        async Task QueueAsync(string name, Dictionary<string, object?> arguments, string exchange, params string[] keys)
+    /// <summary>Compares what should exist with what does, and changes nothing.</summary>
+    /// <returns>A line for each exchange and queue: its name, whether all is well, and what is there.</returns>
+    public async Task<IReadOnlyList<(string Name, bool Good, string Text)>> CompareAsync(IConnection connection, CancellationToken cancel)
+    {
+        var lines = new List<(string, bool, string)>();
+        foreach (var (name, type) in Exchanges)
         {
-            arguments["x-queue-type"] = "quorum";
-            arguments["x-overflow"] = "reject-publish";
-            await channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: cancel);
-            foreach (var key in keys)
-            {
-                await channel.QueueBindAsync(name, exchange, key, cancellationToken: cancel);
-            }
+            lines.Add(await CompareAsync(connection, $"exchange {name}",
+                async channel =>
+                {
+                    await channel.ExchangeDeclarePassiveAsync(name, cancel);
+                    return "";
+                },
+                channel => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel), cancel));
         }
+
+        foreach (var (name, arguments, _, _) in Queues)
+        {
+            lines.Add(await CompareAsync(connection, $"queue {name}",
+                async channel =>
+                {
+                    var found = await channel.QueueDeclarePassiveAsync(name, cancel);
+                    return $", {found.MessageCount} ready, {found.ConsumerCount} consumers";
+                },
+                channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: cancel), cancel));
+        }
+
+        return lines;
+    }
+
+    /// <summary>Asks first whether it exists; only then is it declared once more, which changes nothing and tells a difference.</summary>
+    private async Task<(string Name, bool Good, string Text)> CompareAsync(IConnection connection, string name, Func<IChannel, Task<string>> look, Func<IChannel, Task> declare, CancellationToken cancel)
+    {
+        try
+        {
+            // a refusal closes the channel: each has its own
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+            var text = await look(channel);
+            if (options.Declare)
+            {
+                await declare(channel);
+            }
+
+            return (name, true, $"exists{text}");
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
+        {
+            return reason.ReplyCode switch
+            {
+                404 => (name, options.Declare, options.Declare ? "does not exist yet; the worker declares it" : "does not exist, and Broker:Declare is off: declare it as src/README.md lists"),
+                406 => (name, false, Words(reason.ReplyText)),
+                _ => (name, false, $"{reason.ReplyText} ({reason.ReplyCode}). Grant the permission, or set Broker:Declare to false."),
+            };
+        }
+    }
+
+    private Dictionary<string, object?> ToDead(int deliveryLimit) => Quorum(new()
+    {
+        ["x-delivery-limit"] = deliveryLimit,
+        ["x-dead-letter-exchange"] = Dead,
+        ["x-dead-letter-routing-key"] = BrokerKey,
+        ["x-dead-letter-strategy"] = "at-least-once",
+    });
+
+    private static Dictionary<string, object?> Quorum(Dictionary<string, object?> arguments)
+    {
+        arguments["x-queue-type"] = "quorum";
+        arguments["x-overflow"] = "reject-publish";
+        return arguments;
     }
 
     /// <summary>Deletes all of it, with the messages in it.</summary>
     public async Task DeleteAsync(IChannel channel)
     {
-        foreach (var queue in Ladder.Select(WaitQueue).Append(Jobs).Append(Suspects).Append(Dead).Append(Results))
+        foreach (var queue in Queues.Select(q => q.Name).Append(Results))
         {
             await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
         }
 
-        foreach (var exchange in new[] { Jobs, Retry, Dead, Results })
+        foreach (var (exchange, _) in Exchanges)
         {
             await channel.ExchangeDeleteAsync(exchange);
         }

@@ -21,6 +21,14 @@ internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
         return finest == 1 ? Wanted : ((int)(1.5 * model.Card.Input.Width / Tiles.Share(finest)), (int)(1.5 * model.Card.Input.Height / Tiles.Share(finest)));
     }
 
+    /// <summary>A copy with the pixels that are wanted for the whole to be looked at, or all that there are.</summary>
+    public Picture Shrunk(Picture picture)
+    {
+        var factor = Math.Max(1, Math.Min((double)picture.Width / Wanted.Width, (double)picture.Height / Wanted.Height));
+        var (width, height) = ((int)Math.Round(picture.Width / factor), (int)Math.Round(picture.Height / factor));
+        return Pixels.Resized(picture, width, height, model.Card.Input.ResizeFilter, picture.ScaleX * picture.Width / width, picture.ScaleY * picture.Height / height);
+    }
+
     /// <summary>The faces of a picture, the surest first, clamped to the picture.</summary>
     /// <param name="detail">1: the whole picture; up to 4: overlapping tiles too, each grid finer than the one before.</param>
     public IReadOnlyList<Detection> Detect(Picture picture, int detail = 1)

@@ -4,9 +4,9 @@ namespace FaceEmbedWorker.Images;
 internal static class Pixels
 {
     /// <summary>The whole picture stretched to a size.</summary>
-    public static Picture Resized(Picture picture, int width, int height, string filter)
+    public static Picture Resized(Picture picture, int width, int height, string filter, double scaleX = 1, double scaleY = 1)
     {
-        var resized = new Picture(width, height);
+        var resized = new Picture(width, height) { ScaleX = scaleX, ScaleY = scaleY };
         PillowResize.Resize(picture.Pixels, picture.Width, picture.Height, resized.Pixels, width, height, PillowResize.Filter.Named(filter));
         return resized;
     }

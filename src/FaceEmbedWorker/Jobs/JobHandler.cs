@@ -85,7 +85,8 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
     /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
     private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
     {
-        using var shown = view == View.Plain ? null : view.Apply(overview);
+        using var small = view == View.Plain ? null : detector.Shrunk(overview); // a copy of all of it would double what a job takes
+        using var shown = small is null ? null : view.Apply(small);
         var found = detector.Detect(shown ?? overview, detail);
         clock.Mark(Stage.Detect);
 

@@ -4,13 +4,26 @@ using FaceEmbedWorker.Tests.EndToEnd;
 
 namespace FaceEmbedWorker.Tests.Chaos;
 
-[Collection(RabbitMq310.Name)]
+/// <summary>Brokers of their own: the other tests' run beside them in peace.</summary>
+[CollectionDefinition(Name)]
+public sealed class AttackedRabbitMq310 : ICollectionFixture<DebianBroker>
+{
+    public const string Name = "RabbitMQ 3.10, attacked";
+}
+
+[CollectionDefinition(Name)]
+public sealed class AttackedRabbitMq4 : ICollectionFixture<ContainerBroker>
+{
+    public const string Name = "RabbitMQ 4, attacked";
+}
+
+[Collection(AttackedRabbitMq310.Name)]
 public sealed class ChaosOnRabbitMq310Tests(DebianBroker broker) : ChaosTests(broker)
 {
     internal override TestBroker WithData(string folder) => new DebianBroker(folder);
 }
 
-[Collection(RabbitMq4.Name)]
+[Collection(AttackedRabbitMq4.Name)]
 public sealed class ChaosOnRabbitMq4Tests(ContainerBroker broker) : ChaosTests(broker)
 {
     internal override TestBroker WithData(string folder) => new ContainerBroker(folder);

@@ -35,9 +35,9 @@ public class HostilePictureTests
     {
         // 9,500 x 9,500 black pixels in a few hundred kilobytes: within the limit, and decoded
         using var black = Image.Black(9500, 9500, bands: 3);
-        var before = GC.GetTotalAllocatedBytes();
+        var before = GC.GetAllocatedBytesForCurrentThread(); // a job whose picture is at hand never leaves its thread, and other tests run beside this one
         await EndsAsync("no_face", black.PngsaveBuffer(compression: 9));
-        Assert.InRange(GC.GetTotalAllocatedBytes() - before, 0, 64_000_000);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1000, 64_000_000);
     }
 
     [Fact]
@@ -120,7 +120,7 @@ public class HostilePictureTests
         Assert.Equal(count, outcomes.Values.Sum());
         Assert.True(outcomes.ContainsKey("stub") && outcomes.ContainsKey("no_face"), string.Join(", ", outcomes));
         using var process = Process.GetCurrentProcess();
-        TestContext.Current.SendDiagnosticMessage($"{count} mutated pictures: {string.Join(", ", outcomes)}; peak {process.PeakWorkingSet64 / 1_000_000} MB");
+        Console.WriteLine($"{count} mutated pictures: {string.Join(", ", outcomes)}; peak {process.PeakWorkingSet64 / 1_000_000} MB");
         Assert.InRange(process.PeakWorkingSet64, 0, 3_000_000_000); // two slots at 100 Mpx x 3 bytes twice, and everything else these tests hold
     }
 

@@ -124,6 +124,14 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Health_says_where_no_worker_answers()
+    {
+        var (code, _, errors) = await FaceEmbed.RunAsync("health", $"--Health:Url=http://127.0.0.1:{TestBroker.FreePort()}");
+        Assert.Equal(1, code);
+        Assert.Contains("no worker answers", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_setting_comes_from_the_environment()
     {
         var (code, _, errors) = await FaceEmbed.RunAsync(["embed", "x"], new() { ["FaceEmbed__Images__MaxPages"] = "0" });

@@ -36,6 +36,8 @@ public partial class ReadmeTests
     [InlineData("model convert")]
     [InlineData("model inspect")]
     [InlineData("model check")]
+    [InlineData("check")]
+    [InlineData("health")]
     public async Task A_verbs_help_has_the_options_of_the_readme(string verb)
     {
         var row = Text.Split('\n').First(l => l.StartsWith($"| `face-embed {verb}", StringComparison.Ordinal));

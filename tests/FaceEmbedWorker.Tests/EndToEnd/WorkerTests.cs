@@ -263,10 +263,12 @@ public abstract class WorkerTests(TestBroker broker)
         using var http = new HttpClient { BaseAddress = new Uri(health) };
         Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
         Assert.Equal((200, "ok\n"), await GetAsync("/startupz"));
+        Assert.Equal((0, "ok"), await HealthAsync());
 
         await probe.SubmitAsync(GraceHopper, id: "unroutable");
         await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 messages wait until the broker takes them: no queue takes messages of exchange {probe.Topology.Results}\n") ? probe : null, "its readiness to say why");
         Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
+        Assert.Equal((1, $"1 messages wait until the broker takes them: no queue takes messages of exchange {probe.Topology.Results}"), await HealthAsync());
 
         var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
@@ -276,6 +278,12 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal(404, (await GetAsync("/")).Status);
         using var post = await http.PostAsync("/readyz", null, TestContext.Current.CancellationToken);
         Assert.Equal(405, (int)post.StatusCode);
+
+        async Task<(int Code, string Output)> HealthAsync()
+        {
+            var (code, output, _) = await FaceEmbed.RunAsync("health", $"--Health:Url={health.Replace("127.0.0.1", "0.0.0.0", StringComparison.Ordinal)}");
+            return (code, output);
+        }
 
         async Task<(int Status, string Text)> GetAsync(string path)
         {
@@ -486,6 +494,33 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Contains("none, but this worker needs '", errors, StringComparison.Ordinal);
         Assert.Single(errors.Split('\n'));
         await channel.QueueDeleteAsync(probe.Topology.Jobs, cancellationToken: TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task Check_compares_the_topology_and_changes_nothing()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        var (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings]);
+        Assert.Equal(0, code);
+        Assert.Contains("does not exist yet", output, StringComparison.Ordinal);
+        Assert.EndsWith("can start.", output, StringComparison.Ordinal);
+
+        (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--Broker:Declare=false"]);
+        Assert.Equal(1, code); // for the first one declared nothing
+        Assert.Contains("10 of", output, StringComparison.Ordinal);
+
+        await probe.ConnectAsync(listen: false);
+        await probe.SubmitAsync(GraceHopper, id: "waits");
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 1 ? probe : null, "a job");
+        (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings]);
+        Assert.Equal(0, code);
+        Assert.Contains("1 ready, 0 consumers", output.ReplaceLineEndings(" "), StringComparison.Ordinal);
+
+        (code, output, _) = await FaceEmbed.RunAsync("check", $"--Broker:Uri={broker.WrongUri}", "--Broker:Jobs=x");
+        Assert.Equal(1, code);
+        Assert.Contains("refused the login", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("wrong", output, StringComparison.Ordinal);
     }
 
     [Fact]

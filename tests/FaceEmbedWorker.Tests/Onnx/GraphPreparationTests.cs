@@ -36,13 +36,26 @@ public class GraphPreparationTests
         Assert.Equal(new FaceEmbedder(plain).FaceSpace, Pipeline.Embedder.FaceSpace);
     }
 
-    [Theory]
-    [InlineData("face_detection.onnx")]
-    [InlineData("face_landmarks.onnx")]
-    public void A_model_without_prelu_stays_as_it_is(string file)
+    [Fact]
+    public void A_model_without_prelu_and_negligible_weights_stays_as_it_is()
     {
-        var bytes = File.ReadAllBytes(Pipeline.Shipped(file));
-        Assert.Same(bytes, GraphPreparation.Prepare(bytes).Model);
+        var bytes = File.ReadAllBytes(Pipeline.Shipped("face_detection.onnx"));
+        var prepared = GraphPreparation.Prepare(bytes);
+        Assert.Same(bytes, prepared.Model);
+        Assert.Equal((0, 0), (prepared.Rewritten, prepared.Flushed));
+    }
+
+    /// <summary>The landmark network has dead weights too: zero instead of 1e-20, they move no landmark.</summary>
+    [Fact]
+    public void A_model_with_negligible_weights_gives_the_same_without_them()
+    {
+        using var plain = Model.Load(Pipeline.Shipped("face_landmarks.onnx"), ModelCard.Landmarks, prepare: false);
+        using var flushed = Model.Load(Pipeline.Shipped("face_landmarks.onnx"), ModelCard.Landmarks);
+        Assert.True(flushed.Prepared is { Rewritten: 0, Flushed: > 0 });
+        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper));
+        var box = Pipeline.Detector.Detect(picture)[0].Box;
+        var (expected, actual) = (new Landmarks(plain, plain).Locate(picture, box), new Landmarks(flushed, flushed).Locate(picture, box));
+        Assert.All(expected.Zip(actual), p => Assert.True(Math.Abs(p.First.X - p.Second.X) < 1e-3 && Math.Abs(p.First.Y - p.Second.Y) < 1e-3));
     }
 
     /// <summary>Random small networks: every kind of slope, positive, negative and above one, shared or not, as initialiser or constant, opsets 7 to 21, 4 and 2 dimensions, symbolic batch.</summary>

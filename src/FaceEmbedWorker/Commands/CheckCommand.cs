@@ -1,0 +1,70 @@
+using System.CommandLine;
+using System.Globalization;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed check</c>: would a worker with these settings work here? Looks at everything and changes nothing.</summary>
+internal static class CheckCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var command = new Command("check", "Check settings, models, broker and topology before a worker is started; changes nothing.");
+        command.SetAction((_, cancel) => CheckAsync(settings, cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> CheckAsync(string[] settings, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings); // a wrong setting ends it here, with its name
+        var (faces, images, jobs, broker) = (Of<FaceOptions>(), Of<ImageOptions>(), Of<JobOptions>(), Of<BrokerOptions>());
+        var table = new Table().AddColumns("what", "", "found");
+        var failed = 0;
+        Line("settings", true, "valid");
+
+        foreach (var (path, task) in new[] { (faces.DetectionModel, ModelCard.Detection), (faces.LandmarksModel, ModelCard.Landmarks), (faces.EmbeddingModel, ModelCard.Embedding) })
+        {
+            using var model = Model.Load(path, task, faces.PrepareGraph, cardName: task == ModelCard.Embedding ? faces.EmbeddingCard : "");
+            Line(task, true, Text($"{path}: {model.Card.Id}, {model.Card.Input.Width} x {model.Card.Input.Height}{(model.Card.Sha256 is null ? "" : ", checksum as its card says")}"));
+        }
+
+        var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
+        Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
+        var megabytes = (long)jobs.Slots * images.MaxPixels * 3 / 1_000_000;
+        var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1_000_000;
+        Line("machine", 2 * megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; decoded pictures take up to {megabytes} MB, and {available} MB are here{(2 * megabytes < available ? "" : ": lower Images:MaxPixels or Jobs:Parallelism")}"));
+
+        try
+        {
+            foreach (var (name, good, found) in await BrokerConnection.CompareAsync(broker, services.GetRequiredService<Topology>(), cancel))
+            {
+                Line(name, good, found);
+            }
+        }
+        catch (BrokerRefusedException e)
+        {
+            Line("broker", false, e.Message);
+        }
+
+        AnsiConsole.Write(table);
+        Console.WriteLine(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} are in the way.");
+        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        T Of<T>()
+            where T : class => services.GetRequiredService<IOptions<T>>().Value;
+
+        void Line(string what, bool good, string found)
+        {
+            failed += good ? 0 : 1;
+            table.AddRow(Markup.Escape(what), good ? "ok" : "FAILED", Markup.Escape(found));
+        }
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}
