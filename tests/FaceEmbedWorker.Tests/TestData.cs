@@ -7,6 +7,10 @@ namespace FaceEmbedWorker.Tests;
 /// <summary>Where the tests' pictures are.</summary>
 internal static class TestData
 {
+    /// <summary>Some tests block while they wait; timers must not wait for them.</summary>
+    [System.Runtime.CompilerServices.ModuleInitializer]
+    internal static void MoreThreads() => ThreadPool.SetMinThreads(64, 64);
+
     public static string Repository { get; } = Up(AppContext.BaseDirectory, d => File.Exists(Path.Combine(d, "FaceEmbedWorker.sln")));
 
     public static string Folder { get; } = Path.Combine(Repository, "tests", "data");

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Time.Testing;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using NetVips;
@@ -173,9 +174,9 @@ public class JobHandlerTests
     [Fact]
     public async Task A_job_over_its_deadline_is_tried_again()
     {
-        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 0.001 });
-        var large = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(8), ".png", new VOption { { "compression", 1 } });
-        var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(large)), None);
+        var time = new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromSeconds(11) }; // with every stage
+        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 30 }, time);
+        var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None);
         Assert.Equal("deadline", Assert.IsType<JobOutcome.Retry>(outcome).Reason);
     }
 
