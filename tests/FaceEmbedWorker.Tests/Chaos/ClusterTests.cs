@@ -59,8 +59,9 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
     private async Task AttackAsync(string name, Func<BrokerProbe, int, Task<int>> attack)
     {
         cluster.Require();
-        var jobs = Math.Max(1000, 300 * Ledger.Scale);
-        await using var probe = await new BrokerProbe(cluster.Uri).ConnectAsync();
+        var jobs = Ledger.Full ? 4000 : 1000;
+        await using var probe = new BrokerProbe(cluster.Uri);
+        await probe.ReconnectAsync();
         await Ledger.SubmitAsync(probe, jobs);
         await using var worker = await FaceEmbed.WorkerAsync(probe);
         await probe.WaitForMoreAsync(30);

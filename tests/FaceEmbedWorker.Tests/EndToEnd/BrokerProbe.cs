@@ -134,14 +134,14 @@ internal sealed class BrokerProbe : IAsyncDisposable
     /// <summary>Connects again; a cluster that elects leaders takes a moment.</summary>
     public async Task ReconnectAsync()
     {
-        for (var end = DateTime.UtcNow.AddSeconds(30); ; await Task.Delay(250))
+        for (var end = DateTime.UtcNow.AddSeconds(60); ; await Task.Delay(250))
         {
             try
             {
                 await ConnectAsync();
                 return;
             }
-            catch (Exception e) when (e is RabbitMQ.Client.Exceptions.OperationInterruptedException or RabbitMQ.Client.Exceptions.BrokerUnreachableException && DateTime.UtcNow < end)
+            catch (Exception e) when (e is RabbitMQ.Client.Exceptions.OperationInterruptedException or RabbitMQ.Client.Exceptions.BrokerUnreachableException or OperationCanceledException && DateTime.UtcNow < end)
             {
                 // not yet
             }
