@@ -33,7 +33,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         this.topology = topology;
         this.logger = logger;
         channelOptions = new CreateChannelOptions(publisherConfirmationsEnabled: confirms, publisherConfirmationTrackingEnabled: confirms);
-        factory = Factory(options.Value, role);
+        factory = BrokerLogin.Factory(options.Value, role);
         untilItOpens = new ResiliencePipelineBuilder<IChannel> { TimeProvider = time }
             .AddRetry(new RetryStrategyOptions<IChannel>
             {
@@ -53,37 +53,6 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
             })
             .Build();
     }
-
-    /// <summary>Connects once, looks at the topology, and changes nothing.</summary>
-    /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
-    public static async Task<IReadOnlyList<(string Name, bool Good, string Text)>> CompareAsync(BrokerOptions options, Topology topology, CancellationToken cancel)
-    {
-        var factory = Factory(options, "check");
-        try
-        {
-            return await Bounded(async token =>
-            {
-                await using var connection = await factory.CreateConnectionAsync(token);
-                return await topology.CompareAsync(connection, token);
-            }, cancel);
-        }
-        catch (Exception e) when (!cancel.IsCancellationRequested)
-        {
-            throw BrokerErrors.Refusal(e, new Uri(options.Uri))
-                ?? new BrokerRefusedException($"The broker at {factory.Endpoint.HostName}:{factory.Endpoint.Port} does not answer: {BrokerErrors.Describe(e)}. Is it running, and is Broker:Uri right?", e);
-        }
-    }
-
-    private static ConnectionFactory Factory(BrokerOptions options, string role) => new()
-    {
-        Uri = new Uri(options.Uri),
-        ClientProvidedName = $"face-embed/{Environment.MachineName}/{role}",
-        AutomaticRecoveryEnabled = false,
-        TopologyRecoveryEnabled = false,
-        RequestedHeartbeat = TimeSpan.FromSeconds(30),
-        RequestedConnectionTimeout = AnswerTime,
-        MaxInboundMessageBodySize = 128 * 1024 * 1024,
-    };
 
     /// <summary>Where the broker should be and why there is no connection; empty before the first try, and while there is one.</summary>
     public string Trouble { get; private set; } = "";
@@ -186,7 +155,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     }
 
     /// <summary>The client's calls have hung before: each gets a token, and is left behind if it does not heed that.</summary>
-    private static async Task<T> Bounded<T>(Func<CancellationToken, Task<T>> call, CancellationToken cancel)
+    internal static async Task<T> Bounded<T>(Func<CancellationToken, Task<T>> call, CancellationToken cancel)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(AnswerTime);

@@ -1,3 +1,4 @@
+using System.Security.Authentication;
 using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
@@ -18,6 +19,10 @@ internal static class BrokerErrors
             {
                 case BrokerRefusedException refused:
                     return refused;
+                case AuthenticationException:
+                    return new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", exception);
+                case AuthenticationFailureException when user.Length == 0:
+                    return new($"The broker at {broker.Host}:{broker.Port} refused the login: Broker:Uri names no user. Name one with its password, or have the broker take certificates (rabbitmq_auth_mechanism_ssl) and a user of the certificate's name.", exception);
                 case AuthenticationFailureException:
                     return new($"The broker at {broker.Host}:{broker.Port} refused the login of user '{user}'. Correct the user and password in Broker:Uri.", exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:

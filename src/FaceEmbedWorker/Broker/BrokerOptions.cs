@@ -8,9 +8,18 @@ internal sealed class BrokerOptions : IValidatableObject
 {
     public const string Section = "Broker";
 
-    /// <summary>amqp:// or amqps:// with user, password, host and virtual host.</summary>
+    /// <summary>amqp:// or amqps:// with user, password, host and virtual host; without a user, the client certificate logs in.</summary>
     [Required]
     public string Uri { get; set; } = "amqp://guest:guest@localhost:5672/";
+
+    /// <summary>PEM file of the authorities that may have signed the broker's certificate; empty: the system's.</summary>
+    public string CaFile { get; set; } = "";
+
+    /// <summary>PEM file of the certificate that is shown to the broker; empty: none.</summary>
+    public string CertificateFile { get; set; } = "";
+
+    /// <summary>PEM file of the certificate's key; empty: it is in <see cref="CertificateFile"/>.</summary>
+    public string CertificateKeyFile { get; set; } = "";
 
     /// <summary>Base name of the job exchanges and queues.</summary>
     [Required, MaxLength(200)]
@@ -52,6 +61,19 @@ internal sealed class BrokerOptions : IValidatableObject
         if (!System.Uri.TryCreate(Uri, UriKind.Absolute, out var uri) || uri.Scheme is not ("amqp" or "amqps"))
         {
             yield return new ValidationResult("The field Uri must look like amqp://user:password@host:5672/vhost (amqps:// for TLS).", [nameof(Uri)]);
+        }
+
+        else if (uri.Scheme == "amqp" && CaFile.Length + CertificateFile.Length > 0)
+        {
+            yield return new ValidationResult("The field Uri begins with amqp://, which is not encrypted; with CaFile or CertificateFile it must begin with amqps://.", [nameof(Uri)]);
+        }
+
+        foreach (var (name, file) in new[] { (nameof(CaFile), CaFile), (nameof(CertificateFile), CertificateFile), (nameof(CertificateKeyFile), CertificateKeyFile) })
+        {
+            if (file.Length > 0 && !File.Exists(file))
+            {
+                yield return new ValidationResult($"The field {name} is '{file}', and there is no such file.", [name]);
+            }
         }
 
         if (!RetryDelays.Split(',', StringSplitOptions.TrimEntries).All(s =>

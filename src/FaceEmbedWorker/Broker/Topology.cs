@@ -124,62 +124,6 @@ internal sealed partial class Topology
         }
     }
 
-    /// <summary>Compares what should exist with what does, and changes nothing.</summary>
-    /// <returns>A line for each exchange and queue: its name, whether all is well, and what is there.</returns>
-    public async Task<IReadOnlyList<(string Name, bool Good, string Text)>> CompareAsync(IConnection connection, CancellationToken cancel)
-    {
-        var lines = new List<(string, bool, string)>();
-        foreach (var (name, type) in Exchanges)
-        {
-            lines.Add(await CompareAsync(connection, $"exchange {name}",
-                async channel =>
-                {
-                    await channel.ExchangeDeclarePassiveAsync(name, cancel);
-                    return "";
-                },
-                channel => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: cancel), cancel));
-        }
-
-        foreach (var (name, arguments, _, _) in Queues)
-        {
-            lines.Add(await CompareAsync(connection, $"queue {name}",
-                async channel =>
-                {
-                    var found = await channel.QueueDeclarePassiveAsync(name, cancel);
-                    return $", {found.MessageCount} ready, {found.ConsumerCount} consumers";
-                },
-                channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: cancel), cancel));
-        }
-
-        return lines;
-    }
-
-    /// <summary>Asks first whether it exists; only then is it declared once more, which changes nothing and tells a difference.</summary>
-    private async Task<(string Name, bool Good, string Text)> CompareAsync(IConnection connection, string name, Func<IChannel, Task<string>> look, Func<IChannel, Task> declare, CancellationToken cancel)
-    {
-        try
-        {
-            // a refusal closes the channel: each has its own
-            await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
-            var text = await look(channel);
-            if (options.Declare)
-            {
-                await declare(channel);
-            }
-
-            return (name, true, $"exists{text}");
-        }
-        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
-        {
-            return reason.ReplyCode switch
-            {
-                404 => (name, options.Declare, options.Declare ? "does not exist yet; the worker declares it" : "does not exist, and Broker:Declare is off: declare it as src/README.md lists"),
-                406 => (name, false, Words(reason.ReplyText)),
-                _ => (name, false, $"{reason.ReplyText} ({reason.ReplyCode}). Grant the permission, or set Broker:Declare to false."),
-            };
-        }
-    }
-
     private Dictionary<string, object?> ToDead(int deliveryLimit) => Quorum(new()
     {
         ["x-delivery-limit"] = deliveryLimit,

@@ -15,12 +15,13 @@ internal static class CheckCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var command = new Command("check", "Check settings, models, broker and topology before a worker is started; changes nothing.");
-        command.SetAction((_, cancel) => CheckAsync(settings, cancel));
+        var management = new Option<Uri?>("--management") { Description = "RabbitMQ's management API, such as http://host:15672: policies are looked at too.", CustomParser = ParseManagement };
+        var command = new Command("check", "Check settings, models, broker, permissions and topology before a worker is started; changes nothing.") { management };
+        command.SetAction((parsed, cancel) => CheckAsync(settings, parsed.GetValue(management), cancel));
         root.Add(command);
     }
 
-    private static async Task<int> CheckAsync(string[] settings, CancellationToken cancel)
+    private static async Task<int> CheckAsync(string[] settings, Uri? management, CancellationToken cancel)
     {
         await using var services = Services.Build(settings); // a wrong setting ends it here, with its name
         var (faces, images, jobs, broker) = (Of<FaceOptions>(), Of<ImageOptions>(), Of<JobOptions>(), Of<BrokerOptions>());
@@ -38,13 +39,20 @@ internal static class CheckCommand
         Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
         var megabytes = (long)jobs.Slots * images.MaxPixels * 3 / 1_000_000;
         var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1_000_000;
-        Line("machine", 2 * megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; decoded pictures take up to {megabytes} MB, and {available} MB are here{(2 * megabytes < available ? "" : ": lower Images:MaxPixels or Jobs:Parallelism")}"));
+        Line("plan", 2 * megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; decoded pictures take up to {megabytes} MB, and {available} MB are here{(2 * megabytes < available ? "" : ": lower Images:MaxPixels or Jobs:Parallelism")}"));
 
         try
         {
-            foreach (var (name, good, found) in await BrokerConnection.CompareAsync(broker, services.GetRequiredService<Topology>(), cancel))
+            var check = new BrokerCheck(Options.Create(broker), services.GetRequiredService<Topology>());
+            Lines(await check.TopologyAsync(cancel));
+            Lines(await check.PermissionsAsync(cancel));
+            if (management is null)
             {
-                Line(name, good, found);
+                table.AddRow("policies", "", "not looked at: name the management API with --management");
+            }
+            else
+            {
+                Lines(await check.PoliciesAsync(management, cancel));
             }
         }
         catch (BrokerRefusedException e)
@@ -56,6 +64,14 @@ internal static class CheckCommand
         Console.WriteLine(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} are in the way.");
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
 
+        void Lines(IEnumerable<BrokerFinding> findings)
+        {
+            foreach (var finding in findings)
+            {
+                Line(finding.Name, finding.Good, finding.Text);
+            }
+        }
+
         T Of<T>()
             where T : class => services.GetRequiredService<IOptions<T>>().Value;
 
@@ -64,6 +80,18 @@ internal static class CheckCommand
             failed += good ? 0 : 1;
             table.AddRow(Markup.Escape(what), good ? "ok" : "FAILED", Markup.Escape(found));
         }
+    }
+
+    private static Uri? ParseManagement(System.CommandLine.Parsing.ArgumentResult argument)
+    {
+        var text = argument.Tokens[0].Value;
+        if (Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is ("http" or "https"))
+        {
+            return uri;
+        }
+
+        argument.AddError($"--management is '{text}'; it must look like http://host:15672.");
+        return null;
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

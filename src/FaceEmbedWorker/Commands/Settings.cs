@@ -14,10 +14,18 @@ namespace FaceEmbedWorker.Commands;
 /// <summary>A setting is wrong. The message names it.</summary>
 internal sealed class SettingsException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>Settings from appsettings.json beside the program, then <c>FaceEmbed__Section__Key</c> in the environment, then <c>--Section:Key=value</c>; the later wins.</summary>
+/// <summary>
+/// Settings from appsettings.json beside the program, then files <c>FaceEmbed__Section__Key</c> in the folder of secrets, then the same names in
+/// the environment, then <c>--Section:Key=value</c>; the later wins.
+/// </summary>
 internal static class Settings
 {
     public const string EnvironmentPrefix = "FaceEmbed__";
+
+    /// <summary>In the environment: another folder of secrets than the one where Docker and many charts mount them.</summary>
+    public const string SecretsVariable = "FACE_EMBED_SECRETS";
+
+    private const string DefaultSecrets = "/run/secrets";
 
     /// <summary>Section -> class: every setting there is.</summary>
     public static readonly IReadOnlyDictionary<string, Type> Sections = new Dictionary<string, Type>
@@ -57,9 +65,25 @@ internal static class Settings
     public static IConfigurationRoot Read(string[] commandLine) => new ConfigurationBuilder()
         .SetBasePath(AppContext.BaseDirectory)
         .AddJsonFile("appsettings.json", optional: true)
+        .AddInMemoryCollection(Secrets(Environment.GetEnvironmentVariable(SecretsVariable)))
         .AddEnvironmentVariables(EnvironmentPrefix)
         .AddCommandLine(commandLine)
         .Build();
+
+    /// <summary>One file a setting, so that a password is in no command line, no environment and no listing of either.</summary>
+    /// <exception cref="SettingsException">The folder was named and cannot be read.</exception>
+    private static Dictionary<string, string?> Secrets(string? named)
+    {
+        try
+        {
+            return string.IsNullOrEmpty(named) && !Directory.Exists(DefaultSecrets) ? [] : Directory.EnumerateFiles(string.IsNullOrEmpty(named) ? DefaultSecrets : named, $"{EnvironmentPrefix}*")
+                .ToDictionary(f => Path.GetFileName(f)[EnvironmentPrefix.Length..].Replace("__", ":", StringComparison.Ordinal), f => (string?)File.ReadAllText(f).TrimEnd('\r', '\n'));
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new SettingsException($"The secrets in {(string.IsNullOrEmpty(named) ? DefaultSecrets : named)} cannot be read: {e.Message} {SecretsVariable} names another folder.", e);
+        }
+    }
 
     /// <summary>Binds and validates every section.</summary>
     /// <exception cref="SettingsException">A name that is no setting, or a value out of range.</exception>

@@ -19,8 +19,8 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
         {
             using var options = Model.SessionOptions();
             options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_DISABLE_ALL; // the file's own nodes
+            options.ProfileOutputPathPrefix = Path.Combine(folder.FullName, "run"); // first: it is read where profiling is switched on
             options.EnableProfiling = true;
-            options.ProfileOutputPathPrefix = Path.Combine(folder.FullName, "run");
             using var session = new InferenceSession(file, options);
             string[] inputs = [.. session.InputMetadata.Select(Describe)], outputs = [.. session.OutputMetadata.Select(Describe)];
             try

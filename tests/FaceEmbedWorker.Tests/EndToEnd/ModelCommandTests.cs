@@ -116,6 +116,7 @@ public sealed class ModelCommandTests : IDisposable
         var (broken, _, errors) = await FaceEmbed.RunAsync("model", "inspect", In("broken.onnx"));
         Assert.Equal(1, broken);
         Assert.Contains("not an ONNX file", errors, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFiles(TestData.Repository, "*profile*.json"));
     }
 
     [Fact]

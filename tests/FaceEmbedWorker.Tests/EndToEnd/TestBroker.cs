@@ -96,7 +96,7 @@ public abstract class TestBroker : IAsyncLifetime
 }
 
 /// <summary>RabbitMQ 3.10 of Debian 12: a node of its own, with its own ports, files and name server.</summary>
-public sealed class DebianBroker : TestBroker
+public class DebianBroker : TestBroker
 {
     private const string Program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
     private readonly string folder;
@@ -112,12 +112,21 @@ public sealed class DebianBroker : TestBroker
     /// <param name="folder">Its files.</param>
     internal DebianBroker(string folder) => this.folder = folder;
 
+    protected string Folder => folder;
+
+    /// <summary>Plugins that it runs, comma-separated.</summary>
+    protected virtual string Plugins => "";
+
+    /// <summary>Lines of rabbitmq.conf.</summary>
+    protected virtual string Configuration => "";
+
     protected override string? Missing() => File.Exists(Program) ? null : "There is no RabbitMQ 3.10: apt-get install rabbitmq-server (Debian 12).";
 
     public override async Task StartAsync()
     {
         Directory.CreateDirectory(folder);
-        await File.WriteAllTextAsync(Path.Combine(folder, "plugins"), "[].");
+        await File.WriteAllTextAsync(Path.Combine(folder, "plugins"), $"[{Plugins}].");
+        await File.WriteAllTextAsync(Path.Combine(folder, "rabbitmq.conf"), Configuration);
         server = Start(Program);
         await UntilItAnswersAsync();
     }
@@ -175,7 +184,7 @@ public sealed class DebianBroker : TestBroker
             ["RABBITMQ_LOG_BASE"] = Path.Combine(folder, "log"),
             ["RABBITMQ_PID_FILE"] = Path.Combine(folder, "pid"),
             ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(folder, "plugins"),
-            ["RABBITMQ_CONFIG_FILE"] = Path.Combine(folder, "none"),
+            ["RABBITMQ_CONFIG_FILE"] = Path.Combine(folder, "rabbitmq.conf"),
         })
         {
             start.Environment[name] = value;

@@ -1,0 +1,191 @@
+using System.Globalization;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>What a look at something on the broker found.</summary>
+/// <param name="Exists">Null where it was not looked for.</param>
+internal sealed record BrokerFinding(string Name, bool Good, string Text, bool? Exists = null);
+
+/// <summary>Compares what a worker needs of the broker with what is there. Changes nothing, and takes no message.</summary>
+internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topology)
+{
+    private static readonly TimeSpan HttpTime = TimeSpan.FromSeconds(10);
+    private readonly BrokerOptions options = options.Value;
+
+    /// <summary>Every exchange and queue.</summary>
+    /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
+    public Task<IReadOnlyList<BrokerFinding>> TopologyAsync(CancellationToken cancel) => ConnectedAsync(async (connection, token) =>
+    {
+        var findings = new List<BrokerFinding>();
+        foreach (var (name, type) in topology.Exchanges)
+        {
+            findings.Add(await CompareAsync(connection, $"exchange {name}",
+                async channel =>
+                {
+                    await channel.ExchangeDeclarePassiveAsync(name, token);
+                    return "";
+                },
+                channel => channel.ExchangeDeclareAsync(name, type, durable: true, autoDelete: false, cancellationToken: token), token));
+        }
+
+        foreach (var (name, arguments, _, _) in topology.Queues)
+        {
+            findings.Add(await CompareAsync(connection, $"queue {name}",
+                async channel =>
+                {
+                    var found = await channel.QueueDeclarePassiveAsync(name, token);
+                    return $", {found.MessageCount} ready, {found.ConsumerCount} consumers";
+                },
+                channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: token), token));
+        }
+
+        return findings;
+    }, cancel);
+
+    /// <summary>Whether the user may do what a worker does, on what exists.</summary>
+    /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
+    public Task<IReadOnlyList<BrokerFinding>> PermissionsAsync(CancellationToken cancel) => ConnectedAsync(async (connection, token) =>
+    {
+        var findings = new List<BrokerFinding>();
+        foreach (var (exchange, _) in topology.Exchanges)
+        {
+            findings.Add(await MayAsync(connection, $"write to {exchange}", channel => TryWriteAsync(channel, exchange, token), token));
+        }
+
+        foreach (var queue in new[] { topology.Jobs, topology.Suspects })
+        {
+            findings.Add(await MayAsync(connection, $"read {queue}", channel => TryReadAsync(channel, queue, token), token));
+        }
+
+        return findings;
+    }, cancel);
+
+    /// <summary>Whether a policy on one of the queues breaks the guarantee. AMQP does not tell, so the management API is asked.</summary>
+    /// <param name="management">Such as http://host:15672; the login is that of Broker:Uri.</param>
+    /// <exception cref="BrokerRefusedException">It does not answer, or not with what was asked.</exception>
+    public async Task<IReadOnlyList<BrokerFinding>> PoliciesAsync(Uri management, CancellationToken cancel)
+    {
+        var factory = BrokerLogin.Factory(options, "check");
+        using var http = new HttpClient { BaseAddress = management, Timeout = HttpTime };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{factory.UserName}:{factory.Password}")));
+        var findings = new List<BrokerFinding>();
+        foreach (var (queue, _, _, _) in topology.Queues)
+        {
+            try
+            {
+                using var answer = await http.GetAsync($"api/queues/{Uri.EscapeDataString(factory.VirtualHost)}/{Uri.EscapeDataString(queue)}", cancel);
+                if (answer.StatusCode == System.Net.HttpStatusCode.NotFound)
+                {
+                    continue; // the look at the topology says so
+                }
+
+                answer.EnsureSuccessStatusCode();
+                var found = JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(cancel));
+                findings.Add(JudgePolicy(queue, found));
+            }
+            catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
+            {
+                throw new BrokerRefusedException($"The management API at {management.GetLeftPart(UriPartial.Authority)} does not tell about {queue}: {e.Message} The user of Broker:Uri needs the tag 'monitoring' or 'management'.", e);
+            }
+        }
+
+        return findings;
+    }
+
+    /// <summary>A policy beats a queue's own argument for overflow and strategy; length, time to live and limits merge by the minimum.</summary>
+    internal static BrokerFinding JudgePolicy(string queue, JsonElement found)
+    {
+        var name = found.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String ? policy.GetString() : null;
+        var keys = found.TryGetProperty("effective_policy_definition", out var definition) && definition.ValueKind == JsonValueKind.Object
+            ? definition.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.ToString())
+            : [];
+        var harm = keys.GetValueOrDefault("overflow", "reject-publish") is not "reject-publish" and var overflow ? $"overflow {overflow} drops messages of a full queue"
+            : keys.GetValueOrDefault("dead-letter-strategy", "at-least-once") is not "at-least-once" and var strategy ? $"dead-letter-strategy {strategy} may lose what moves between queues"
+            : keys.TryGetValue("expires", out var expires) ? string.Create(CultureInfo.InvariantCulture, $"expires {expires} deletes the queue with its messages")
+            : null;
+        return new BrokerFinding($"policy on {queue}", harm is null, harm is null
+            ? keys.Count == 0 ? "none" : $"{name}: {string.Join(", ", keys.Keys)}; nothing of it loses messages"
+            : $"{name}: {harm}. Take it out of the policy, or let the policy's pattern pass over {queue}.");
+    }
+
+    /// <summary>Asks first whether it exists; only then is it declared once more, which changes nothing and tells a difference.</summary>
+    private async Task<BrokerFinding> CompareAsync(IConnection connection, string name, Func<IChannel, Task<string>> look, Func<IChannel, Task> declare, CancellationToken cancel)
+    {
+        try
+        {
+            // a refusal closes the channel: each has its own
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+            var text = await look(channel);
+            if (options.Declare)
+            {
+                await declare(channel);
+            }
+
+            return new(name, true, $"exists{text}", Exists: true);
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
+        {
+            return reason.ReplyCode switch
+            {
+                404 => new(name, options.Declare, options.Declare ? "does not exist yet; the worker declares it" : "does not exist, and Broker:Declare is off: declare it as src/README.md lists", Exists: false),
+                406 => new(name, false, Topology.Words(reason.ReplyText), Exists: true),
+                _ => new(name, false, $"{reason.ReplyText} ({reason.ReplyCode}). Grant the permission, or set Broker:Declare to false."),
+            };
+        }
+    }
+
+    private static async Task<BrokerFinding> MayAsync(IConnection connection, string name, Func<IChannel, Task> attempt, CancellationToken cancel)
+    {
+        try
+        {
+            await using var channel = await connection.CreateChannelAsync(cancellationToken: cancel);
+            await attempt(channel);
+            return new(name, true, "allowed");
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
+        {
+            return reason.ReplyCode switch
+            {
+                403 => new(name, false, $"{reason.ReplyText}. Grant it as deploy/README.md lists."),
+                404 => new(name, true, "not there yet"),
+                _ => new(name, true, "allowed"),
+            };
+        }
+    }
+
+    /// <summary>A message in a transaction that is rolled back is checked for permission and never routed.</summary>
+    private static async Task TryWriteAsync(IChannel channel, string exchange, CancellationToken cancel)
+    {
+        await channel.TxSelectAsync(cancel);
+        await channel.BasicPublishAsync(exchange, "check", ReadOnlyMemory<byte>.Empty, cancel);
+        await channel.TxRollbackAsync(cancel);
+    }
+
+    /// <summary>The broker checks the permission first, and then refuses a priority that is no number: no consumer comes to be.</summary>
+    private static Task<string> TryReadAsync(IChannel channel, string queue, CancellationToken cancel) =>
+        channel.BasicConsumeAsync(queue, autoAck: false, consumerTag: "", noLocal: false, exclusive: false, new Dictionary<string, object?> { ["x-priority"] = "check" }, new RabbitMQ.Client.Events.AsyncEventingBasicConsumer(channel), cancel);
+
+    private async Task<IReadOnlyList<BrokerFinding>> ConnectedAsync(Func<IConnection, CancellationToken, Task<List<BrokerFinding>>> look, CancellationToken cancel)
+    {
+        var factory = BrokerLogin.Factory(options, "check");
+        try
+        {
+            return await BrokerConnection.Bounded(async token =>
+            {
+                await using var connection = await factory.CreateConnectionAsync(token);
+                return await look(connection, token);
+            }, cancel);
+        }
+        catch (Exception e) when (!cancel.IsCancellationRequested)
+        {
+            throw BrokerErrors.Refusal(e, new Uri(options.Uri))
+                ?? new BrokerRefusedException($"The broker at {factory.Endpoint.HostName}:{factory.Endpoint.Port} does not answer: {BrokerErrors.Describe(e)}. Is it running, and is Broker:Uri right?", e);
+        }
+    }
+}

@@ -1,0 +1,248 @@
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using FaceEmbedWorker.Broker;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>A broker that speaks TLS to those who show a certificate, takes logins by certificate, and has its management API.</summary>
+public sealed class SecureBroker : DebianBroker
+{
+    private readonly int management = FreePort();
+
+    public int TlsPort { get; } = FreePort();
+
+    public string ManagementUrl => $"http://127.0.0.1:{management}";
+
+    /// <summary>Certificate of the authority that signed the broker's and the clients'.</summary>
+    public string Authority => Path.Combine(Folder, "ca.pem");
+
+    public string Certificate => Path.Combine(Folder, "client.pem");
+
+    public string CertificateKey => Path.Combine(Folder, "client.key");
+
+    /// <summary>Of another authority.</summary>
+    public string Stranger => Path.Combine(Folder, "stranger.pem");
+
+    protected override string Plugins => "rabbitmq_management,rabbitmq_auth_mechanism_ssl";
+
+    protected override string Configuration => $"""
+        management.tcp.port = {management}
+        management.tcp.ip = 127.0.0.1
+        listeners.ssl.default = 127.0.0.1:{TlsPort}
+        ssl_options.cacertfile = {Authority}
+        ssl_options.certfile = {Path.Combine(Folder, "server.pem")}
+        ssl_options.keyfile = {Path.Combine(Folder, "server.key")}
+        ssl_options.verify = verify_peer
+        ssl_options.fail_if_no_peer_cert = true
+        ssl_cert_login_from = common_name
+        auth_mechanisms.1 = PLAIN
+        auth_mechanisms.2 = EXTERNAL
+        """;
+
+    public override async Task StartAsync()
+    {
+        Directory.CreateDirectory(Folder);
+        using var authority = MakeAuthority("test authority", Authority);
+        using var stranger = MakeAuthority("another authority", Stranger);
+        Make(authority, "broker", "server", names => names.AddIpAddress(IPAddress.Loopback));
+        Make(authority, "face-embed", "client", _ => { });
+        Make(authority, "nobody", "nobody", _ => { });
+        await base.StartAsync();
+    }
+
+    private static X509Certificate2 MakeAuthority(string name, string file)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        var made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(2));
+        File.WriteAllText(file, made.ExportCertificatePem());
+        return made;
+    }
+
+    private void Make(X509Certificate2 authority, string name, string file, Action<SubjectAlternativeNameBuilder> addNames)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName(name);
+        addNames(names);
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
+        using var made = request.Create(authority, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1), RandomNumberGenerator.GetBytes(8));
+        File.WriteAllText(Path.Combine(Folder, $"{file}.pem"), made.ExportCertificatePem());
+        File.WriteAllText(Path.Combine(Folder, $"{file}.key"), key.ExportPkcs8PrivateKeyPem());
+    }
+}
+
+/// <summary>Who may do what, and who learns what.</summary>
+public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBroker>
+{
+    private const string Password = "s3cret-Pass";
+
+    /// <summary>The permissions of deploy/README.md.</summary>
+    private static (string Configure, string Write, string Read) Least(Topology t) =>
+        ("^$", $"^({t.Jobs}|{t.Retry}|{t.Dead}|{t.Results})$".Replace(".", "\\.", StringComparison.Ordinal), $"^({t.Jobs}|{t.Suspects})$".Replace(".", "\\.", StringComparison.Ordinal));
+
+    [Fact]
+    public async Task A_worker_with_the_least_permissions_does_all_of_its_work()
+    {
+        await using var probe = await ProbeAsync();
+        await AddUserAsync("least", Least(probe.Topology));
+        string[] settings = [.. probe.Settings, $"--Broker:Uri={Uri("least")}", "--Broker:Declare=false"];
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. settings]);
+        Assert.True(code == 0, output + errors);
+        Assert.Equal(4, output.Split('\n').Count(l => l.Contains("write to ", StringComparison.Ordinal) && l.Contains("allowed", StringComparison.Ordinal)));
+
+        await using (var worker = FaceEmbed.Start(["run", .. settings, "--Jobs:DeadlineSeconds=0.001"]))
+        {
+            await worker.SaidAsync("Ready: taking jobs");
+            await probe.SubmitAsync([], id: "malformed");
+            Assert.Equal("malformed", (await probe.DeadLetterAsync("malformed")).Header("fw-error"));
+            await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "retried");
+            Assert.Equal("attempts_exhausted", (await probe.DeadLetterAsync("retried")).Header("fw-error"));
+            Assert.Equal(0, await worker.TerminateAsync());
+        }
+
+        await using var next = FaceEmbed.Start(["run", .. settings]);
+        await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "good");
+        await probe.ResultAsync("good", seconds: 60);
+    }
+
+    [Fact]
+    public async Task Check_tells_which_permission_is_missing_and_takes_no_job()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        await probe.SubmitAsync([1], id: "waits");
+        var least = Least(probe.Topology);
+        await AddUserAsync("weak", (least.Configure, least.Write.Replace($"|{probe.Topology.Dead}".Replace(".", "\\.", StringComparison.Ordinal), "", StringComparison.Ordinal), "^$"));
+
+        var (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, $"--Broker:Uri={Uri("weak")}", "--Broker:Declare=false"]);
+
+        Assert.Equal(1, code);
+        var text = Flat(output);
+        Assert.Matches($"write to {probe.Topology.Dead} .*FAILED", output);
+        Assert.Matches($"read {probe.Topology.Jobs} .*FAILED", output);
+        Assert.Contains("Grant it as deploy/README.md lists", text, StringComparison.Ordinal);
+        Assert.Equal(1u, await probe.ReadyAsync(probe.Topology.Jobs));
+        Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Dead) + await probe.ReadyAsync(probe.Topology.Results));
+
+        // with every permission the same look takes no job either
+        await FaceEmbed.RunAsync(["check", .. probe.Settings]);
+        var got = await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true);
+        Assert.False(got!.Redelivered);
+    }
+
+    [Fact]
+    public async Task Check_names_a_policy_that_breaks_the_guarantee()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains($"policy on {probe.Topology.Jobs} ", output, StringComparison.Ordinal);
+
+        await broker.ControlAsync("set_policy", "breaks", $"^{probe.Topology.Jobs}$", """{"max-length":1000,"overflow":"drop-head"}""", "--apply-to", "queues");
+        try
+        {
+            await probe.UntilAsync(() => FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result is { ExitCode: 1 } told
+                && Flat(told.Output).Contains("overflow drop-head drops messages of a full queue", StringComparison.Ordinal) ? told.Output : null, "a word about the policy");
+        }
+        finally
+        {
+            await broker.ControlAsync("clear_policy", "breaks");
+        }
+
+        (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
+        Assert.Equal(1, code);
+        Assert.Equal(64, (await FaceEmbed.RunAsync("check", "--management", "rabbit")).ExitCode);
+    }
+
+    [Fact]
+    public async Task A_worker_speaks_TLS_and_logs_in_by_its_certificate()
+    {
+        await using var probe = await ProbeAsync();
+        await broker.ControlAsync("add_user", "face-embed", Password);
+        await broker.ControlAsync("set_permissions", "face-embed", ".*", ".*", ".*");
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
+        await worker.SaidAsync("Ready: taking jobs");
+
+        await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "encrypted");
+        await probe.ResultAsync("encrypted");
+    }
+
+    [Fact]
+    public async Task A_broker_that_is_not_the_right_one_is_refused()
+    {
+        await RefusesAsync("do not agree on TLS", Tls($"amqps://guest:guest@127.0.0.1:{broker.TlsPort}/", broker.Stranger)); // signed by another
+        await RefusesAsync("do not agree on TLS", Tls($"amqps://guest:guest@localhost:{broker.TlsPort}/", broker.Authority)); // a certificate for another name
+        await RefusesAsync("names no user", [.. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)[..2], $"--Broker:CertificateFile={broker.Certificate.Replace("client", "nobody", StringComparison.Ordinal)}", $"--Broker:CertificateKeyFile={broker.CertificateKey.Replace("client", "nobody", StringComparison.Ordinal)}"]);
+        await RefusesAsync("not encrypted", [$"--Broker:Uri=amqp://127.0.0.1:{broker.TlsPort}/", $"--Broker:CaFile={broker.Authority}"]);
+        await RefusesAsync("Broker:CertificateFile", [$"--Broker:Uri=amqps://127.0.0.1:{broker.TlsPort}/", $"--Broker:CertificateFile={broker.CertificateKey}"]);
+
+        async Task RefusesAsync(string told, string[] settings)
+        {
+            var (code, _, errors) = await FaceEmbed.RunAsync(["run", "--Health:Url=", .. settings]);
+            Assert.True(code is 69 or 78, errors);
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Credentials_come_from_files_and_are_in_no_log()
+    {
+        await using var probe = await ProbeAsync();
+        await AddUserAsync("filed", (".*", ".*", ".*"));
+        var secrets = Directory.CreateTempSubdirectory("face-embed-secrets-");
+        try
+        {
+            var file = Path.Combine(secrets.FullName, "FaceEmbed__Broker__Uri");
+            await File.WriteAllTextAsync(file, $"{Uri("filed")}\n");
+            await File.WriteAllTextAsync(Path.Combine(secrets.FullName, "something-else"), "not ours");
+            var environment = new Dictionary<string, string?> { ["FACE_EMBED_SECRETS"] = secrets.FullName };
+            string[] settings = [.. probe.Settings.Where(s => !s.StartsWith("--Broker:Uri", StringComparison.Ordinal)), "--Logging:LogLevel:Default=Trace", "--Logging:LogLevel:Microsoft=Trace"];
+            await using (var worker = FaceEmbed.Start(["run", .. settings], environment))
+            {
+                await worker.SaidAsync("Ready: taking jobs");
+                await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "filed");
+                await probe.ResultAsync("filed");
+                Assert.Equal(0, await worker.TerminateAsync());
+                Assert.DoesNotContain(Password, worker.Output + worker.Errors, StringComparison.Ordinal);
+            }
+
+            foreach (var wrong in new[] { Uri("nobody"), $"amqp://filed:{Password}@127.0.0.1:{new Uri(broker.Uri).Port}/nowhere", $"http://filed:{Password}@x", $"amqp://filed:{Password}@[::" })
+            {
+                await File.WriteAllTextAsync(file, wrong);
+                var (code, output, errors) = await FaceEmbed.RunAsync(["run", .. settings], environment);
+                Assert.True(code is 69 or 78, errors);
+                Assert.DoesNotContain(Password, output + errors, StringComparison.Ordinal);
+            }
+
+            var (_, _, unreadable) = await FaceEmbed.RunAsync(["run"], new() { ["FACE_EMBED_SECRETS"] = Path.Combine(secrets.FullName, "nowhere") });
+            Assert.Contains("The secrets in", Assert.Single(unreadable.Split('\n')), StringComparison.Ordinal);
+        }
+        finally
+        {
+            secrets.Delete(recursive: true);
+        }
+    }
+
+    private static string Flat(string table) => System.Text.RegularExpressions.Regex.Replace(table.Replace("│", " ", StringComparison.Ordinal), @"\s+", " ");
+
+    private string[] Tls(string uri, string authority) => [$"--Broker:Uri={uri}", $"--Broker:CaFile={authority}", $"--Broker:CertificateFile={broker.Certificate}", $"--Broker:CertificateKeyFile={broker.CertificateKey}"];
+
+    private string Uri(string user) => $"amqp://{user}:{Password}@127.0.0.1:{new Uri(broker.Uri).Port}/";
+
+    private async Task AddUserAsync(string user, (string Configure, string Write, string Read) may)
+    {
+        await broker.ControlAsync("add_user", user, Password);
+        await broker.ControlAsync("set_permissions", user, may.Configure, may.Write, may.Read);
+    }
+
+    private async Task<BrokerProbe> ProbeAsync(bool listen = true)
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri).ConnectAsync(listen);
+    }
+}
