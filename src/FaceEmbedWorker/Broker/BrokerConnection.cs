@@ -19,6 +19,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     private readonly ILogger logger;
     private readonly Topology topology;
     private readonly string role;
+    private readonly Uri uri;
     private readonly CreateChannelOptions channelOptions;
     private readonly ConnectionFactory factory;
     private readonly ResiliencePipeline<IChannel> untilItOpens;
@@ -30,6 +31,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     public BrokerConnection(string role, bool confirms, IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger logger)
     {
         this.role = role;
+        uri = new Uri(options.Value.Uri);
         this.topology = topology;
         this.logger = logger;
         channelOptions = new CreateChannelOptions(publisherConfirmationsEnabled: confirms, publisherConfirmationTrackingEnabled: confirms);
@@ -145,7 +147,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
             await CloseAsync();
-            if (!everOpen && BrokerErrors.Refusal(e, new Uri($"{factory.Uri}")) is { } refusal)
+            if (!everOpen && BrokerErrors.Refusal(e, uri) is { } refusal)
             {
                 throw refusal;
             }

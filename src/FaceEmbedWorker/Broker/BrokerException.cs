@@ -22,7 +22,7 @@ internal static class BrokerErrors
                 case AuthenticationException:
                     return new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", exception);
                 case AuthenticationFailureException when user.Length == 0:
-                    return new($"The broker at {broker.Host}:{broker.Port} refused the login: Broker:Uri names no user. Name one with its password, or have the broker take certificates (rabbitmq_auth_mechanism_ssl) and a user of the certificate's name.", exception);
+                    return new($"The broker at {broker.Host}:{broker.Port} refused the login: Broker:Uri names no user. Name one with its password, or show a certificate and have the broker take certificates (rabbitmq_auth_mechanism_ssl) and a user of the certificate's name.", exception);
                 case AuthenticationFailureException:
                     return new($"The broker at {broker.Host}:{broker.Port} refused the login of user '{user}'. Correct the user and password in Broker:Uri.", exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:

@@ -41,7 +41,7 @@ internal static class BrokerLogin
         {
             var key = options.CertificateKeyFile.Length > 0 ? options.CertificateKeyFile : null;
             factory.Ssl.Certs = [Read(options.CertificateFile, "Broker:CertificateFile", file => X509Certificate2.CreateFromPemFile(file, key))];
-            if (factory.Uri.UserInfo.Length == 0)
+            if (new Uri(options.Uri).UserInfo.Length == 0) // the factory has filled in guest
             {
                 factory.AuthMechanisms = [new ExternalMechanismFactory()];
             }

@@ -94,7 +94,15 @@ internal sealed class FaceEmbed : IAsyncDisposable
     public async Task<int> ExitAsync()
     {
         using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
-        await process.WaitForExitAsync(patience.Token);
+        try
+        {
+            await process.WaitForExitAsync(patience.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            Assert.Fail($"The program has not ended. It said: {Output}\n{Errors}");
+        }
+
         return process.ExitCode;
     }
 
