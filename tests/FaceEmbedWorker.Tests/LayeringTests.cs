@@ -26,8 +26,7 @@ public partial class LayeringTests
         ["Spectre.Console"] = ["Commands"],
         ["Polly"] = ["Broker"],
         ["Microsoft.AspNetCore"] = ["Health"],
-        ["Prometheus"] = ["Health"],
-        ["OpenTelemetry"] = ["Commands"],
+        ["OpenTelemetry"] = ["Commands", "Health"],
     };
 
     private static readonly string Source = Path.Combine(TestData.Repository, "src", "FaceEmbedWorker");

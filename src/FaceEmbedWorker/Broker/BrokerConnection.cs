@@ -3,6 +3,7 @@ using Microsoft.Extensions.Options;
 using Polly;
 using Polly.Retry;
 using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -103,6 +104,39 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
             await using var asking = await open.CreateChannelAsync(cancellationToken: token);
             return (await asking.QueueDeclarePassiveAsync(queue, token)).MessageCount;
         }, cancel);
+    }
+
+    /// <summary>How many messages are ready in each of the queues that exist; none where there is no connection.</summary>
+    public async Task<IReadOnlyDictionary<string, long>> DepthsAsync(IEnumerable<string> queues, CancellationToken cancel)
+    {
+        var depths = new Dictionary<string, long>();
+        if (connection is not { IsOpen: true } open)
+        {
+            return depths;
+        }
+
+        IChannel? asking = null;
+        try
+        {
+            foreach (var queue in queues)
+            {
+                try
+                {
+                    asking = asking is { IsOpen: true } ? asking : await Bounded(token => open.CreateChannelAsync(cancellationToken: token), cancel);
+                    depths[queue] = (await Bounded(token => asking.QueueDeclarePassiveAsync(queue, token), cancel)).MessageCount;
+                }
+                catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 403 or 404 })
+                {
+                    // not there, or not ours to see; the broker has closed the channel
+                }
+            }
+        }
+        finally
+        {
+            await (asking?.DisposeAsync() ?? ValueTask.CompletedTask);
+        }
+
+        return depths;
     }
 
     /// <summary>Gives up a connection that does not answer; the next <see cref="ChannelAsync"/> builds a new one.</summary>

@@ -47,13 +47,15 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly RecentResults recent = new();
     private readonly ConcurrentDictionary<string, int> lost = new();
     private readonly IntakeGate gate;
+    private readonly JobTally tally;
+    private readonly QueueDepths depths;
     private ConsumerLife? current;
     private TimeSpan lastPause;
     private long lastTick;
 
     /// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
     /// <param name="gate">The publisher's.</param>
-    public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology, IntakeGate gate,
+    public JobConsumer(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, ResultPublisher publisher, Topology topology, IntakeGate gate, JobTally tally,
         IOptions<BrokerOptions> options, IOptions<JobOptions> jobs, TimeProvider time, ILogger<JobConsumer> logger)
     {
         this.handle = handle;
@@ -63,14 +65,22 @@ internal sealed partial class JobConsumer : BackgroundService
         this.time = time;
         this.logger = logger;
         this.gate = gate;
+        this.tally = tally;
         slots = jobs.Value.Slots;
         deadline = TimeSpan.FromSeconds(jobs.Value.DeadlineSeconds);
         Prefetch = (ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * slots, ushort.MaxValue));
         connection = new BrokerConnection("consume", confirms: false, options, topology, time, logger);
+        depths = new QueueDepths(connection, topology, time);
     }
 
     /// <summary>Jobs that the broker hands out before one is settled.</summary>
     public ushort Prefetch { get; }
+
+    /// <summary>Jobs handed out and not settled.</summary>
+    public int InFlight => current is { Ended: false } life ? life.Unsettled.Count() : 0;
+
+    /// <inheritdoc cref="QueueDepths.Ready"/>
+    public IReadOnlyDictionary<string, long> Depths => depths.Ready;
 
     /// <summary>A job runs far beyond its deadline: the process should end, and be started again.</summary>
     public event Action? Stuck;
@@ -92,8 +102,9 @@ internal sealed partial class JobConsumer : BackgroundService
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var working = Enumerable.Range(0, slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)).ToArray();
-        using var gauges = Telemetry.Watch(() => current is { Ended: false } life ? life.Unsettled.Count() : 0, () => NotReady is null);
+        using var gauges = Telemetry.Watch(() => InFlight, () => NotReady is null, () => Depths);
         await using var watchdog = time.CreateTimer(_ => EndWhereStuck(), null, StuckTime / 10, StuckTime / 10);
+        var watching = depths.WatchAsync(stoppingToken);
         try
         {
             await publisher.OpenAsync(stoppingToken);
@@ -109,6 +120,7 @@ internal sealed partial class JobConsumer : BackgroundService
         finally
         {
             deliveries.Writer.TryComplete();
+            await (stoppingToken.IsCancellationRequested ? watching : Task.CompletedTask);
             await connection.DisposeAsync();
             await publisher.DisposeAsync();
         }
@@ -460,23 +472,23 @@ internal sealed partial class JobConsumer : BackgroundService
         {
             case JobOutcome.Completed(var result):
                 await publisher.PublishResultAsync(result, message, delivery.Span?.Id, giveUp);
-                Telemetry.JobCompleted(result);
+                tally.Completed(result);
                 LogCompleted(id, result, attempts);
                 break;
             case JobOutcome.Retry retry when message.Attempt < attempts:
                 var delay = topology.Ladder[message.Attempt - 1];
                 await publisher.PublishRetryAsync(message, retry, delay, giveUp);
-                Telemetry.JobRetried(retry.Reason);
+                tally.Retried(id, retry);
                 Retrying(logger, id, retry.Reason, message.Attempt, attempts, delay.TotalSeconds, retry.Message);
                 break;
             case JobOutcome.Retry(var reason, var text, var detail):
                 await publisher.PublishDeadLetterAsync(message, job?.Id, DeadLetters.AttemptsExhausted, $"Attempt {message.Attempt} of {attempts}, {reason}: {text}", detail, giveUp);
-                Telemetry.JobDead(DeadLetters.AttemptsExhausted);
+                tally.Dead(id, DeadLetters.AttemptsExhausted, text);
                 DeadLettered(logger, id, DeadLetters.AttemptsExhausted, message.Attempt, attempts, text);
                 break;
             case JobOutcome.Rejected(var reason, var text, var detail):
                 await publisher.PublishDeadLetterAsync(message, job?.Id, reason, text, detail, giveUp);
-                Telemetry.JobDead(reason);
+                tally.Dead(id, reason, text);
                 DeadLettered(logger, id, reason, message.Attempt, attempts, text);
                 break;
             case Suspect:

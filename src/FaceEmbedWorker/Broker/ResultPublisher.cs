@@ -103,28 +103,32 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     private async Task<string?> TryPublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, TimeSpan pause, CancellationToken giveUp)
     {
         IChannel? channel = null;
+        var start = time.GetTimestamp();
+        string? error = null;
         try
         {
             using var limit = new CancellationTokenSource(confirmTime, time);
             using var either = CancellationTokenSource.CreateLinkedTokenSource(giveUp, limit.Token);
             channel = await connection.ChannelAsync(either.Token);
             await channel.BasicPublishAsync(exchange, key, mandatory: true, properties, body, either.Token).AsTask().WaitAsync(either.Token);
-            Telemetry.MessageSent(exchange);
             return null;
         }
         catch (PublishReturnException)
         {
+            error = "unroutable";
             Unroutable(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
             await DeclareAgainAsync(giveUp);
             return $"no queue takes messages of exchange {exchange}";
         }
         catch (PublishException)
         {
+            error = "refused";
             Refused(logger, exchange, key, properties.MessageId, pause.TotalSeconds);
             return $"a queue of exchange {exchange} is full";
         }
         catch (OperationCanceledException) when (!giveUp.IsCancellationRequested)
         {
+            error = "unconfirmed";
             Unconfirmed(logger, properties.MessageId, confirmTime.TotalSeconds);
             if (channel is not null)
             {
@@ -135,9 +139,17 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
+            error = e.GetType().Name;
             var reason = BrokerErrors.Describe(e);
             Lost(logger, properties.MessageId, reason, pause.TotalSeconds);
             return reason;
+        }
+        finally
+        {
+            if (!giveUp.IsCancellationRequested)
+            {
+                Telemetry.MessagePublished(exchange, time.GetElapsedTime(start), error);
+            }
         }
     }
 

@@ -12,7 +12,6 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
 using OpenTelemetry.Metrics;
-using OpenTelemetry.Resources;
 using OpenTelemetry.Trace;
 
 namespace FaceEmbedWorker.Commands;
@@ -88,12 +87,9 @@ internal static partial class RunCommand
         }
 
         services.AddOpenTelemetry()
-            .ConfigureResource(resource => resource.AddService("face-embed", serviceVersion: JobHandler.Version, serviceInstanceId: JobHandler.Worker).AddEnvironmentVariableDetector())
+            .ConfigureResource(HealthEndpoint.Describe)
             .WithTracing(traces => traces.AddSource(Telemetry.Name).AddOtlpExporter())
-            .WithMetrics(metrics => metrics.AddMeter(Telemetry.Name)
-                .AddView(Telemetry.ProcessDuration, new ExplicitBucketHistogramConfiguration { Boundaries = Telemetry.Buckets })
-                .AddView(Telemetry.StageDuration, new ExplicitBucketHistogramConfiguration { Boundaries = Telemetry.Buckets })
-                .AddOtlpExporter());
+            .WithMetrics(metrics => metrics.AddMeter(Telemetry.Name).AddOtlpExporter());
     }
 
     /// <summary>Native code that does not return may hold up an orderly exit as well.</summary>

@@ -41,6 +41,7 @@ internal static partial class Services
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
         .AddSingleton<IntakeGate>()
+        .AddSingleton<JobTally>()
         .AddSingleton<ResultPublisher>()
         .AddSingleton<JobPublisher>()
         .AddSingleton<Func<EmbedJob, CancellationToken, Task<JobOutcome>>>(s => OrCrash(s.GetRequiredService<JobHandler>().HandleAsync))

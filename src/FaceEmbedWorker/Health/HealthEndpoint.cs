@@ -1,4 +1,5 @@
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Jobs;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -6,20 +7,27 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
-using Prometheus;
+using OpenTelemetry;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
 
 namespace FaceEmbedWorker.Health;
 
 /// <summary>
 /// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker) and
-/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); and a scraper with <c>/metrics</c>. Read-only.
+/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c>. Read-only.
 /// </summary>
-internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, JobConsumer consumer, JobHandler handler, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
+internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IOptions<JobOptions> jobs, JobConsumer consumer, JobHandler handler, JobTally tally, Topology topology, FaceEmbedder embedder,
+    TimeProvider time, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
 {
-    private static readonly CollectorRegistry Registry = Metrics.NewCustomRegistry();
+    private static readonly byte[] Page = ReadPage();
+    private readonly long start = time.GetTimestamp();
     private readonly string url = options.Value.Url;
-    private IDisposable? metrics;
+    private MeterProvider? metrics;
     private WebApplication? server;
+
+    /// <summary>Who it is that tells.</summary>
+    public static void Describe(ResourceBuilder resource) => resource.AddService("face-embed", serviceVersion: JobHandler.Version, serviceInstanceId: JobHandler.Worker).AddEnvironmentVariableDetector();
 
     public async Task StartAsync(CancellationToken cancellationToken)
     {
@@ -28,16 +36,11 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, Jo
             return;
         }
 
-        metrics = MeterAdapter.StartListening(new MeterAdapterOptions
-        {
-            Registry = Registry,
-            MetricFactory = Metrics.WithCustomRegistry(Registry),
-            InstrumentFilterPredicate = instrument => instrument.Meter.Name == Telemetry.Name,
-            ResolveHistogramBuckets = instrument => instrument.Unit == "s" ? Telemetry.Buckets : [0, 1, 2, 3, 5, 10, 20, 50, 100],
-        });
+        metrics = Sdk.CreateMeterProviderBuilder().ConfigureResource(Describe).AddMeter(Telemetry.Name).AddPrometheusExporter(o => o.ScopeInfoEnabled = false).Build();
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls(url).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         server = builder.Build();
+        server.UseOpenTelemetryPrometheusScrapingEndpoint(metrics, predicate: null, path: null, configureBranchedPipeline: null, optionsName: null);
         server.Run(AnswerAsync);
         try
         {
@@ -63,16 +66,28 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, Jo
         (not "GET" and not "HEAD", _) => TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET"),
         (_, "/startupz") => TextAsync(context, StatusCodes.Status200OK, "ok"), // nothing listens before the models have run
         (_, "/livez") => Answer(context, consumer.NotAlive),
-        (_, "/metrics") => MetricsAsync(context),
-        (_, "/readyz") => Answer(context, handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : consumer.NotReady),
-        _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /startupz, /livez, /readyz and /metrics"),
+        (_, "/readyz") => Answer(context, NotReady),
+        (_, "/") => BytesAsync(context, "text/html; charset=utf-8", Page),
+        (_, "/status.json") => BytesAsync(context, "application/json", StatusReport.Of(consumer, tally, topology, embedder, NotReady, time.GetElapsedTime(start), jobs.Value.Slots).ToJson()),
+        _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /, /status.json, /startupz, /livez, /readyz and /metrics"),
     };
 
-    /// <summary>Prometheus' text format.</summary>
-    private static async Task MetricsAsync(HttpContext context)
+    private string? NotReady => handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : consumer.NotReady;
+
+    private static byte[] ReadPage()
     {
-        context.Response.ContentType = PrometheusConstants.TextContentType;
-        await Registry.CollectAndExportAsTextAsync(context.Response.Body, context.RequestAborted);
+        using var resource = typeof(HealthEndpoint).Assembly.GetManifestResourceStream("status.html")!;
+        using var bytes = new MemoryStream();
+        resource.CopyTo(bytes);
+        return bytes.ToArray();
+    }
+
+    private static async Task BytesAsync(HttpContext context, string type, byte[] bytes)
+    {
+        var headers = context.Response.Headers;
+        (headers.ContentType, headers.CacheControl, headers.XContentTypeOptions) = (type, "no-store", "nosniff");
+        headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
+        await context.Response.Body.WriteAsync(bytes, context.RequestAborted);
     }
 
     private static Task Answer(HttpContext context, string? trouble) =>
@@ -85,7 +100,7 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, Jo
         return context.Response.WriteAsync($"{text}\n");
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Health: {Url}/readyz, /livez, /startupz; metrics: /metrics")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "Status page: {Url}/; probes: /readyz, /livez, /startupz; metrics: /metrics")]
     private static partial void Listening(ILogger logger, string url);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The health endpoint cannot listen on {Url}: {Reason} Working without it; set Health:Url to another address, or to nothing")]

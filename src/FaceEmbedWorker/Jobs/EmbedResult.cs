@@ -80,7 +80,13 @@ internal sealed record ResultQuality(double Norm, double? AlignmentError = null,
 internal sealed record SkippedFace(ResultBox Box, double Score, ResultQuality Quality, IReadOnlyList<string> Reasons);
 
 /// <summary>Milliseconds by stage; absent where a stage did not run.</summary>
-internal sealed record ResultTimings(double? Decode, double? Detect, double? Align, double? Embed, double Total);
+internal sealed record ResultTimings(double? Decode, double? Detect, double? Align, double? Embed, double Total)
+{
+    /// <summary>The stages that ran, in their order.</summary>
+    [JsonIgnore]
+    public IEnumerable<(string Stage, double Milliseconds)> Stages =>
+        new[] { ("decode", Decode), ("detect", Detect), ("align", Align), ("embed", Embed) }.Where(s => s.Item2 is not null).Select(s => (s.Item1, s.Item2!.Value));
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(EmbedResult))]

@@ -12,19 +12,19 @@ internal static class Telemetry
     /// <summary>Name of the meter and of the activity source.</summary>
     public const string Name = "FaceEmbedWorker";
 
-    public const string ProcessDuration = "messaging.process.duration";
-    public const string StageDuration = "face_embed.stage.duration";
-
-    /// <summary>Seconds, as the conventions advise.</summary>
-    public static readonly double[] Buckets = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10];
-
     public static readonly ActivitySource Source = new(Name);
 
     private static readonly KeyValuePair<string, object?> System = new("messaging.system", "rabbitmq");
     private static readonly Meter Meter = new(Name);
-    private static readonly Histogram<double> Processed = Meter.CreateHistogram<double>(ProcessDuration, "s", "Time from the start of a job to its outcome.");
-    private static readonly Histogram<double> Stages = Meter.CreateHistogram<double>(StageDuration, "s", "Time of one stage of a job.");
-    private static readonly Histogram<int> FacesPerPhoto = Meter.CreateHistogram<int>("face_embed.faces", "{face}", "Faces embedded of one photo.");
+
+    /// <summary>As the conventions advise.</summary>
+    private static readonly InstrumentAdvice<double> Seconds = new() { HistogramBucketBoundaries = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10] };
+    private static readonly InstrumentAdvice<int> Few = new() { HistogramBucketBoundaries = [0, 1, 2, 3, 5, 10, 20, 50, 100] };
+
+    private static readonly Histogram<double> Processed = Meter.CreateHistogram("messaging.process.duration", "s", "Time from the start of a job to its outcome.", null, Seconds);
+    private static readonly Histogram<double> Operations = Meter.CreateHistogram("messaging.client.operation.duration", "s", "Time that the broker took to confirm a message, or to fail to.", null, Seconds);
+    private static readonly Histogram<double> Stages = Meter.CreateHistogram("face_embed.stage.duration", "s", "Time of one stage of a job.", null, Seconds);
+    private static readonly Histogram<int> FacesPerPhoto = Meter.CreateHistogram("face_embed.faces", "{face}", "Faces embedded of one photo.", null, Few);
     private static readonly Counter<long> Consumed = Meter.CreateCounter<long>("messaging.client.consumed.messages", "{message}", "Jobs handed out by the broker.");
     private static readonly Counter<long> Sent = Meter.CreateCounter<long>("messaging.client.sent.messages", "{message}", "Messages that the broker has confirmed.");
     private static readonly Counter<long> Jobs = Meter.CreateCounter<long>("face_embed.jobs", "{job}", "Jobs settled, by outcome.");
@@ -33,7 +33,21 @@ internal static class Telemetry
 
     public static void JobConsumed(string queue) => Consumed.Add(1, System, new("messaging.destination.name", queue));
 
-    public static void MessageSent(string exchange) => Sent.Add(1, System, new("messaging.destination.name", exchange));
+    /// <param name="error">Why the broker has not confirmed the message; null where it has.</param>
+    public static void MessagePublished(string exchange, TimeSpan duration, string? error)
+    {
+        var tags = new TagList { System, { "messaging.operation.name", "publish" }, { "messaging.destination.name", exchange } };
+        if (error is null)
+        {
+            Sent.Add(1, System, new("messaging.destination.name", exchange));
+        }
+        else
+        {
+            tags.Add("error.type", error);
+        }
+
+        Operations.Record(duration.TotalSeconds, tags);
+    }
 
     /// <param name="error">Reason of a retry or a dead letter; null where the job succeeded.</param>
     public static void JobProcessed(TimeSpan duration, string queue, string? error)
@@ -55,13 +69,9 @@ internal static class Telemetry
             FacesPerPhoto.Record(result.Embeddings.Count, new KeyValuePair<string, object?>("space", result.Model.Space));
         }
 
-        var timings = result.TimingsMs;
-        foreach (var (stage, milliseconds) in new[] { ("decode", timings.Decode), ("detect", timings.Detect), ("align", timings.Align), ("embed", timings.Embed) })
+        foreach (var (stage, milliseconds) in result.TimingsMs.Stages)
         {
-            if (milliseconds is { } spent)
-            {
-                Stages.Record(spent / 1000, new KeyValuePair<string, object?>("stage", stage));
-            }
+            Stages.Record(milliseconds / 1000, new KeyValuePair<string, object?>("stage", stage));
         }
     }
 
@@ -78,11 +88,12 @@ internal static class Telemetry
     }
 
     /// <summary>Gauges that are asked of whoever knows; they end with the returned meter.</summary>
-    public static Meter Watch(Func<int> inFlight, Func<bool> intakeOpen)
+    public static Meter Watch(Func<int> inFlight, Func<bool> intakeOpen, Func<IReadOnlyDictionary<string, long>> depths)
     {
         var meter = new Meter(Name);
         meter.CreateObservableGauge("face_embed.in_flight", inFlight, "{job}", "Jobs taken from the queue and not settled.");
         meter.CreateObservableGauge("face_embed.intake.open", () => intakeOpen() ? 1 : 0, "1", "1 where jobs are taken, 0 where readiness says why not.");
+        meter.CreateObservableGauge("face_embed.queue.ready", () => depths().Select(d => new Measurement<long>(d.Value, new KeyValuePair<string, object?>("queue", d.Key))), "{message}", "Messages ready in a queue; every replica tells the same.");
         return meter;
     }
 
@@ -103,12 +114,11 @@ internal static class Telemetry
         }
 
         var start = job.StartTimeUtc;
-        var timings = result.TimingsMs;
-        foreach (var (stage, milliseconds) in new[] { ("decode", timings.Decode), ("detect", timings.Detect), ("align", timings.Align), ("embed", timings.Embed) })
+        foreach (var (stage, milliseconds) in result.TimingsMs.Stages)
         {
-            if (milliseconds is { } spent && Source.StartActivity(stage, ActivityKind.Internal, job.Context, startTime: start) is { } activity)
+            if (Source.StartActivity(stage, ActivityKind.Internal, job.Context, startTime: start) is { } activity)
             {
-                activity.SetEndTime(start += TimeSpan.FromMilliseconds(spent));
+                activity.SetEndTime(start += TimeSpan.FromMilliseconds(milliseconds));
                 activity.Dispose();
             }
         }

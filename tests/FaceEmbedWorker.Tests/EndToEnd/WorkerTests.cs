@@ -275,7 +275,7 @@ public abstract class WorkerTests(TestBroker broker)
         await worker.SaidAsync("the intake is open");
         Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
 
-        Assert.Equal(404, (await GetAsync("/")).Status);
+        Assert.Equal(404, (await GetAsync("/nothing")).Status);
         using var post = await http.PostAsync("/readyz", null, TestContext.Current.CancellationToken);
         Assert.Equal(405, (int)post.StatusCode);
 
@@ -330,16 +330,16 @@ public abstract class WorkerTests(TestBroker broker)
         var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
         await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
         using var http = new HttpClient { BaseAddress = new Uri(health) };
-        await UntilAsync("faceembedworker_face_embed_in_flight 0", "faceembedworker_face_embed_intake_open 1");
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\"}} 0");
 
         await probe.SubmitAsync(GraceHopper, id: "held");
-        await UntilAsync("faceembedworker_face_embed_in_flight 1", "faceembedworker_face_embed_intake_open 0");
+        await UntilAsync("face_embed_in_flight{} 1", "face_embed_intake_open{} 0");
 
         var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
         await probe.SubmitAsync([], id: "malformed");
-        await UntilAsync("faceembedworker_face_embed_in_flight 0", "faceembedworker_face_embed_intake_open 1", "faceembedworker_face_embed_jobs{outcome=\"embedded\",space=\"3d45b4915f1f\"} 1", "faceembedworker_face_embed_dead_letters{reason=\"malformed\"} 1",
-            "faceembedworker_face_embed_stage_duration_count{stage=\"embed\"} 1", "faceembedworker_face_embed_faces_bucket{space=\"3d45b4915f1f\",le=\"1\"} 1");
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", "face_embed_jobs_total{outcome=\"embedded\",space=\"3d45b4915f1f\"} 1", "face_embed_dead_letters_total{reason=\"malformed\"} 1", $"messaging_client_operation_duration_seconds_count{{messaging_destination_name=\"{probe.Topology.Dead}\",messaging_operation_name=\"publish\",messaging_system=\"rabbitmq\"}} 1",
+            "face_embed_stage_duration_seconds_count{stage=\"embed\"} 1", "face_embed_faces_bucket{space=\"3d45b4915f1f\",le=\"1\"} 1");
 
         async Task UntilAsync(params string[] lines)
         {
@@ -516,6 +516,8 @@ public abstract class WorkerTests(TestBroker broker)
         (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings]);
         Assert.Equal(0, code);
         Assert.Contains("1 ready, 0 consumers", output.ReplaceLineEndings(" "), StringComparison.Ordinal);
+        Assert.Equal(6, output.Split('\n').Count(l => l.Contains(" allowed ", StringComparison.Ordinal)));
+        Assert.False((await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true))!.Redelivered); // nothing was taken
 
         (code, output, _) = await FaceEmbed.RunAsync("check", $"--Broker:Uri={broker.WrongUri}", "--Broker:Jobs=x");
         Assert.Equal(1, code);
@@ -611,7 +613,7 @@ public abstract class WorkerTests(TestBroker broker)
             var options = Options.Create(probe.Options);
             gate = new IntakeGate(time);
             consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                gate, options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
+                gate, new JobTally(time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
