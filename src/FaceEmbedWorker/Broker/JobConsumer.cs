@@ -102,7 +102,7 @@ internal sealed partial class JobConsumer : BackgroundService
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         var working = Enumerable.Range(0, slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)).ToArray();
-        using var gauges = Telemetry.Watch(() => InFlight, () => NotReady is null, () => Depths);
+        using var gauges = Telemetry.Watch(() => InFlight, () => NotReady is null, () => Depths.Select(d => (d.Key, topology.Role(d.Key), d.Value)));
         await using var watchdog = time.CreateTimer(_ => EndWhereStuck(), null, StuckTime / 10, StuckTime / 10);
         var watching = depths.WatchAsync(stoppingToken);
         try

@@ -63,6 +63,9 @@ internal sealed partial class Topology
 
     public string WaitQueue(TimeSpan delay) => $"{Jobs}.wait.{RetryKey(delay)}";
 
+    /// <summary>What a queue is for, in one word: <c>jobs</c>, <c>suspect</c>, <c>wait</c>, <c>dead</c> or <c>results</c>.</summary>
+    public string Role(string queue) => queue == Jobs ? "jobs" : queue == Suspects ? "suspect" : queue == Dead ? "dead" : queue == Results ? "results" : "wait";
+
     /// <summary>Every exchange, with its type.</summary>
     public IEnumerable<(string Name, string Type)> Exchanges => [(Jobs, ExchangeType.Direct), (Retry, ExchangeType.Direct), (Dead, ExchangeType.Direct), (Results, ExchangeType.Topic)];
 

@@ -45,6 +45,8 @@ internal static partial class RunCommand
         builder.Configuration.AddEnvironmentVariables(); // where the OTEL_* variables are looked up
         AddOpenTelemetry(builder.Services);
         builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
+        builder.Services.AddSystemd(); // only where systemd started it: says READY=1 once the models have run
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.FormatterName = LogLine.FormatterName); // systemd's support would have another
         builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));
         using var host = builder.Build();
 

@@ -88,12 +88,12 @@ internal static class Telemetry
     }
 
     /// <summary>Gauges that are asked of whoever knows; they end with the returned meter.</summary>
-    public static Meter Watch(Func<int> inFlight, Func<bool> intakeOpen, Func<IReadOnlyDictionary<string, long>> depths)
+    public static Meter Watch(Func<int> inFlight, Func<bool> intakeOpen, Func<IEnumerable<(string Queue, string Role, long Ready)>> depths)
     {
         var meter = new Meter(Name);
         meter.CreateObservableGauge("face_embed.in_flight", inFlight, "{job}", "Jobs taken from the queue and not settled.");
         meter.CreateObservableGauge("face_embed.intake.open", () => intakeOpen() ? 1 : 0, "1", "1 where jobs are taken, 0 where readiness says why not.");
-        meter.CreateObservableGauge("face_embed.queue.ready", () => depths().Select(d => new Measurement<long>(d.Value, new KeyValuePair<string, object?>("queue", d.Key))), "{message}", "Messages ready in a queue; every replica tells the same.");
+        meter.CreateObservableGauge("face_embed.queue.ready", () => depths().Select(d => new Measurement<long>(d.Ready, new("queue", d.Queue), new("role", d.Role))), "{message}", "Messages ready in a queue; every replica tells the same.");
         return meter;
     }
 

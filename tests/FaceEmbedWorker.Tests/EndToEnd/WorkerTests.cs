@@ -330,7 +330,7 @@ public abstract class WorkerTests(TestBroker broker)
         var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
         await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
         using var http = new HttpClient { BaseAddress = new Uri(health) };
-        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\"}} 0");
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\",role=\"dead\"}} 0");
 
         await probe.SubmitAsync(GraceHopper, id: "held");
         await UntilAsync("face_embed_in_flight{} 1", "face_embed_intake_open{} 0");
