@@ -24,7 +24,8 @@ public partial class LayeringTests
         ["Google.Protobuf"] = ["Onnx"],
         ["System.CommandLine"] = ["Commands", "Program.cs"],
         ["Spectre.Console"] = ["Commands"],
-        ["Polly"] = ["Broker"],
+        ["Polly"] = ["Broker", "Images"],
+        ["Amazon"] = ["Images"],
         ["Microsoft.AspNetCore"] = ["Health"],
         ["OpenTelemetry"] = ["Commands", "Health"],
     };

@@ -28,10 +28,10 @@ internal static class Pipeline
 
     public static string Shipped(string model) => Path.Combine(TestData.Repository, "models", model);
 
-    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null)
+    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null, SourceOptions? sources = null)
     {
         var model = embedding ?? Embedding.Value;
-        return new JobHandler(new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model),
+        return new JobHandler(new ImageFetcher(Options.Create(sources ?? new SourceOptions()), Options.Create(images ?? new ImageOptions()), TimeProvider.System), new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model),
             Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), time ?? TimeProvider.System);
     }
 

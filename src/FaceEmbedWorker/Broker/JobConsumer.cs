@@ -471,7 +471,7 @@ internal sealed partial class JobConsumer : BackgroundService
         switch (outcome)
         {
             case JobOutcome.Completed(var result):
-                await publisher.PublishResultAsync(result, message, delivery.Span?.Id, giveUp);
+                await publisher.PublishResultAsync(result, job!, message, delivery.Span?.Id, giveUp);
                 tally.Completed(result);
                 LogCompleted(id, result, attempts);
                 break;

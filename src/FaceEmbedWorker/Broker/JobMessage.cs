@@ -18,6 +18,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     public const string ModeHeader = "mode";
     public const string MetadataHeader = "metadata";
     public const string DetailHeader = "detail";
+    public const string DeadlineHeader = "deadline";
+    public const string VectorEncodingHeader = "vector_encoding";
     public const string AttemptHeader = "fw-attempt";
     public const string TraceParentHeader = "traceparent";
     public const string TraceStateHeader = "tracestate";
@@ -29,7 +31,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     private const int LongestMetadataHeader = 16 * 1024;
 
     /// <summary>Headers that go along when a job is published again; never what the broker or a client library wrote there.</summary>
-    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, DetailHeader, TraceParentHeader, TraceStateHeader, "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
+    private static readonly string[] KeptHeaders = [ModeHeader, MetadataHeader, DetailHeader, DeadlineHeader, VectorEncodingHeader, TraceParentHeader, TraceStateHeader, "baggage", DeadLetters.FirstFailedHeader, DeadLetters.ReplaysHeader];
 
     /// <summary>This attempt's number; the first is 1.</summary>
     public int Attempt => Header(AttemptHeader) switch
@@ -60,7 +62,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
             "" or "application/octet-stream" => ReadRaw(),
             _ when type.StartsWith("image/", StringComparison.Ordinal) => ReadRaw(),
             "application/json" => ReadJson(),
-            _ => throw new MalformedJobException($"The content_type '{Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job."),
+            EmbedResult.CloudEventType => ReadJson(),
+            _ => throw new MalformedJobException($"The content_type '{Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job, {EmbedResult.CloudEventType} for a CloudEvent."),
         };
         if (Encoding.UTF8.GetByteCount(job.Id) is 0 or > LongestId)
         {
@@ -121,7 +124,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     private EmbedJob ReadRaw()
     {
-        return new EmbedJob(Identity, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt, ReadDetail(Header(DetailHeader)));
+        return new EmbedJob(Identity, new ImageSource.Data(Body.ToArray()), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt, ReadDetail(Header(DetailHeader)),
+            ReadEncoding(TextHeader(VectorEncodingHeader)), ReadDeadline(TextHeader(DeadlineHeader)));
     }
 
     private EmbedJob ReadJson()
@@ -140,19 +144,61 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
                 throw new MalformedJobException($"The JSON job is {Kind(root)}, not an object.");
             }
 
+            var isEvent = (Properties.ContentType ?? "").StartsWith(EmbedResult.CloudEventType, StringComparison.OrdinalIgnoreCase);
+            var id = isEvent ? OpenEvent(ref root) : null;
+            if (isEvent && root.ValueKind == JsonValueKind.String)
+            {
+                return ReadRaw(id!, root);
+            }
+
             return new EmbedJob(
-                OptionalString(root, "id") ?? Identity,
+                OptionalString(root, "id") ?? id ?? Identity,
                 ReadImage(root),
                 ReadMode(OptionalString(root, ModeHeader) ?? TextHeader(ModeHeader)),
                 root.TryGetProperty(MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),
                 Attempt,
-                ReadDetail(root.TryGetProperty(DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : Header(DetailHeader)));
+                ReadDetail(root.TryGetProperty(DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : Header(DetailHeader)),
+                ReadEncoding(OptionalString(root, VectorEncodingHeader) ?? TextHeader(VectorEncodingHeader)),
+                ReadDeadline(OptionalString(root, DeadlineHeader) ?? TextHeader(DeadlineHeader)),
+                isEvent);
         }
         catch (JsonException e)
         {
             throw new MalformedJobException($"The JSON job cannot be read: {e.Message}", e);
         }
     }
+
+    /// <summary>Goes on with the event's data: a JSON job, or a string with the picture in base64.</summary>
+    /// <returns>The event's id.</returns>
+    private static string OpenEvent(ref JsonElement root)
+    {
+        foreach (var name in new[] { "specversion", "id", "source", "type" })
+        {
+            if (OptionalString(root, name) is not { Length: > 0 })
+            {
+                throw new MalformedJobException($"The CloudEvent has no '{name}'.");
+            }
+        }
+
+        if (OptionalString(root, "specversion") is not "1.0" and var version)
+        {
+            throw new MalformedJobException($"The CloudEvent is of version '{Clip(version!)}'; 1.0 is known here.");
+        }
+
+        var id = OptionalString(root, "id")!;
+        root = (root.TryGetProperty("data", out var data), root.TryGetProperty("data_base64", out var picture)) switch
+        {
+            (true, false) when data.ValueKind == JsonValueKind.Object => data,
+            (false, true) when picture.ValueKind == JsonValueKind.String => picture,
+            _ => throw new MalformedJobException("The CloudEvent must have either 'data' with a job's object, or 'data_base64' with a picture."),
+        };
+        return id;
+    }
+
+    private EmbedJob ReadRaw(string id, JsonElement picture) => picture.TryGetBytesFromBase64(out var bytes) && bytes.Length > 0
+        ? new EmbedJob(id, new ImageSource.Data(bytes), ReadMode(TextHeader(ModeHeader)), ReadMetadataHeader(), Attempt, ReadDetail(Header(DetailHeader)),
+            ReadEncoding(TextHeader(VectorEncodingHeader)), ReadDeadline(TextHeader(DeadlineHeader)), IsCloudEvent: true)
+        : throw new MalformedJobException("The CloudEvent's data_base64 is not base64, or empty.");
 
     private static ImageSource ReadImage(JsonElement root)
     {
@@ -161,18 +207,38 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
             throw new MalformedJobException("The JSON job has no object 'image'. Write {\"image\":{\"data\":\"<base64>\"}}.");
         }
 
-        var (data, url, path) = (OptionalString(image, "data"), OptionalString(image, "url"), OptionalString(image, "path"));
-        return (data, url, path) switch
+        var sum = OptionalString(image, "sha256")?.ToLowerInvariant();
+        if (sum is not null && (sum.Length != 64 || !sum.All(char.IsAsciiHexDigit)))
         {
-            ({ Length: > 0 }, null, null) => image.GetProperty("data").TryGetBytesFromBase64(out var bytes)
-                ? new ImageSource.Data(bytes)
+            throw new MalformedJobException("The JSON job's image.sha256 is not 64 hexadecimal digits.");
+        }
+
+        return (OptionalString(image, "data"), OptionalString(image, "url"), OptionalString(image, "path"), OptionalString(image, "s3")) switch
+        {
+            ({ Length: > 0 }, null, null, null) => image.GetProperty("data").TryGetBytesFromBase64(out var bytes)
+                ? new ImageSource.Data(bytes, sum)
                 : throw new MalformedJobException("The JSON job's image.data is not base64 (RFC 4648, without line breaks)."),
-            ("", null, null) => throw new MalformedJobException("The JSON job's image.data is empty."),
-            (null, { }, null) => new ImageSource.Url(url),
-            (null, null, { }) => new ImageSource.Path(path),
-            _ => throw new MalformedJobException("The JSON job's 'image' must have exactly one of 'data', 'url' and 'path'."),
+            ("", null, null, null) => throw new MalformedJobException("The JSON job's image.data is empty."),
+            (null, { Length: > 0 } url, null, null) => new ImageSource.Url(url, sum),
+            (null, null, { Length: > 0 } path, null) => new ImageSource.Path(path, sum),
+            (null, null, null, { } place) => place.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash && slash < place.Length - 1
+                ? new ImageSource.S3(place[..slash], place[(slash + 1)..], sum)
+                : throw new MalformedJobException($"The JSON job's image.s3 '{Clip(place)}' is not bucket/key."),
+            _ => throw new MalformedJobException("The JSON job's 'image' must have exactly one of 'data', 'url', 'path' and 's3'."),
         };
     }
+
+    private static VectorEncoding? ReadEncoding(string? encoding) => encoding switch
+    {
+        null => null,
+        "numbers" => VectorEncoding.Numbers,
+        "base64" => VectorEncoding.Base64,
+        _ => throw new MalformedJobException($"The vector_encoding '{Clip(encoding)}' is unknown; it can be numbers or base64."),
+    };
+
+    private static DateTimeOffset? ReadDeadline(string? deadline) => deadline is null ? null
+        : DateTimeOffset.TryParse(deadline, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end) && deadline.Contains('T', StringComparison.OrdinalIgnoreCase) ? end
+        : throw new MalformedJobException($"The deadline '{Clip(deadline)}' is no time; write 2026-01-31T12:00:00Z.");
 
     private static EmbedMode? ReadMode(string? mode) => mode switch
     {

@@ -14,51 +14,82 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ReplyTime = TimeSpan.FromSeconds(5);
 
     private readonly Topology topology;
     private readonly IntakeGate gate;
     private readonly TimeSpan confirmTime;
     private readonly TimeProvider time;
     private readonly ILogger<ResultPublisher> logger;
+    private readonly ResultOptions results;
     private readonly BrokerConnection connection;
 
+    /// <summary>Its own, for a reply that is not allowed closes its channel; opened for the first reply.</summary>
+    private readonly BrokerConnection replies;
+
     /// <param name="gate">Closed while a message is held.</param>
-    public ResultPublisher(IOptions<BrokerOptions> options, Topology topology, IntakeGate gate, TimeProvider time, ILogger<ResultPublisher> logger)
+    public ResultPublisher(IOptions<BrokerOptions> options, IOptions<ResultOptions> results, Topology topology, IntakeGate gate, TimeProvider time, ILogger<ResultPublisher> logger)
     {
         this.topology = topology;
+        this.results = results.Value;
         this.gate = gate;
         this.time = time;
         this.logger = logger;
         confirmTime = TimeSpan.FromSeconds(options.Value.ConfirmSeconds);
         connection = new BrokerConnection("publish", confirms: true, options, topology, time, logger);
+        replies = new BrokerConnection("reply", confirms: true, options, topology, time, logger);
     }
 
     /// <summary>Connects, for as long as it takes.</summary>
     public Task OpenAsync(CancellationToken cancel) => connection.ChannelAsync(cancel);
 
-    /// <param name="job">Its correlation id goes along.</param>
+    /// <param name="message">Its correlation id goes along, and who asked for a reply gets one.</param>
     /// <param name="span">Of the job, in W3C form: the result's trace parent; null: the job's own goes along.</param>
-    public Task PublishResultAsync(EmbedResult result, JobMessage job, string? span, CancellationToken giveUp)
+    public async Task PublishResultAsync(EmbedResult result, EmbedJob job, JobMessage message, string? span, CancellationToken giveUp)
     {
+        var parent = (span ?? message.Text(JobMessage.TraceParentHeader)) is { Length: <= 100 } known ? known : null;
+        var isEvent = job.IsCloudEvent || results.Envelope == ResultEnvelope.CloudEvents;
+        var encoding = job.VectorEncoding ?? results.VectorEncoding;
         var properties = new BasicProperties
         {
-            ContentType = "application/json",
-            MessageId = $"{result.JobId}:{result.Model.Space}",
+            ContentType = isEvent ? EmbedResult.CloudEventType : "application/json",
+            MessageId = result.MessageId,
             Timestamp = new AmqpTimestamp(time.GetUtcNow().ToUnixTimeSeconds()),
             DeliveryMode = DeliveryModes.Persistent,
             AppId = "face-embed",
         };
-        if (job.Properties.CorrelationId is { } correlationId)
+        if (message.Properties.CorrelationId is { } correlationId)
         {
             properties.CorrelationId = correlationId;
         }
 
-        if ((span ?? job.Text(JobMessage.TraceParentHeader)) is { Length: <= 100 } parent)
+        if (parent is not null)
         {
             properties.Headers = new Dictionary<string, object?> { [JobMessage.TraceParentHeader] = parent };
         }
 
-        return PublishAsync(topology.Results, result.Outcome, properties, result.ToJson(), giveUp);
+        var body = isEvent ? result.ToCloudEvent(encoding, parent) : result.ToJson(encoding);
+        await PublishAsync(topology.Results, result.Outcome, properties, body, giveUp);
+        if (message.Properties.ReplyTo is { Length: > 0 } queue)
+        {
+            await ReplyAsync(queue, properties, body, giveUp);
+        }
+    }
+
+    /// <summary>Who asked may be gone, and has the result on the exchange all the same: one try, and nothing waits for it.</summary>
+    private async Task ReplyAsync(string queue, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
+    {
+        try
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(giveUp);
+            limit.CancelAfter(ReplyTime);
+            var channel = await replies.ChannelAsync(limit.Token);
+            await channel.BasicPublishAsync("", queue, mandatory: true, properties, body, limit.Token).AsTask().WaitAsync(limit.Token);
+        }
+        catch (Exception e) when (!giveUp.IsCancellationRequested)
+        {
+            NotReplied(logger, properties.MessageId, e is PublishReturnException ? "that queue is gone" : BrokerErrors.Describe(e));
+        }
     }
 
     /// <param name="delay">One of the ladder's.</param>
@@ -71,7 +102,11 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     public Task PublishDeadLetterAsync(JobMessage job, string? jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
         PublishAsync(topology.Dead, Topology.WorkerKey, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, time.GetUtcNow()), job.Body, giveUp);
 
-    public ValueTask DisposeAsync() => connection.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await replies.DisposeAsync();
+        await connection.DisposeAsync();
+    }
 
     /// <exception cref="OperationCanceledException">Told to give up: whether the message arrived is unknown.</exception>
     private async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
@@ -180,6 +215,9 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Information, Message = "The broker takes messages again: the intake is open")]
     private static partial void Flowing(ILogger logger);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The reply {MessageId} did not reach who asked for it: {Reason}. The result is on the results exchange all the same; replies need write on amq.default")]
+    private static partial void NotReplied(ILogger logger, string? messageId, string reason);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Declaring the topology again failed: {Reason}")]
     private static partial void NotDeclared(ILogger logger, string reason);

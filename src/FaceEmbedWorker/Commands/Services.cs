@@ -32,6 +32,7 @@ internal static partial class Services
     public static IServiceCollection AddFaceEmbed(this IServiceCollection services, IConfiguration configuration) => services
         .AddSettings(configuration)
         .AddSingleton(TimeProvider.System)
+        .AddSingleton<ImageFetcher>()
         .AddSingleton<ImageDecoder>()
         .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
         .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks), Load(s, o => o.LandmarksModel, ModelCard.Landmarks, Landmarks.Batch)))

@@ -33,6 +33,8 @@ internal static class Settings
         [BrokerOptions.Section] = typeof(BrokerOptions),
         [JobOptions.Section] = typeof(JobOptions),
         [ImageOptions.Section] = typeof(ImageOptions),
+        [SourceOptions.Section] = typeof(SourceOptions),
+        [ResultOptions.Section] = typeof(ResultOptions),
         [FaceOptions.Section] = typeof(FaceOptions),
         [HealthOptions.Section] = typeof(HealthOptions),
     };
@@ -98,6 +100,8 @@ internal static class Settings
             .AddSingleton(Bind<BrokerOptions>(configuration, BrokerOptions.Section))
             .AddSingleton(Bind<JobOptions>(configuration, JobOptions.Section))
             .AddSingleton(Bind<ImageOptions>(configuration, ImageOptions.Section))
+            .AddSingleton(Bind<SourceOptions>(configuration, SourceOptions.Section))
+            .AddSingleton(Bind<ResultOptions>(configuration, ResultOptions.Section))
             .AddSingleton(Bind<FaceOptions>(configuration, FaceOptions.Section))
             .AddSingleton(Bind<HealthOptions>(configuration, HealthOptions.Section));
     }

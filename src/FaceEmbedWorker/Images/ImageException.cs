@@ -15,8 +15,14 @@ internal enum ImageFault
     /// <summary>A picture in a format that is not read here, such as HEIC.</summary>
     Unsupported,
 
-    /// <summary>The job refers to a source that this worker does not read.</summary>
+    /// <summary>The job refers to a source that this worker does not read, or that does not let it.</summary>
     SourceDenied,
+
+    /// <summary>There is nothing where the job says.</summary>
+    SourceMissing,
+
+    /// <summary>What is there has another checksum than the job says.</summary>
+    SourceMismatch,
 }
 
 /// <summary>A picture that cannot be used, through its own fault: trying again would not help.</summary>

@@ -1,31 +1,304 @@
+using System.Net;
+using System.Security.Cryptography;
+using Amazon.Runtime;
+using Amazon.S3;
+using Microsoft.Extensions.Options;
+using Polly;
+using Polly.Retry;
+
 namespace FaceEmbedWorker.Images;
 
 /// <summary>Where a job's picture is: in the job itself, or somewhere that the job refers to.</summary>
-internal abstract record ImageSource
+/// <param name="Sha256">What its bytes must have, in lower-case hexadecimal; null: anything.</param>
+internal abstract record ImageSource(string? Sha256)
 {
-    public sealed record Data(byte[] Bytes) : ImageSource;
+    public sealed record Data(byte[] Bytes, string? Sha256 = null) : ImageSource(Sha256);
 
-    public sealed record Url(string Address) : ImageSource;
+    public sealed record Url(string Address, string? Sha256 = null) : ImageSource(Sha256);
 
-    public sealed record Path(string Name) : ImageSource;
+    /// <param name="Name">Relative to one of the roots.</param>
+    public sealed record Path(string Name, string? Sha256 = null) : ImageSource(Sha256);
+
+    public sealed record S3(string Bucket, string Key, string? Sha256 = null) : ImageSource(Sha256);
 }
 
-/// <summary>Brings a job's encoded picture into memory.</summary>
-internal static class ImageFetcher
+/// <summary>A picture's place does not answer as it should: trying again may help.</summary>
+internal sealed class SourceException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>Brings a job's encoded picture into memory, from where the settings allow. What is fetched is bounded in size and time, and tried up to three times.</summary>
+internal sealed class ImageFetcher : IDisposable
 {
-    /// <exception cref="ImageException">The source is one that this worker does not read.</exception>
-    public static ValueTask<byte[]> FetchAsync(ImageSource source, CancellationToken cancel)
+    private const int MostRedirects = 3;
+
+    private readonly SourceOptions options;
+    private readonly int maxBytes;
+    private readonly AllowedHost[] hosts;
+    private readonly string[] buckets;
+    private readonly (string Given, string Real)[] roots;
+    private readonly HttpClient http;
+    private readonly Lazy<AmazonS3Client> s3;
+    private readonly ResiliencePipeline<byte[]> again;
+
+    public ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time)
     {
-        cancel.ThrowIfCancellationRequested();
-        return source switch
+        this.options = options.Value;
+        maxBytes = images.Value.MaxBytes;
+        hosts = [.. SourceOptions.List(this.options.Hosts).Select(h => AllowedHost.Parse(h)!)];
+        buckets = SourceOptions.List(this.options.Buckets);
+        roots = [.. SourceOptions.List(this.options.Roots).Select(r => (r, RealPath(r)))];
+        var networks = this.options.Networks;
+        http = new HttpClient(new SocketsHttpHandler
         {
-            ImageSource.Data data => ValueTask.FromResult(data.Bytes),
-            ImageSource.Url => throw Denied("image.url"),
-            ImageSource.Path => throw Denied("image.path"),
-            _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
+            AllowAutoRedirect = false, // each is checked
+            UseCookies = false,
+            UseProxy = false,
+            AutomaticDecompression = DecompressionMethods.None,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(1),
+            MaxResponseHeadersLength = 32,
+            ConnectCallback = async (context, cancel) => await ConnectAsync(context.DnsEndPoint, networks, cancel),
+        })
+        {
+            Timeout = Timeout.InfiniteTimeSpan,
         };
+        http.DefaultRequestHeaders.UserAgent.ParseAdd("face-embed");
+        s3 = new Lazy<AmazonS3Client>(() => new AmazonS3Client(this.options.S3Endpoint.Length > 0
+            ? new AmazonS3Config { ServiceURL = this.options.S3Endpoint, ForcePathStyle = true, AuthenticationRegion = this.options.S3Region, MaxErrorRetry = 0 }
+            : new AmazonS3Config { RegionEndpoint = Amazon.RegionEndpoint.GetBySystemName(this.options.S3Region), MaxErrorRetry = 0 }));
+        again = new ResiliencePipelineBuilder<byte[]> { TimeProvider = time }
+            .AddRetry(new RetryStrategyOptions<byte[]>
+            {
+                MaxRetryAttempts = 2,
+                BackoffType = DelayBackoffType.Exponential,
+                UseJitter = true,
+                Delay = TimeSpan.FromMilliseconds(200),
+                ShouldHandle = new PredicateBuilder<byte[]>().Handle<SourceException>(),
+            })
+            .Build();
     }
 
-    private static ImageException Denied(string field) =>
-        new(ImageFault.SourceDenied, $"This worker does not read '{field}'; send the picture itself, as the message body or as 'image.data' in base64.");
+    /// <exception cref="ImageException">The source is not allowed, is not there, has too many bytes or others than it should.</exception>
+    /// <exception cref="SourceException">The source does not answer as it should.</exception>
+    public async ValueTask<byte[]> FetchAsync(ImageSource source, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        var bytes = source switch
+        {
+            ImageSource.Data data => data.Bytes,
+            ImageSource.Url url => await ManyAsync(token => FetchUrlAsync(url.Address, token), cancel),
+            ImageSource.Path path => await ReadFileAsync(path.Name, cancel),
+            ImageSource.S3 s => await ManyAsync(token => FetchS3Async(s.Bucket, s.Key, token), cancel),
+            _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
+        };
+        return source.Sha256 is null || Convert.ToHexStringLower(SHA256.HashData(bytes)) is var sum && sum == source.Sha256 ? bytes
+            : throw new ImageException(ImageFault.SourceMismatch, $"The picture has SHA-256 {sum}, and the job says {source.Sha256}.");
+    }
+
+    public void Dispose()
+    {
+        http.Dispose();
+        if (s3.IsValueCreated)
+        {
+            s3.Value.Dispose();
+        }
+    }
+
+    /// <summary>Resolves, checks each address, and connects to one that was checked: what the name means a moment later does not matter.</summary>
+    private static async Task<Stream> ConnectAsync(DnsEndPoint host, IReadOnlyList<IPNetwork> networks, CancellationToken cancel)
+    {
+        var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await Dns.GetHostAddressesAsync(host.Host, cancel);
+        if (addresses.FirstOrDefault(a => !PublicAddress.MayReach(a, networks)) is { } hidden)
+        {
+            throw new ImageException(ImageFault.SourceDenied, $"'{host.Host}' is at {hidden}, which is not on the public internet. Sources:PrivateNetworks lists networks that may be reached.");
+        }
+
+        var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(addresses, host.Port, cancel);
+            return new System.Net.Sockets.NetworkStream(socket, ownsSocket: true);
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private async Task<byte[]> FetchUrlAsync(string address, CancellationToken cancel)
+    {
+        var url = Uri.TryCreate(address, UriKind.Absolute, out var given) ? given : throw new ImageException(ImageFault.SourceDenied, "The 'image.url' is no absolute URL.");
+        for (var redirects = 0; redirects <= MostRedirects; redirects++)
+        {
+            var odd = !url.Host.All(c => char.IsAscii(c) || char.IsLetter(c)); // digits in circles and the like
+            url = Plain(url);
+            if (odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url)))
+            {
+                throw new ImageException(ImageFault.SourceDenied, hosts.Length == 0 ? "This worker fetches no URLs; Sources:Hosts lists hosts that it may."
+                    : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}{(url.UserInfo.Length > 0 ? " with a user in the URL" : "")}; Sources:Hosts lists what it may.");
+            }
+
+            using var request = new HttpRequestMessage(HttpMethod.Get, url);
+            using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+            if ((int)answer.StatusCode is 301 or 302 or 303 or 307 or 308 && answer.Headers.Location is { } next)
+            {
+                url = new Uri(url, next);
+                continue;
+            }
+
+            Check((int)answer.StatusCode, Shown(url));
+            return await ReadAsync(await answer.Content.ReadAsStreamAsync(cancel), answer.Content.Headers.ContentLength, Shown(url), cancel);
+        }
+
+        throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects more than {MostRedirects} times.");
+    }
+
+    private async Task<byte[]> FetchS3Async(string bucket, string key, CancellationToken cancel)
+    {
+        if (!buckets.Contains(bucket, StringComparer.Ordinal))
+        {
+            throw new ImageException(ImageFault.SourceDenied, buckets.Length == 0 ? "This worker reads no buckets; Sources:Buckets lists those that it may." : $"This worker does not read the bucket '{bucket}'; Sources:Buckets lists those that it may.");
+        }
+
+        try
+        {
+            using var answer = await s3.Value.GetObjectAsync(bucket, key, cancel);
+            return await ReadAsync(answer.ResponseStream, answer.ContentLength, $"s3://{bucket}/{key}", cancel);
+        }
+        catch (AmazonS3Exception e) when ((int)e.StatusCode >= 400)
+        {
+            Check((int)e.StatusCode, $"s3://{bucket}/{key}");
+            throw;
+        }
+        catch (Exception e) when (e is AmazonClientException or AmazonServiceException)
+        {
+            throw new SourceException($"s3://{bucket}/{key} cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static void Check(int status, string place)
+    {
+        switch (status)
+        {
+            case >= 200 and < 300:
+                return;
+            case 404 or 410:
+                throw new ImageException(ImageFault.SourceMissing, $"There is nothing at {place} (status {status}).");
+            case 408 or 425 or 429 or >= 500:
+                throw new SourceException($"{place} answers with status {status}.");
+            default:
+                throw new ImageException(ImageFault.SourceDenied, $"{place} refuses the picture (status {status}).");
+        }
+    }
+
+    private async Task<byte[]> ReadFileAsync(string name, CancellationToken cancel)
+    {
+        if (roots.Length == 0)
+        {
+            throw new ImageException(ImageFault.SourceDenied, "This worker reads no paths; Sources:Roots lists folders in which it may.");
+        }
+
+        if (Path.IsPathRooted(name) || name.Contains('\0') || name.Split('/', '\\').Contains(".."))
+        {
+            throw new ImageException(ImageFault.SourceDenied, "The 'image.path' must be relative to a root, without '..'.");
+        }
+
+        foreach (var (given, real) in roots)
+        {
+            var file = Path.Combine(given, name);
+            if (!File.Exists(file))
+            {
+                continue;
+            }
+
+            // what was opened is what is looked at: a link that changes meanwhile changes nothing
+            await using var stream = new FileStream(file, new FileStreamOptions { Access = FileAccess.Read, Share = FileShare.ReadWrite | FileShare.Delete, Options = FileOptions.Asynchronous });
+            var opened = OperatingSystem.IsLinux() ? RealPath($"/proc/self/fd/{stream.SafeFileHandle.DangerousGetHandle()}") : RealPath(file);
+            return opened.StartsWith(real + Path.DirectorySeparatorChar, StringComparison.Ordinal)
+                ? await ReadAsync(stream, stream.Length, $"'{name}'", cancel)
+                : throw new ImageException(ImageFault.SourceDenied, $"'{name}' leads out of its root by a link.");
+        }
+
+        throw new ImageException(ImageFault.SourceMissing, $"There is no file '{name}' under any of Sources:Roots.");
+    }
+
+    /// <summary>Each try has its own time; what is not an answer becomes a <see cref="SourceException"/>.</summary>
+    private async Task<byte[]> ManyAsync(Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) => await again.ExecuteAsync(async token =>
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(token);
+        limit.CancelAfter(TimeSpan.FromSeconds(options.TimeoutSeconds));
+        try
+        {
+            return await fetch(limit.Token);
+        }
+        catch (Exception e) when (Inner<ImageException>(e) is { } refused)
+        {
+            throw refused;
+        }
+        catch (OperationCanceledException e) when (!token.IsCancellationRequested)
+        {
+            throw new SourceException($"The picture was not here within {options.TimeoutSeconds} s (Sources:TimeoutSeconds).", e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or System.Net.Sockets.SocketException)
+        {
+            throw new SourceException($"The picture cannot be fetched: {e.GetBaseException().Message}", e);
+        }
+    }, cancel);
+
+    private async Task<byte[]> ReadAsync(Stream stream, long? length, string place, CancellationToken cancel)
+    {
+        if (length > maxBytes)
+        {
+            throw TooLarge(length.Value);
+        }
+
+        using var bytes = new MemoryStream((int)(length ?? 64 * 1024));
+        var buffer = new byte[64 * 1024];
+        for (int read; (read = await stream.ReadAsync(buffer, cancel)) > 0;)
+        {
+            if (bytes.Length + read > maxBytes)
+            {
+                throw TooLarge(bytes.Length + read);
+            }
+
+            bytes.Write(buffer, 0, read);
+        }
+
+        return bytes.Length < length ? throw new SourceException($"{place} ended after {bytes.Length} of {length} bytes.") : bytes.ToArray();
+
+        ImageException TooLarge(long size) => new(ImageFault.TooLarge, $"{place} has {size:N0} bytes or more; {maxBytes:N0} are allowed (Images:MaxBytes).");
+    }
+
+    private static T? Inner<T>(Exception exception)
+        where T : Exception
+    {
+        for (var e = exception; e is not null; e = e.InnerException)
+        {
+            if (e is T found)
+            {
+                return found;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The host as it will be looked up: other ways to write digits and letters, and a dot at the end, are gone.</summary>
+    private static Uri Plain(Uri url) => url.Host.Length > 0 && url.HostNameType == UriHostNameType.Dns ? new UriBuilder(url) { Host = url.IdnHost.TrimEnd('.') }.Uri : url;
+
+    /// <summary>Without its query, which may hold a signature.</summary>
+    private static string Shown(Uri url) => url.GetLeftPart(UriPartial.Path);
+
+    /// <summary>With every link followed.</summary>
+    private static string RealPath(string path)
+    {
+        var real = "/";
+        foreach (var part in Path.GetFullPath(path).Split('/', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var next = Path.Combine(real, part);
+            real = new FileInfo(next).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? next;
+            real = real == next ? next : RealPath(real);
+        }
+
+        return real;
+    }
 }

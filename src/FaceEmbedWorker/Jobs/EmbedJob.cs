@@ -8,4 +8,8 @@ namespace FaceEmbedWorker.Jobs;
 /// <param name="Metadata">A JSON object of the producer's, echoed in the result.</param>
 /// <param name="Attempt">1 for the first.</param>
 /// <param name="Detail">1 to 4; null: as <see cref="Faces.FaceOptions.DetectionDetail"/> says.</param>
-internal sealed record EmbedJob(string Id, ImageSource Image, EmbedMode? Mode = null, JsonElement? Metadata = null, int Attempt = 1, int? Detail = null);
+/// <param name="VectorEncoding">Null: as <see cref="ResultOptions.VectorEncoding"/> says.</param>
+/// <param name="Deadline">After it the job is not worth doing; null: it always is.</param>
+/// <param name="IsCloudEvent">It came as one, and so goes its result.</param>
+internal sealed record EmbedJob(string Id, ImageSource Image, EmbedMode? Mode = null, JsonElement? Metadata = null, int Attempt = 1, int? Detail = null,
+    VectorEncoding? VectorEncoding = null, DateTimeOffset? Deadline = null, bool IsCloudEvent = false);

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using System.Text.Json.Serialization;
@@ -10,6 +11,9 @@ internal sealed record EmbedResult
     public const string Embedded = "embedded";
     public const string NoFace = "no_face";
     public const string Stub = "stub";
+
+    /// <summary>Content type of a CloudEvent.</summary>
+    public const string CloudEventType = "application/cloudevents+json";
 
     public required string JobId { get; init; }
 
@@ -41,11 +45,40 @@ internal sealed record EmbedResult
     /// <summary>Only from <c>face-embed embed</c>: the file as it was named.</summary>
     public string? File { get; init; }
 
-    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ResultJson.Plain.EmbedResult);
+    /// <summary>What tells a double from others: the same job and the same space.</summary>
+    [JsonIgnore]
+    public string MessageId => $"{JobId}:{Model.Space}";
 
+    public byte[] ToJson(VectorEncoding encoding = VectorEncoding.Numbers) => JsonSerializer.SerializeToUtf8Bytes(As(encoding), ResultJson.Plain.EmbedResult);
+
+    /// <summary>The result as a CloudEvent 1.0 in structured JSON.</summary>
+    public byte[] ToCloudEvent(VectorEncoding encoding, string? traceParent) => JsonSerializer.SerializeToUtf8Bytes(
+        new ResultEvent("1.0", MessageId, $"/face-embed/{Worker}", $"face-embed.result.{Outcome}", JobId, CompletedAt, "application/json", traceParent, As(encoding)), ResultJson.Plain.ResultEvent);
+
+    /// <summary>A result as it was published: plain or a CloudEvent, vectors in either encoding.</summary>
     /// <exception cref="JsonException">It is no result.</exception>
-    public static EmbedResult FromJson(ReadOnlySpan<byte> json) =>
-        JsonSerializer.Deserialize(json, ResultJson.Plain.EmbedResult) ?? throw new JsonException("The result is null.");
+    public static EmbedResult FromJson(ReadOnlySpan<byte> json, string? contentType = null)
+    {
+        var result = contentType == CloudEventType ? JsonSerializer.Deserialize(json, ResultJson.Plain.ResultEvent)?.Data : JsonSerializer.Deserialize(json, ResultJson.Plain.EmbedResult);
+        return result is null ? throw new JsonException("The result is null.")
+            : result with { Embeddings = [.. result.Embeddings.Select(e => e.VectorBase64 is { } bytes ? e with { Vector = Floats(bytes), VectorBase64 = null } : e)] };
+    }
+
+    private EmbedResult As(VectorEncoding encoding) =>
+        encoding == VectorEncoding.Numbers ? this : this with { Embeddings = [.. Embeddings.Select(e => e with { Vector = null!, VectorBase64 = Bytes(e.Vector) })] };
+
+    private static byte[] Bytes(float[] vector)
+    {
+        var bytes = new byte[4 * vector.Length];
+        for (var i = 0; i < vector.Length; i++)
+        {
+            BinaryPrimitives.WriteSingleLittleEndian(bytes.AsSpan(4 * i), vector[i]);
+        }
+
+        return bytes;
+    }
+
+    private static float[] Floats(byte[] bytes) => [.. Enumerable.Range(0, bytes.Length / 4).Select(i => BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(4 * i)))];
 }
 
 /// <param name="Space">Names the embedding space; vectors of different spaces do not compare.</param>
@@ -57,10 +90,12 @@ internal sealed record ResultModel(string Id, string Space, int Dimensions, stri
 internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null, int? Rotation = null);
 
 /// <param name="Source"><c>face</c>, <c>image</c> or <c>stub</c>.</param>
-/// <param name="Vector">float32, unit L2 length.</param>
+/// <param name="Vector">float32, unit L2 length; absent in JSON where <paramref name="VectorBase64"/> stands for it.</param>
+/// <param name="VectorBase64">The same, little-endian.</param>
 /// <param name="Landmarks">Left eye, right eye, nose, left and right mouth corner (as seen), [x, y] in pixels of the upright picture.</param>
 /// <param name="Score">The detector's, 0 to 1.</param>
-internal sealed record ResultEmbedding(string Source, float[] Vector, ResultBox? Box = null, double[][]? Landmarks = null, double? Score = null, ResultQuality? Quality = null);
+internal sealed record ResultEmbedding(string Source, float[] Vector, ResultBox? Box = null, double[][]? Landmarks = null, double? Score = null, ResultQuality? Quality = null,
+    byte[]? VectorBase64 = null);
 
 /// <summary>Pixels of the upright picture.</summary>
 internal sealed record ResultBox(int X, int Y, int Width, int Height);
@@ -79,17 +114,21 @@ internal sealed record ResultQuality(double Norm, double? AlignmentError = null,
 /// <param name="Reasons">The setting that left it out, and what is wrong with the face.</param>
 internal sealed record SkippedFace(ResultBox Box, double Score, ResultQuality Quality, IReadOnlyList<string> Reasons);
 
+/// <summary>CloudEvents 1.0.</summary>
+internal sealed record ResultEvent(string Specversion, string Id, string Source, string Type, string Subject, DateTime Time, string Datacontenttype, string? Traceparent, EmbedResult Data);
+
 /// <summary>Milliseconds by stage; absent where a stage did not run.</summary>
-internal sealed record ResultTimings(double? Decode, double? Detect, double? Align, double? Embed, double Total)
+internal sealed record ResultTimings(double? Fetch, double? Decode, double? Detect, double? Align, double? Embed, double Total)
 {
     /// <summary>The stages that ran, in their order.</summary>
     [JsonIgnore]
     public IEnumerable<(string Stage, double Milliseconds)> Stages =>
-        new[] { ("decode", Decode), ("detect", Detect), ("align", Align), ("embed", Embed) }.Where(s => s.Item2 is not null).Select(s => (s.Item1, s.Item2!.Value));
+        new[] { ("fetch", Fetch), ("decode", Decode), ("detect", Detect), ("align", Align), ("embed", Embed) }.Where(s => s.Item2 is not null).Select(s => (s.Item1, s.Item2!.Value));
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(EmbedResult))]
+[JsonSerializable(typeof(ResultEvent))]
 internal sealed partial class ResultJson : JsonSerializerContext
 {
     private static ResultJson? plain;

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Jobs;
 
 /// <summary>The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.</summary>
-internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, Landmarks landmarks, FaceAligner aligner, FaceEmbedder embedder,
+internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, Landmarks landmarks, FaceAligner aligner, FaceEmbedder embedder,
     IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
 {
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
@@ -30,9 +30,19 @@ internal sealed class JobHandler(ImageDecoder decoder, FaceDetector detector, La
         using var either = CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, stopping);
         var (cancel, clock) = (either.Token, new StageClock(time));
         var bytes = Array.Empty<byte>();
+        if (job.Deadline is { } end && time.GetUtcNow() > end)
+        {
+            return new JobOutcome.Rejected("expired", $"The job was worth doing until {end.UtcDateTime:O}, and that is past.");
+        }
+
         try
         {
-            bytes = await ImageFetcher.FetchAsync(job.Image, cancel);
+            bytes = await fetcher.FetchAsync(job.Image, cancel);
+            if (job.Image is not ImageSource.Data)
+            {
+                clock.Mark(Stage.Fetch);
+            }
+
             using var encoded = decoder.Open(bytes);
             return (job.Mode ?? options.Mode) == EmbedMode.Faces
                 ? EmbedFaces(job, bytes, encoded, clock, cancel)

@@ -18,6 +18,7 @@ internal abstract record JobOutcome
     public static JobOutcome Of(Exception exception) => exception switch
     {
         ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
+        SourceException => new Retry("source_unavailable", exception.Message, exception.InnerException?.Message),
         OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
         OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),
         IOException => new Retry("io", exception.Message, exception.ToString()),
@@ -31,6 +32,8 @@ internal abstract record JobOutcome
         ImageFault.TooLarge => "too_large",
         ImageFault.Unsupported => "unsupported",
         ImageFault.SourceDenied => "source_denied",
+        ImageFault.SourceMissing => "source_missing",
+        ImageFault.SourceMismatch => "source_mismatch",
         _ => throw new ArgumentOutOfRangeException(nameof(fault)),
     };
 }

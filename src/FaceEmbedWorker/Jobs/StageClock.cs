@@ -3,6 +3,7 @@ namespace FaceEmbedWorker.Jobs;
 /// <summary>The stages of a job that take time.</summary>
 internal enum Stage
 {
+    Fetch,
     Decode,
     Detect,
     Align,
@@ -24,7 +25,7 @@ internal sealed class StageClock(TimeProvider time)
         last = now;
     }
 
-    public ResultTimings Read() => new(Rounded(milliseconds[0]), Rounded(milliseconds[1]), Rounded(milliseconds[2]), Rounded(milliseconds[3]),
+    public ResultTimings Read() => new(Rounded(milliseconds[0]), Rounded(milliseconds[1]), Rounded(milliseconds[2]), Rounded(milliseconds[3]), Rounded(milliseconds[4]),
         Math.Round(time.GetElapsedTime(start).TotalMilliseconds, 2));
 
     private static double? Rounded(double? value) => value is { } known ? Math.Round(known, 2) : null;

@@ -50,6 +50,7 @@ public class JobMessageTests
     public void A_json_job_can_refer_to_its_picture()
     {
         Assert.Equal("https://example.org/a.jpg", Assert.IsType<ImageSource.Url>(Json("""{"image":{"url":"https://example.org/a.jpg"}}""").Read().Image).Address);
+        Assert.Equal(("photos", "2026/a.jpg", new string('a', 64)), Assert.IsType<ImageSource.S3>(Json($$$"""{"image":{"s3":"photos/2026/a.jpg","sha256":"{{{new string('A', 64)}}}"}}""").Read().Image) is var s ? (s.Bucket, s.Key, s.Sha256) : default);
         Assert.Equal("2026/a.jpg", Assert.IsType<ImageSource.Path>(Json("""{"image":{"path":"2026/a.jpg"}}""").Read().Image).Name);
     }
 

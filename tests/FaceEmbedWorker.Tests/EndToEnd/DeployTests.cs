@@ -1,4 +1,8 @@
 using System.Diagnostics;
+using System.Globalization;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -17,17 +21,87 @@ public class DeployTests
     }
 
     [Fact]
-    public async Task Compose_brings_up_a_broker_and_two_workers_that_share_the_work()
+    public async Task Compose_brings_up_a_broker_and_two_workers_that_share_a_thousand_jobs()
     {
         Assert.SkipUnless(Environment.GetEnvironmentVariable("FACE_EMBED_COMPOSE") == "1", "There is no Docker engine with compose; tests/run installs them as root on Debian.");
         var (code, output) = await ScriptAsync("tests/compose");
         Assert.True(code == 0, output);
         Assert.Contains("astronaut.png: embedded, 1 vector of space", output, StringComparison.Ordinal);
-        Assert.Contains("11 embedded", output, StringComparison.Ordinal);
+        var told = output.Split('\n').Where(l => l.StartsWith("Prometheus: ", StringComparison.Ordinal)).Select(l => JsonElement.Parse(l["Prometheus: ".Length..]).GetProperty("data").GetProperty("result")).ToArray();
+        var shares = told[0].EnumerateArray().Select(r => int.Parse(r.GetProperty("value")[1].GetString()!, CultureInfo.InvariantCulture)).ToArray();
+        Assert.Equal((2, 1000), (shares.Length, shares.Sum()));
+        Assert.All(shares, share => Assert.InRange(share, 200, 800));
+        Assert.Equal("2", told[1][0].GetProperty("value")[1].GetString());
+        Assert.Contains("\nok\n", output, StringComparison.Ordinal); // face-embed health, in an image without a shell
         foreach (var worker in new[] { "worker_1", "worker_2" })
         {
-            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Job ", StringComparison.Ordinal));
             Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
+        }
+    }
+
+    /// <summary>Whatever can be known of the unit without systemd as process 1.</summary>
+    [Fact]
+    public async Task The_systemd_unit_is_valid_and_hardened()
+    {
+        Assert.SkipUnless(File.Exists("/usr/bin/systemd-analyze"), "There is no systemd-analyze: apt-get install systemd.");
+        var folder = Directory.CreateTempSubdirectory("face-embed-unit-");
+        try
+        {
+            // the program's place, which verify looks at, is not on this machine
+            var unit = Path.Combine(folder.FullName, "face-embed.service");
+            await File.WriteAllTextAsync(unit, (await File.ReadAllTextAsync(Path.Combine(TestData.Repository, "deploy", "systemd", "face-embed.service"))).Replace("/opt/face-embed/face-embed", "/bin/true", StringComparison.Ordinal));
+            var (code, output) = await ScriptAsync($"systemd-analyze verify --man=no --recursive-errors=no {unit}");
+            Assert.True(code == 0 && !output.Contains("face-embed.service:", StringComparison.Ordinal), output);
+            (code, output) = await ScriptAsync($"systemd-analyze security --offline=true --threshold=20 {unit}");
+            Assert.True(code == 0, output); // an exposure of 2.0 of 10 at most
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Systemd_is_told_when_the_models_have_run()
+    {
+        var folder = Directory.CreateTempSubdirectory("face-embed-notify-");
+        var file = Path.Combine(folder.FullName, "socket");
+        var parent = Path.Combine(folder.FullName, "systemd"); // what a service's parent is called
+        File.Copy("/bin/sh", parent);
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
+        socket.Bind(new UnixDomainSocketEndPoint(file));
+        try
+        {
+            var start = new ProcessStartInfo(parent, ["-c", "dotnet \"$@\"; exit $?", "systemd", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "run", "--Health:Url=", "--Broker:Uri=amqp://127.0.0.1:1"])
+            {
+                RedirectStandardOutput = true,
+                RedirectStandardError = true,
+                WorkingDirectory = TestData.Repository,
+            };
+            start.Environment["NOTIFY_SOCKET"] = file;
+            using var worker = Process.Start(start)!;
+            var (output, errors) = (worker.StandardOutput.ReadToEndAsync(), worker.StandardError.ReadToEndAsync());
+            Assert.Equal("READY=1", await ToldAsync());
+            using (Process.Start("pkill", ["-TERM", "-P", $"{worker.Id}"]))
+            {
+                Assert.Equal("STOPPING=1", await ToldAsync());
+            }
+
+            await worker.WaitForExitAsync();
+            Assert.True(worker.ExitCode == 0, await errors);
+            Assert.StartsWith("{\"time\":", await output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+
+        async Task<string> ToldAsync()
+        {
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+            var buffer = new byte[256];
+            var length = await socket.ReceiveAsync(buffer, patience.Token);
+            return Encoding.UTF8.GetString(buffer, 0, length).Trim();
         }
     }
 

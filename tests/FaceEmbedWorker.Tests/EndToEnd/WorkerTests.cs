@@ -612,7 +612,7 @@ public abstract class WorkerTests(TestBroker broker)
         {
             var options = Options.Create(probe.Options);
             gate = new IntakeGate(time);
-            consumer = new JobConsumer(handle, new ResultPublisher(options, probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
+            consumer = new JobConsumer(handle, new ResultPublisher(options, Options.Create(new ResultOptions()), probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
                 gate, new JobTally(time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
         }
 

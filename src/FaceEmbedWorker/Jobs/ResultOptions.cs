@@ -1,0 +1,37 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace FaceEmbedWorker.Jobs;
+
+/// <summary>How a vector is written into a result.</summary>
+internal enum VectorEncoding
+{
+    /// <summary><c>vector</c>: JSON numbers.</summary>
+    Numbers,
+
+    /// <summary><c>vector_base64</c>: float32, little-endian, in base64; a third of the bytes.</summary>
+    Base64,
+}
+
+/// <summary>What surrounds a result.</summary>
+internal enum ResultEnvelope
+{
+    /// <summary>Nothing; a CloudEvent where the job was one.</summary>
+    Plain,
+
+    /// <summary>CloudEvents 1.0, structured JSON.</summary>
+    CloudEvents,
+}
+
+/// <summary>How results are written. Section <c>Results</c>.</summary>
+internal sealed class ResultOptions
+{
+    public const string Section = "Results";
+
+    /// <summary>How vectors are written where a job does not say.</summary>
+    [EnumDataType(typeof(VectorEncoding))]
+    public VectorEncoding VectorEncoding { get; set; }
+
+    /// <summary>What surrounds a result.</summary>
+    [EnumDataType(typeof(ResultEnvelope))]
+    public ResultEnvelope Envelope { get; set; }
+}

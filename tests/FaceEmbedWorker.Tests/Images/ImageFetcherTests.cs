@@ -1,0 +1,287 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Text;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using FaceEmbedWorker.Tests.EndToEnd;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+public sealed class ImageFetcherTests : IDisposable
+{
+    private const string Loopback = "127.0.0.0/8";
+    private readonly string root = Directory.CreateTempSubdirectory("face-embed-root-").FullName;
+    private readonly List<IDisposable> used = [];
+
+    /// <summary>Where a job may try to lead a worker that may fetch from any host; each ends as source_denied before a byte is asked for.</summary>
+    public static TheoryData<string> Tricks => [.. """
+        https://127.0.0.1/ https://127.1/ https://127.0.1/ https://2130706433/ https://0x7f000001/ https://0x7f.0.0.1/ https://017700000001/ https://0177.0.0.1/ https://127.255.255.254/
+        https://0.0.0.0/ https://0/ https://0.1.2.3/ https://10.0.0.1/ https://10.255.255.255/ https://100.64.0.1/ https://100.127.255.254/ https://169.254.169.254/latest/meta-data/
+        https://0xa9fea9fe/ https://2852039166/ https://169.254.170.2/v2/credentials https://172.16.0.1/ https://172.31.255.255/ https://192.0.0.1/ https://192.0.0.192/ https://192.0.2.1/ https://192.88.99.1/
+        https://192.168.0.1/ https://192.168.255.255/ https://198.18.0.1/ https://198.19.255.255/ https://198.51.100.7/ https://203.0.113.7/ https://224.0.0.1/ https://239.255.255.250/
+        https://240.0.0.1/ https://255.255.255.255/ https://[::]/ https://[::1]/ https://[0:0:0:0:0:0:0:1]/ https://[::ffff:127.0.0.1]/ https://[::ffff:7f00:1]/ https://[::ffff:169.254.169.254]/
+        https://[::ffff:10.0.0.1]/ https://[::127.0.0.1]/ https://[64:ff9b::7f00:1]/ https://[64:ff9b::a9fe:a9fe]/ https://[64:ff9b:1::1]/ https://[100::1]/ https://[2001::1]/ https://[2001:db8::1]/ https://[2002:7f00:1::]/
+        https://[2002:a9fe:a9fe::1]/ https://[fc00::1]/ https://[fd00:ec2::254]/ https://[fe80::1]/ https://[fe80::1%25lo]/ https://[fec0::1]/ https://[ff02::1]/ https://[3fff::1]/ https://[5f00::1]/
+        https://localhost/ https://LOCALHOST/ https://localhost./ https://①②⑦.0.0.1/ https://127。0。0。1/
+        http://photos.example.com/ http://127.0.0.1/ https://photos.example.com:22/ https://user@photos.example.com/ https://photos.example.com@127.0.0.1/ https://photos.example.com%00@127.0.0.1/
+        file:///etc/passwd ftp://127.0.0.1/a.jpg gopher://127.0.0.1/ data:image/png;base64,AAAA dict://127.0.0.1:11211/ javascript:alert(1) //127.0.0.1/a.jpg /etc/passwd https:127.0.0.1 https:///etc/passwd
+        """.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)];
+
+    [Theory]
+    [MemberData(nameof(Tricks))]
+    public async Task A_url_that_leads_inside_is_denied(string url)
+    {
+        var e = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(url), hosts: "*"));
+        Assert.Equal(ImageFault.SourceDenied, e.Fault);
+    }
+
+    [Fact]
+    public void The_table_is_long_enough_and_public_addresses_are_not_refused()
+    {
+        Assert.InRange(Tricks.Count, 60, 200);
+        Assert.All(new[] { "8.8.8.8", "1.1.1.1", "93.184.216.34", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "2a00:1450::1", "::ffff:8.8.8.8" }, a => Assert.True(PublicAddress.MayReach(IPAddress.Parse(a), []), a));
+        Assert.True(PublicAddress.MayReach(IPAddress.Parse("10.1.2.3"), [IPNetwork.Parse("10.1.0.0/16")]));
+        Assert.False(PublicAddress.MayReach(IPAddress.Parse("10.2.2.3"), [IPNetwork.Parse("10.1.0.0/16")]));
+    }
+
+    [Theory]
+    [InlineData("photos.example.com", "https://photos.example.com/a.jpg", true)]
+    [InlineData("photos.example.com", "https://PHOTOS.example.com./a.jpg", true)]
+    [InlineData("photos.example.com", "https://evil-photos.example.com/", false)]
+    [InlineData("photos.example.com", "https://photos.example.com.evil.org/", false)]
+    [InlineData("photos.example.com", "http://photos.example.com/", false)]
+    [InlineData("photos.example.com", "https://photos.example.com:8443/", false)]
+    [InlineData("photos.example.com:8443", "https://photos.example.com:8443/", true)]
+    [InlineData("*.example.com", "https://a.b.example.com/", true)]
+    [InlineData("*.example.com", "https://example.com/", false)]
+    [InlineData("*.example.com", "https://badexample.com/", false)]
+    [InlineData("http://photos.local:8080", "http://photos.local:8080/a", true)]
+    [InlineData("*", "https://anything.example/", true)]
+    [InlineData("*", "http://anything.example/", false)]
+    [InlineData("bücher.example", "https://xn--bcher-kva.example/", true)]
+    public void A_host_is_allowed_by_name_scheme_and_port(string entry, string url, bool allowed) => Assert.Equal(allowed, AllowedHost.Parse(entry)!.Allows(new Uri(url)));
+
+    [Theory]
+    [InlineData("a b")]
+    [InlineData("ftp://x")]
+    [InlineData("https://x/path")]
+    [InlineData("user@x")]
+    [InlineData("*.*.x y")]
+    public void A_wrong_host_is_no_entry(string entry) => Assert.Null(AllowedHost.Parse(entry));
+
+    [Fact]
+    public async Task A_url_is_fetched_with_its_redirects_and_checked()
+    {
+        byte[] picture = [1, 2, 3, 4];
+        using var server = new Server(path => path switch
+        {
+            "/a.jpg" => Server.Ok(picture),
+            "/moved" => Server.To("/a.jpg"),
+            "/round" => Server.To("/round"),
+            "/inside" => Server.To("https://169.254.169.254/latest/"),
+            "/other" => Server.To("http://127.0.0.1:1/"),
+            "/gone" => Server.Status("404 Not Found"),
+            "/forbidden" => Server.Status("403 Forbidden"),
+            _ => Server.Status("400 Bad Request"),
+        });
+        Assert.Equal(picture, await FetchAsync(server, "/a.jpg"));
+        Assert.Equal(picture, await FetchAsync(server, "/moved"));
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/round"))).Fault);
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/inside"))).Fault);
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/other"))).Fault);
+        Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/gone"))).Fault);
+        var denied = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/forbidden?signature=s3cret"));
+        Assert.Equal(ImageFault.SourceDenied, denied.Fault);
+        Assert.DoesNotContain("s3cret", denied.Message, StringComparison.Ordinal);
+        Assert.All(server.Requests, r => Assert.DoesNotContain("cookie", r, StringComparison.OrdinalIgnoreCase));
+
+        // the same server without leave
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/a.jpg"))))).Fault);
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/a.jpg")), hosts: server.Url("")))).Fault);
+
+        var sum = Convert.ToHexStringLower(SHA256.HashData(picture));
+        Assert.Equal(picture, await FetchAsync(new ImageSource.Url(server.Url("/a.jpg"), sum), hosts: server.Url(""), networks: Loopback));
+        Assert.Equal(ImageFault.SourceMismatch, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/a.jpg"), new string('0', 64)), hosts: server.Url(""), networks: Loopback))).Fault);
+    }
+
+    /// <summary>A name that is public when it is looked at and inside a moment later: there is one look, and its address is what is connected to.</summary>
+    [Fact]
+    public async Task A_name_of_an_inner_address_is_denied_at_connect_time()
+    {
+        using var server = new Server(_ => Server.Ok([1]));
+        var e = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url($"http://localhost:{server.Port}/"), hosts: $"http://localhost:{server.Port}"));
+        Assert.Equal(ImageFault.SourceDenied, e.Fault);
+        Assert.Contains("not on the public internet", e.Message, StringComparison.Ordinal);
+        Assert.Empty(server.Requests);
+    }
+
+    [Fact]
+    public async Task What_the_world_does_wrong_is_tried_again_and_then_the_jobs_retry()
+    {
+        var calls = 0;
+        using var server = new Server(path => path switch
+        {
+            "/flaky" => Interlocked.Increment(ref calls) < 3 ? Server.Status("503 Service Unavailable") : Server.Ok([7]),
+            "/busy" => Server.Status("429 Too Many Requests"),
+            "/short" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc"u8.ToArray(),
+            "/rubbish" => "no http at all"u8.ToArray(),
+            _ => Server.Status("500 Internal Server Error"),
+        });
+        Assert.Equal([7], await FetchAsync(server, "/flaky"));
+        Assert.Equal(3, calls);
+        foreach (var path in new[] { "/busy", "/short", "/rubbish", "/broken" })
+        {
+            var e = await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, path));
+            Assert.Equal("source_unavailable", Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(e)).Reason);
+            Assert.Equal(3, server.Requests.Count(r => r.StartsWith($"GET {path} ", StringComparison.Ordinal)));
+        }
+
+        var nobody = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await Assert.ThrowsAsync<SourceException>(() => FetchAsync(new ImageSource.Url($"{nobody}/"), hosts: nobody, networks: Loopback));
+    }
+
+    [Fact]
+    public async Task Too_many_bytes_are_not_read_and_drips_end_in_time()
+    {
+        using var server = new Server(path => path switch
+        {
+            "/says" => "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"u8.ToArray(),
+            "/long" => [.. "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"u8, .. new byte[2000]],
+            _ => "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\na"u8.ToArray(),
+        })
+        { Drips = "/drip" };
+        Assert.Equal(ImageFault.TooLarge, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/says"))).Fault);
+        Assert.Equal(ImageFault.TooLarge, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/long"))).Fault);
+        var e = await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/drip"));
+        Assert.Contains("Sources:TimeoutSeconds", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_path_stays_under_its_root()
+    {
+        var outside = Directory.CreateTempSubdirectory("face-embed-outside-").FullName;
+        try
+        {
+            Directory.CreateDirectory(Path.Combine(root, "2026"));
+            await File.WriteAllBytesAsync(Path.Combine(root, "2026", "a.jpg"), [5]);
+            await File.WriteAllBytesAsync(Path.Combine(outside, "secret"), [6]);
+            File.CreateSymbolicLink(Path.Combine(root, "link.jpg"), Path.Combine(outside, "secret"));
+            Directory.CreateSymbolicLink(Path.Combine(root, "folder"), outside);
+            File.CreateSymbolicLink(Path.Combine(root, "good.jpg"), Path.Combine(root, "2026", "a.jpg"));
+            var sibling = Directory.CreateDirectory(root + "-sibling");
+            await File.WriteAllBytesAsync(Path.Combine(sibling.FullName, "x"), [7]);
+            used.Add(new Removal(sibling.FullName));
+
+            Assert.Equal([5], await FetchAsync(new ImageSource.Path("2026/a.jpg"), roots: root));
+            Assert.Equal([5], await FetchAsync(new ImageSource.Path("good.jpg"), roots: $"{outside}, {root}"));
+            foreach (var name in new[] { "../x", "2026/../../x", $"../{Path.GetFileName(root)}-sibling/x", "/etc/passwd", "link.jpg", "folder/secret", "..\\x", "a\0.jpg", "2026/..", "folder/../../etc/passwd" })
+            {
+                Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path(name), roots: root))).Fault);
+            }
+
+            Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("nowhere.jpg"), roots: root))).Fault);
+            Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("2026"), roots: root))).Fault);
+            Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("2026/a.jpg")))).Fault);
+        }
+        finally
+        {
+            Directory.Delete(outside, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task A_bucket_that_is_not_listed_is_denied() =>
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.S3("theirs", "a.jpg")))).Fault);
+
+    public void Dispose()
+    {
+        used.ForEach(u => u.Dispose());
+        Directory.Delete(root, recursive: true);
+    }
+
+    private Task<byte[]> FetchAsync(Server server, string path) => FetchAsync(new ImageSource.Url(server.Url(path)), hosts: server.Url(""), networks: Loopback);
+
+    private Task<byte[]> FetchAsync(ImageSource source, string hosts = "", string networks = "", string roots = "")
+    {
+        var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Hosts = hosts, PrivateNetworks = networks, Roots = roots, TimeoutSeconds = 1 }),
+            Options.Create(new ImageOptions { MaxBytes = 1000 }), TimeProvider.System);
+        used.Add(fetcher);
+        return fetcher.FetchAsync(source, TestContext.Current.CancellationToken).AsTask();
+    }
+
+    private sealed class Removal(string folder) : IDisposable
+    {
+        public void Dispose() => Directory.Delete(folder, recursive: true);
+    }
+
+    /// <summary>Answers one request a connection with the bytes that it is told, HTTP or not.</summary>
+    private sealed class Server : IDisposable
+    {
+        private readonly TcpListener listener = new(IPAddress.Loopback, 0);
+
+        public Server(Func<string, byte[]> answer)
+        {
+            listener.Start();
+            _ = ServeAsync(answer);
+        }
+
+        public string? Drips { get; init; }
+
+        public System.Collections.Concurrent.ConcurrentQueue<string> Requests { get; } = new();
+
+        public int Port => ((IPEndPoint)listener.LocalEndpoint).Port;
+
+        public string Url(string path) => $"http://127.0.0.1:{Port}{path}";
+
+        public static byte[] Ok(byte[] body) => [.. Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nContent-Length: {body.Length}\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n"), .. body];
+
+        public static byte[] To(string place) => Encoding.ASCII.GetBytes($"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\nSet-Cookie: a=b\r\nConnection: close\r\n\r\n");
+
+        public static byte[] Status(string status) => Encoding.ASCII.GetBytes($"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+
+        public void Dispose() => listener.Dispose();
+
+        private async Task ServeAsync(Func<string, byte[]> answer)
+        {
+            try
+            {
+                while (true)
+                {
+                    var client = await listener.AcceptTcpClientAsync();
+                    _ = OneAsync(client, answer);
+                }
+            }
+            catch (Exception e) when (e is ObjectDisposedException or SocketException)
+            {
+                // the test is over
+            }
+        }
+
+        private async Task OneAsync(TcpClient client, Func<string, byte[]> answer)
+        {
+            using (client)
+            {
+                try
+                {
+                    var stream = client.GetStream();
+                    var buffer = new byte[8192];
+                    var request = Encoding.ASCII.GetString(buffer, 0, await stream.ReadAsync(buffer));
+                    Requests.Enqueue(request);
+                    var path = request.Split(' ')[1].Split('?')[0];
+                    await stream.WriteAsync(answer(path));
+                    for (var i = 0; path == Drips && i < 40; i++)
+                    {
+                        await Task.Delay(100);
+                        await stream.WriteAsync("a"u8.ToArray());
+                    }
+                }
+                catch (IOException)
+                {
+                    // whoever asked has gone
+                }
+            }
+        }
+    }
+}
