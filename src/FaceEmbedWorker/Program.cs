@@ -10,11 +10,15 @@ try
     RunCommand.AddTo(root, settings);
     EmbedCommand.AddTo(root, settings);
     SubmitCommand.AddTo(root, settings);
+    ResultsCommand.AddTo(root, settings);
+    DeadLettersCommand.AddTo(root, settings);
+    TopologyCommand.AddTo(root, settings);
     VerifyCommand.AddTo(root, settings);
     BenchCommand.AddTo(root, settings);
     ModelCommand.AddTo(root, settings);
     CheckCommand.AddTo(root, settings);
     HealthCommand.AddTo(root, settings);
+    CompletionCommand.AddTo(root);
 
     var parsed = root.Parse(arguments);
     if (parsed.Errors.Count > 0)

@@ -1,6 +1,4 @@
 using System.Globalization;
-using System.Net.Http.Headers;
-using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
@@ -15,12 +13,11 @@ internal sealed record BrokerFinding(string Name, bool Good, string Text, bool? 
 /// <summary>Compares what a worker needs of the broker with what is there. Changes nothing, and takes no message.</summary>
 internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topology)
 {
-    private static readonly TimeSpan HttpTime = TimeSpan.FromSeconds(10);
     private readonly BrokerOptions options = options.Value;
 
     /// <summary>Every exchange and queue.</summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
-    public Task<IReadOnlyList<BrokerFinding>> TopologyAsync(CancellationToken cancel) => ConnectedAsync(async (connection, token) =>
+    public Task<List<BrokerFinding>> TopologyAsync(CancellationToken cancel) => ConnectedAsync(options, async (connection, token) =>
     {
         var findings = new List<BrokerFinding>();
         foreach (var (name, type) in topology.Exchanges)
@@ -50,7 +47,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
 
     /// <summary>Whether the user may do what a worker does, on what exists.</summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
-    public Task<IReadOnlyList<BrokerFinding>> PermissionsAsync(CancellationToken cancel) => ConnectedAsync(async (connection, token) =>
+    public Task<List<BrokerFinding>> PermissionsAsync(CancellationToken cancel) => ConnectedAsync(options, async (connection, token) =>
     {
         var findings = new List<BrokerFinding>();
         foreach (var (exchange, _) in topology.Exchanges)
@@ -68,30 +65,16 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
 
     /// <summary>Whether a policy on one of the queues breaks the guarantee. AMQP does not tell, so the management API is asked.</summary>
     /// <param name="management">Such as http://host:15672; the login is that of Broker:Uri.</param>
-    /// <exception cref="BrokerRefusedException">It does not answer, or not with what was asked.</exception>
+    /// <exception cref="BrokerRefusedException">It does not answer.</exception>
     public async Task<IReadOnlyList<BrokerFinding>> PoliciesAsync(Uri management, CancellationToken cancel)
     {
-        var factory = BrokerLogin.Factory(options, "check");
-        using var http = new HttpClient { BaseAddress = management, Timeout = HttpTime };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{factory.UserName}:{factory.Password}")));
+        using var http = new ManagementApi(management, options);
         var findings = new List<BrokerFinding>();
         foreach (var (queue, _, _, _) in topology.Queues)
         {
-            try
+            if (await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel) is { } found) // otherwise the look at the topology says so
             {
-                using var answer = await http.GetAsync($"api/queues/{Uri.EscapeDataString(factory.VirtualHost)}/{Uri.EscapeDataString(queue)}", cancel);
-                if (answer.StatusCode == System.Net.HttpStatusCode.NotFound)
-                {
-                    continue; // the look at the topology says so
-                }
-
-                answer.EnsureSuccessStatusCode();
-                var found = JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(cancel));
                 findings.Add(JudgePolicy(queue, found));
-            }
-            catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
-            {
-                throw new BrokerRefusedException($"The management API at {management.GetLeftPart(UriPartial.Authority)} does not tell about {queue}: {e.Message} The user of Broker:Uri needs the tag 'monitoring' or 'management'.", e);
             }
         }
 
@@ -171,7 +154,9 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
     private static Task<string> TryReadAsync(IChannel channel, string queue, CancellationToken cancel) =>
         channel.BasicConsumeAsync(queue, autoAck: false, consumerTag: "", noLocal: false, exclusive: false, new Dictionary<string, object?> { ["x-priority"] = "check" }, new RabbitMQ.Client.Events.AsyncEventingBasicConsumer(channel), cancel);
 
-    private async Task<IReadOnlyList<BrokerFinding>> ConnectedAsync(Func<IConnection, CancellationToken, Task<List<BrokerFinding>>> look, CancellationToken cancel)
+    /// <summary>Connects once, for a look or a word.</summary>
+    /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
+    public static async Task<T> ConnectedAsync<T>(BrokerOptions options, Func<IConnection, CancellationToken, Task<T>> talk, CancellationToken cancel)
     {
         var factory = BrokerLogin.Factory(options, "check");
         try
@@ -179,7 +164,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
             return await BrokerConnection.Bounded(async token =>
             {
                 await using var connection = await factory.CreateConnectionAsync(token);
-                return await look(connection, token);
+                return await talk(connection, token);
             }, cancel);
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)

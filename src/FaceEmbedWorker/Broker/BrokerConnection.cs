@@ -15,6 +15,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 {
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan CloseTime = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
 
     private readonly SemaphoreSlim one = new(1, 1);
     private readonly ILogger logger;
@@ -74,11 +75,27 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         await one.WaitAsync(cancel);
         try
         {
-            return channel is { IsOpen: true } opened ? opened : channel = await untilItOpens.ExecuteAsync(OpenAsync, cancel);
+            return channel is { IsOpen: true } opened ? opened : channel = await untilItOpens.ExecuteAsync(BuildAsync, cancel);
         }
         finally
         {
             one.Release();
+        }
+    }
+
+    /// <summary>The open channel, for a tool that somebody waits for.</summary>
+    /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
+    public async Task<IChannel> OpenAsync(CancellationToken cancel)
+    {
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        patience.CancelAfter(Patience);
+        try
+        {
+            return await ChannelAsync(patience.Token);
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
+        {
+            throw new BrokerRefusedException($"The broker did not answer within {Patience.TotalSeconds} s. Is it running, and is Broker:Uri right?");
         }
     }
 
@@ -162,7 +179,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         one.Dispose();
     }
 
-    private async ValueTask<IChannel> OpenAsync(CancellationToken cancel)
+    private async ValueTask<IChannel> BuildAsync(CancellationToken cancel)
     {
         try
         {

@@ -51,6 +51,14 @@ internal sealed class BrokerOptions : IValidatableObject
     [Range(0, 600)]
     public double DrainSeconds { get; set; } = 20;
 
+    /// <summary>The same for whoever only looks.</summary>
+    public BrokerOptions WithoutDeclaring()
+    {
+        var copy = (BrokerOptions)MemberwiseClone();
+        copy.Declare = false;
+        return copy;
+    }
+
     /// <summary>The retry ladder.</summary>
     /// <exception cref="FormatException">Not a comma-separated list of seconds.</exception>
     public IReadOnlyList<TimeSpan> Ladder => RetryDelays.Split(',', StringSplitOptions.TrimEntries)

@@ -42,7 +42,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     };
 
     /// <summary>How often the message was handed out and came back without a word: by a crash, a lost connection, or a worker that was told to stop.</summary>
-    public long Crashes => Math.Max(Count("x-delivery-count"), Count("x-acquired-count"));
+    public long Crashes => Math.Max(Number("x-delivery-count"), Number("x-acquired-count"));
 
     /// <summary>What tells this message from others: its id, or its body's SHA-256.</summary>
     public string Identity => Properties.MessageId is { Length: > 0 } id ? id : BodyHash();
@@ -115,7 +115,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         _ => null,
     };
 
-    private long Count(string header) => Header(header) switch
+    /// <summary>A header that is a whole number; 0 where it is not there or anything else.</summary>
+    public long Number(string name) => Header(name) switch
     {
         long n => n,
         int n => n,

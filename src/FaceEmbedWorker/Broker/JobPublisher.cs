@@ -10,24 +10,11 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>Hands in jobs, and can listen to what becomes of them.</summary>
 internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<JobPublisher> logger) : IAsyncDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
-
     private readonly BrokerConnection connection = new("submit", confirms: true, options, topology, time, logger);
 
     /// <summary>Connects.</summary>
     /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
-    public async Task OpenAsync()
-    {
-        using var patience = new CancellationTokenSource(Patience, time);
-        try
-        {
-            await connection.ChannelAsync(patience.Token);
-        }
-        catch (OperationCanceledException)
-        {
-            throw new BrokerRefusedException($"The broker did not answer within {Patience.TotalSeconds} s. Is it running, and is Broker:Uri right?");
-        }
-    }
+    public Task OpenAsync() => connection.OpenAsync(CancellationToken.None);
 
     /// <summary>Publishes one job; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>

@@ -15,7 +15,7 @@ internal static class CheckCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var management = new Option<Uri?>("--management") { Description = "RabbitMQ's management API, such as http://host:15672: policies are looked at too.", CustomParser = ParseManagement };
+        var management = ManagementOption();
         var command = new Command("check", "Check settings, models, broker, permissions and topology before a worker is started; changes nothing.") { management };
         command.SetAction((parsed, cancel) => CheckAsync(settings, parsed.GetValue(management), cancel));
         root.Add(command);
@@ -81,6 +81,8 @@ internal static class CheckCommand
             table.AddRow(Markup.Escape(what), good ? "ok" : "FAILED", Markup.Escape(found));
         }
     }
+
+    public static Option<Uri?> ManagementOption() => new("--management") { Description = "RabbitMQ's management API, such as http://host:15672; the login is that of Broker:Uri.", HelpName = "URL", CustomParser = ParseManagement };
 
     private static Uri? ParseManagement(System.CommandLine.Parsing.ArgumentResult argument)
     {

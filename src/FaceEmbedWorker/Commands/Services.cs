@@ -45,6 +45,9 @@ internal static partial class Services
         .AddSingleton<JobTally>()
         .AddSingleton<ResultPublisher>()
         .AddSingleton<JobPublisher>()
+        .AddSingleton<DeadLetterDesk>()
+        .AddSingleton<ResultWatch>()
+        .AddSingleton<TopologyDesk>()
         .AddSingleton<Func<EmbedJob, CancellationToken, Task<JobOutcome>>>(s => OrCrash(s.GetRequiredService<JobHandler>().HandleAsync))
         .AddSingleton<JobConsumer>();
 

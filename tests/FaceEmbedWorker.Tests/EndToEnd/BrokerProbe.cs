@@ -109,6 +109,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        AssertSchemas();
         if (connection is { IsOpen: true })
         {
             try
@@ -123,6 +124,14 @@ internal sealed class BrokerProbe : IAsyncDisposable
 
             await connection.AbortAsync();
         }
+    }
+
+    /// <summary>Holds every result and dead letter that came against its schema.</summary>
+    private void AssertSchemas()
+    {
+        Assert.All(results, r => Assert.Null(MessageSchemas.Trouble(MessageSchemas.Result, r.Properties.ContentType == "application/json" ? r.Json : r.Json.GetProperty("data"))));
+        Assert.All(dead.Where(d => d.Header("fw-error").Length > 0), d => Assert.Null(MessageSchemas.Trouble(MessageSchemas.DeadLetter, JsonSerializer.SerializeToElement(
+            d.Properties.Headers!.Where(h => !h.Key.StartsWith("x-", StringComparison.Ordinal)).ToDictionary(h => h.Key, h => h.Value is byte[] text ? Encoding.UTF8.GetString(text) : h.Value)))));
     }
 
     /// <summary>Longest time between two results.</summary>

@@ -131,6 +131,33 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("no worker answers", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("bash", "complete -o default")]
+    [InlineData("zsh", "#compdef face-embed")]
+    [InlineData("fish", "complete -c face-embed")]
+    public async Task A_shell_gets_its_completion(string shell, string part)
+    {
+        var (code, output, _) = await FaceEmbed.RunAsync("completion", shell);
+        Assert.Equal(0, code);
+        Assert.Contains(part, output, StringComparison.Ordinal);
+        Assert.Equal(64, (await FaceEmbed.RunAsync("completion", "tcsh")).ExitCode);
+    }
+
+    [Fact]
+    public async Task Bash_completes_verbs_and_options()
+    {
+        var (_, script, _) = await FaceEmbed.RunAsync("completion", "bash");
+        await File.WriteAllTextAsync(In("completion"), script);
+        var program = $"face-embed() {{ dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")} \"$@\"; }}";
+        foreach (var (line, expected) in new[] { ("face-embed dead", "dead-letters"), ("face-embed dead-letters repl", "replay"), ("face-embed dead-letters list --rea", "--reason") })
+        {
+            var words = line.Split(' ');
+            using var bash = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("bash",
+                ["-c", $"{program}; source {In("completion")}; COMP_LINE='{line}' COMP_POINT={line.Length} COMP_WORDS=({line}) COMP_CWORD={words.Length - 1}; _face_embed; echo \"${{COMPREPLY[@]}}\""]) { RedirectStandardOutput = true })!;
+            Assert.Equal(expected, (await bash.StandardOutput.ReadToEndAsync()).Trim());
+        }
+    }
+
     [Fact]
     public async Task A_setting_comes_from_the_environment()
     {

@@ -129,7 +129,7 @@ public sealed class ModelCommandTests : IDisposable
         var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
         await using var worker = FaceEmbed.Start("run", "--Faces:EmbeddingModel=tests/data/untrained.onnx", $"--Health:Url={health}", $"--Broker:Uri=amqp://127.0.0.1:{TestBroker.FreePort()}");
         await worker.SaidAsync("fails its self-test");
-        await worker.SaidAsync("Health: ");
+        await worker.SaidAsync("Status page: ");
         using var http = new HttpClient();
         using var answer = await http.GetAsync(new Uri($"{health}/readyz"), TestContext.Current.CancellationToken);
         Assert.Equal(503, (int)answer.StatusCode);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using FaceEmbedWorker.Broker;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -157,6 +158,27 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
         Assert.Equal(64, (await FaceEmbed.RunAsync("check", "--management", "rabbit")).ExitCode);
+    }
+
+    [Fact]
+    public async Task The_empty_queues_of_an_old_ladder_are_pruned_and_full_ones_are_kept()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri, o => o.RetryDelays = "0.2,600,900").ConnectAsync(listen: false);
+        await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 1 });
+        string[] settings = [.. probe.Settings, "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder");
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. settings]);
+
+        Assert.True(code == 1, output + errors);
+        Assert.Contains($"{probe.Topology.Jobs}.wait.600000: 1 jobs wait in it", output, StringComparison.Ordinal);
+        Assert.Contains($"{probe.Topology.Jobs}.wait.900000: deleted", output, StringComparison.Ordinal);
+        Assert.Equal(1u, await probe.ReadyAsync($"{probe.Topology.Jobs}.wait.600000"));
+        await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 2 }); // it is bound again
+        await probe.Channel.QueuePurgeAsync($"{probe.Topology.Jobs}.wait.600000");
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "prune", .. settings])).ExitCode);
+        Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", .. settings])).Output);
     }
 
     [Fact]

@@ -1,0 +1,48 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text;
+using System.Text.Json;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>RabbitMQ's management API, with the login of Broker:Uri.</summary>
+internal sealed class ManagementApi : IDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private readonly HttpClient http;
+
+    /// <param name="address">Such as http://host:15672/.</param>
+    public ManagementApi(Uri address, BrokerOptions options)
+    {
+        var factory = BrokerLogin.Factory(options, "management");
+        VirtualHost = Uri.EscapeDataString(factory.VirtualHost);
+        http = new HttpClient { BaseAddress = address, Timeout = Patience };
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{factory.UserName}:{factory.Password}")));
+    }
+
+    /// <summary>As a part of a path.</summary>
+    public string VirtualHost { get; }
+
+    /// <returns>Null where there is no such thing.</returns>
+    /// <exception cref="BrokerRefusedException">It does not answer, or not with JSON.</exception>
+    public async Task<JsonElement?> GetAsync(string path, CancellationToken cancel)
+    {
+        try
+        {
+            using var answer = await http.GetAsync(path, cancel);
+            if (answer.StatusCode == HttpStatusCode.NotFound)
+            {
+                return null;
+            }
+
+            answer.EnsureSuccessStatusCode();
+            return JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(cancel));
+        }
+        catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
+        {
+            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {e.Message} The user of Broker:Uri needs the tag 'monitoring' or 'management'.", e);
+        }
+    }
+
+    public void Dispose() => http.Dispose();
+}

@@ -1,0 +1,222 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
+using Microsoft.Extensions.DependencyInjection;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed dead-letters</c>: looks at the jobs that were given up, hands them in again, or throws them away.</summary>
+internal static class DeadLettersCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var command = new Command("dead-letters", "Look at the jobs that were given up, hand them in again, or throw them away.");
+        AddList(command, settings);
+        AddShow(command, settings);
+        AddTaking(command, settings, "replay", "Hand dead letters in again: each copy is confirmed before the letter is taken out.", "would be replayed", "replayed", (desk, letter, cancel) => desk.ReplayAsync(letter, cancel));
+        AddTaking(command, settings, "discard", "Throw dead letters away, for good.", "would be discarded", "discarded", (_, _, _) => Task.CompletedTask);
+        root.Add(command);
+    }
+
+    private static void AddList(Command parent, string[] settings)
+    {
+        var reason = ReasonOption();
+        var limit = new Option<int>("--limit") { Description = "Most letters to list.", DefaultValueFactory = _ => 50 };
+        var json = new Option<bool>("--json") { Description = "One JSON document instead of tables." };
+        var command = new Command("list", "Count the dead letters by reason, and list them. Takes nothing out.") { reason, limit, json };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using var services = Services.Build(settings);
+            await using var desk = services.GetRequiredService<DeadLetterDesk>();
+            var (counts, letters) = (new SortedDictionary<string, int>(StringComparer.Ordinal), new List<DeadLetter>());
+            await desk.ScanAsync((letter, _) =>
+            {
+                counts[letter.Reason] = counts.GetValueOrDefault(letter.Reason) + 1;
+                if (letters.Count < parsed.GetValue(limit) && (parsed.GetValue(reason) is not { } wanted || letter.Reason == wanted))
+                {
+                    letters.Add(letter);
+                }
+
+                return Task.FromResult(false);
+            }, cancel);
+            if (parsed.GetValue(json))
+            {
+                Console.WriteLine(JsonSerializer.Serialize(new DeadLetterList(counts.Values.Sum(), counts, letters), DeadLetterJson.Default.DeadLetterList));
+                return ExitCode.Ok;
+            }
+
+            Print(counts, letters);
+            return ExitCode.Ok;
+        });
+        parent.Add(command);
+    }
+
+    private static void AddShow(Command parent, string[] settings)
+    {
+        var id = new Argument<string>("ID") { Description = "As list shows it." };
+        var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file.", HelpName = "FILE" };
+        var command = new Command("show", "All that is known of one dead letter. Takes nothing out.") { id, save };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using var services = Services.Build(settings);
+            await using var desk = services.GetRequiredService<DeadLetterDesk>();
+            (DeadLetter Letter, JobMessage Message)? found = null;
+            await desk.ScanAsync((letter, message) =>
+            {
+                found ??= letter.Id == parsed.GetValue(id) ? (letter, message with { Body = message.Body.ToArray() }) : null;
+                return Task.FromResult(false);
+            }, cancel);
+            if (found is not { } one)
+            {
+                EmbedCommand.Complain(parsed.GetValue(id)!, "there is no such dead letter; face-embed dead-letters list shows all.");
+                return ExitCode.SomeFailed;
+            }
+
+            Print(one.Letter, one.Message);
+            return parsed.GetValue(save) is { } file && !SavePicture(one.Message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
+        });
+        parent.Add(command);
+    }
+
+    private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, Func<DeadLetterDesk, JobMessage, CancellationToken, Task> take)
+    {
+        var ids = new Argument<string[]>("ID") { Description = "As list shows them.", Arity = ArgumentArity.ZeroOrMore };
+        var reason = ReasonOption();
+        var all = new Option<bool>("--all") { Description = "Every dead letter." };
+        var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
+        var command = new Command(name, description) { ids, reason, all, dry };
+        command.Validators.Add(result =>
+        {
+            var ways = (result.GetValue(ids)!.Length > 0 ? 1 : 0) + (result.GetValue(reason) is null ? 0 : 1) + (result.GetValue(all) ? 1 : 0);
+            if (ways != 1)
+            {
+                result.AddError($"Say which dead letters to {name}: either IDs, or --reason, or --all.");
+            }
+        });
+        command.SetAction(async (parsed, cancel) =>
+        {
+            await using var services = Services.Build(settings);
+            await using var desk = services.GetRequiredService<DeadLetterDesk>();
+            var wanted = parsed.GetValue(ids)!.ToHashSet(StringComparer.Ordinal);
+            var (seen, count) = (new HashSet<string>(StringComparer.Ordinal), 0);
+            try
+            {
+                await desk.ScanAsync(async (letter, message) =>
+                {
+                    if (!parsed.GetValue(all) && letter.Reason != parsed.GetValue(reason) && !wanted.Contains(letter.Id))
+                    {
+                        return false;
+                    }
+
+                    seen.Add(letter.Id);
+                    if (parsed.GetValue(dry))
+                    {
+                        count++;
+                        Console.WriteLine($"{letter.Id}: {letter.Reason}");
+                        return false;
+                    }
+
+                    await take(desk, message, cancel);
+                    count++;
+                    return true;
+                }, cancel);
+            }
+            catch (JobRefusedException e)
+            {
+                Console.WriteLine($"{count} {done}.");
+                EmbedCommand.Complain(name, e.Message);
+                return ExitCode.SomeFailed;
+            }
+
+            Console.WriteLine($"{count} {(parsed.GetValue(dry) ? would : done)}.");
+            var missing = wanted.Except(seen).ToArray();
+            foreach (var id in missing)
+            {
+                EmbedCommand.Complain(id, "there is no such dead letter.");
+            }
+
+            return missing.Length == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+        });
+        parent.Add(command);
+    }
+
+    private static Option<string?> ReasonOption() => new("--reason") { Description = "Only those with this fw-error.", HelpName = "R" };
+
+    private static void Print(SortedDictionary<string, int> counts, List<DeadLetter> letters)
+    {
+        if (counts.Count == 0)
+        {
+            Console.WriteLine("There are no dead letters.");
+            return;
+        }
+
+        var table = new Table().AddColumns("dead letters", "reason");
+        foreach (var (reason, count) in counts)
+        {
+            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Markup.Escape(reason));
+        }
+
+        AnsiConsole.Write(table);
+        table = new Table().AddColumns("id", "reason", "failed last", "attempt", "replays", "what");
+        foreach (var letter in letters)
+        {
+            table.AddRow(Markup.Escape(letter.Id), Markup.Escape(letter.Reason), Markup.Escape(letter.LastFailedAt?.Split('.')[0] ?? ""),
+                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Markup.Escape(letter.Message));
+        }
+
+        AnsiConsole.Write(table);
+        Console.WriteLine($"{letters.Count} of {counts.Values.Sum()} listed.");
+    }
+
+    private static void Print(DeadLetter letter, JobMessage message)
+    {
+        var table = new Table().AddColumns("", "").HideHeaders();
+        (string Name, string? Value)[] rows =
+        [
+            ("id", letter.Id), ("reason", letter.Reason), ("what", letter.Message), ("detail", letter.Detail), ("attempt", $"{letter.Attempt}"), ("replays", $"{letter.Replays}"), ("failed first", letter.FirstFailedAt),
+            ("failed last", letter.LastFailedAt), ("by", letter.Worker), ("content type", letter.ContentType), ("bytes", letter.Bytes.ToString("N0", CultureInfo.InvariantCulture)),
+            ("correlation id", message.Properties.CorrelationId), ("metadata", message.Text(JobMessage.MetadataHeader)),
+            ("body", letter.ContentType?.Contains("json", StringComparison.OrdinalIgnoreCase) == true ? Encoding.UTF8.GetString(message.Body.Span[..Math.Min(400, message.Body.Length)]) : null),
+        ];
+        foreach (var (name, value) in rows.Where(r => !string.IsNullOrEmpty(r.Value)))
+        {
+            table.AddRow(name, Markup.Escape(value!));
+        }
+
+        AnsiConsole.Write(table);
+    }
+
+    private static bool SavePicture(JobMessage message, string file)
+    {
+        try
+        {
+            if (message.Read().Image is ImageSource.Data picture)
+            {
+                File.WriteAllBytes(file, picture.Bytes);
+                return true;
+            }
+
+            EmbedCommand.Complain(file, "the job refers to its picture and does not carry it.");
+        }
+        catch (Exception e) when (e is MalformedJobException or IOException or UnauthorizedAccessException)
+        {
+            EmbedCommand.Complain(file, $"there is no picture to save: {e.Message}");
+        }
+
+        return false;
+    }
+}
+
+/// <param name="Total">Dead letters in the queue.</param>
+/// <param name="Reasons">Reason -> letters, of all.</param>
+/// <param name="Letters">Those that were asked for.</param>
+internal sealed record DeadLetterList(int Total, IReadOnlyDictionary<string, int> Reasons, IReadOnlyList<DeadLetter> Letters);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(DeadLetterList))]
+internal sealed partial class DeadLetterJson : JsonSerializerContext;

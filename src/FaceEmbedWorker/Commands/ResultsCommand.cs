@@ -1,0 +1,78 @@
+using System.CommandLine;
+using System.Runtime.InteropServices;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed results</c>: watches results as they come, and takes none from their consumers.</summary>
+internal static class ResultsCommand
+{
+    private static readonly TimeSpan Silence = TimeSpan.FromSeconds(5);
+
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var follow = new Option<bool>("--follow") { Description = "Until Ctrl-C; otherwise until none has come for five seconds." };
+        var output = new Option<string?>("--out") { Description = "Append one JSON document a result to this file.", HelpName = "FILE" };
+        var command = new Command("results", "Watch results as they come, from a queue of its own that ends with it.") { follow, output };
+        command.SetAction((parsed, cancel) => WatchAsync(settings, parsed.GetValue(follow), parsed.GetValue(output), cancel));
+        root.Add(command);
+    }
+
+    private static async Task<int> WatchAsync(string[] settings, bool follow, string? file, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        await using var watch = services.GetRequiredService<ResultWatch>();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var lines = file is null ? null : new FileStream(file, FileMode.Append, FileAccess.Write, FileShare.Read);
+        using var console = Console.OpenStandardOutput();
+        var asJson = lines is not null || Console.IsOutputRedirected;
+        var count = 0;
+        try
+        {
+            await watch.ListenAsync(Seen, () => Console.Error.WriteLine($"Watching.{(follow ? " Ctrl-C ends it." : "")}"), Renewed());
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            // told to stop, or silence
+        }
+
+        Console.Error.WriteLine($"{count} results.");
+        return ExitCode.Ok;
+
+        void Stop(PosixSignalContext context)
+        {
+            context.Cancel = true; // an orderly end is a good one
+            stop.Cancel();
+        }
+
+        CancellationToken Renewed()
+        {
+            if (!follow)
+            {
+                stop.CancelAfter(Silence);
+            }
+
+            return stop.Token;
+        }
+
+        void Seen(EmbedResult result)
+        {
+            Renewed();
+            count++;
+            if (asJson)
+            {
+                var stream = lines ?? (Stream)console;
+                stream.Write([.. result.ToJson(), (byte)'\n']);
+                stream.Flush();
+            }
+            else
+            {
+                Console.WriteLine(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+using System.CommandLine;
+using FaceEmbedWorker.Broker;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary><c>face-embed topology</c>: the exchanges and queues that should exist, and those that do.</summary>
+internal static class TopologyCommand
+{
+    public static void AddTo(RootCommand root, string[] settings)
+    {
+        var command = new Command("topology", "Exchanges and queues: show, declare, prune.");
+        var show = new Command("show", "What should exist, what does, and what differs. Exit code 1 where something is missing or differs.");
+        show.SetAction((_, cancel) => ShowAsync(settings, cancel));
+        var declare = new Command("declare", "Declare what is missing, whatever Broker:Declare says.");
+        declare.SetAction((_, cancel) => DeclareAsync(settings, cancel));
+        var management = CheckCommand.ManagementOption();
+        management.Required = true;
+        var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
+        var prune = new Command("prune", "Delete the empty wait queues of an old retry ladder.") { management, dry };
+        prune.SetAction((parsed, cancel) => PruneAsync(settings, parsed.GetRequiredValue(management)!, parsed.GetValue(dry), cancel));
+        command.Add(show);
+        command.Add(declare);
+        command.Add(prune);
+        root.Add(command);
+    }
+
+    private static async Task<int> ShowAsync(string[] settings, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var topology = services.GetRequiredService<Topology>();
+        var arguments = topology.Queues.ToDictionary(q => $"queue {q.Name}", q => $"bound to {q.Exchange} ({string.Join(", ", q.Keys)}); {string.Join(", ", q.Arguments.Select(a => $"{a.Key}={a.Value}"))}");
+        foreach (var (name, type) in topology.Exchanges)
+        {
+            arguments[$"exchange {name}"] = type;
+        }
+
+        var table = new Table().AddColumns("should exist", "as", "", "found");
+        var findings = await new BrokerCheck(services.GetRequiredService<IOptions<BrokerOptions>>(), topology).TopologyAsync(cancel);
+        foreach (var finding in findings)
+        {
+            table.AddRow(Markup.Escape(finding.Name), Markup.Escape(arguments[finding.Name]), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Markup.Escape(finding.Text));
+        }
+
+        AnsiConsole.Write(table);
+        return findings.All(f => f is { Good: true, Exists: true }) ? ExitCode.Ok : ExitCode.SomeFailed;
+    }
+
+    private static async Task<int> DeclareAsync(string[] settings, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var topology = services.GetRequiredService<Topology>();
+        await services.GetRequiredService<TopologyDesk>().DeclareAsync(cancel);
+        Console.WriteLine($"{topology.Exchanges.Count()} exchanges and {topology.Queues.Count()} queues are there.");
+        return ExitCode.Ok;
+    }
+
+    private static async Task<int> PruneAsync(string[] settings, Uri management, bool dry, CancellationToken cancel)
+    {
+        await using var services = Services.Build(settings);
+        var desk = services.GetRequiredService<TopologyDesk>();
+        var left = await desk.LeftAsync(management, cancel);
+        var kept = 0;
+        foreach (var queue in left)
+        {
+            var why = dry ? "would be deleted if it is empty" : await desk.PruneAsync(queue, cancel);
+            kept += why is null || dry ? 0 : 1;
+            Console.WriteLine($"{queue}: {why ?? "deleted"}");
+        }
+
+        if (left.Count == 0)
+        {
+            Console.WriteLine("There are no wait queues of another ladder.");
+        }
+
+        return kept == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+    }
+}

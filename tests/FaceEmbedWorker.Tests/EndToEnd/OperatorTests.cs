@@ -1,0 +1,160 @@
+using System.Text.Json;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+[Collection(RabbitMq310.Name)]
+public sealed class OperatorOnRabbitMq310Tests(DebianBroker broker) : OperatorTests(broker);
+
+[Collection(RabbitMq4.Name)]
+public sealed class OperatorOnRabbitMq4Tests(ContainerBroker broker) : OperatorTests(broker);
+
+/// <summary>The desk of dead letters and the other tools of operators, as processes on a real broker.</summary>
+public abstract class OperatorTests(TestBroker broker)
+{
+    [Fact]
+    public async Task Five_hundred_dead_letters_are_listed_filtered_and_replayed_with_the_tool_killed_in_between()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await using (var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Undecodable=Reject"))
+        {
+            await Parallel.ForAsync(0, 500, async (i, _) => await probe.SubmitAsync(i % 5 < 3 ? [1, 2, 3] : [], "image/jpeg", $"letter-{i}", new() { ["metadata"] = """{"kept":true}""" }));
+            await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 500 ? probe : null, "500 dead letters", seconds: 60);
+            Assert.Equal(0, await worker.TerminateAsync());
+        }
+
+        var list = await JsonAsync("list", "--json", "--reason", "malformed", "--limit", "7");
+        Assert.Equal((500, 300, 200, 7), (list.GetProperty("total").GetInt32(), list.GetProperty("reasons").GetProperty("undecodable").GetInt32(), list.GetProperty("reasons").GetProperty("malformed").GetInt32(), list.GetProperty("letters").GetArrayLength()));
+        var id = list.GetProperty("letters")[0].GetProperty("id").GetString()!;
+        var (code, output, _) = await RunAsync("list");
+        Assert.Equal(0, code);
+        Assert.Contains("50 of 500 listed.", output, StringComparison.Ordinal);
+        (code, output, _) = await RunAsync("show", id);
+        Assert.Equal(0, code);
+        Assert.Contains("The body is empty", output, StringComparison.Ordinal);
+        Assert.Contains("kept", output, StringComparison.Ordinal);
+        var picture = Path.GetTempFileName();
+        Assert.Equal(0, (await RunAsync("show", "letter-0", "--save-image", picture)).ExitCode);
+        Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(picture));
+        File.Delete(picture);
+        (code, output, _) = await RunAsync("replay", "--all", "--dry-run");
+        Assert.Equal(0, code);
+        Assert.EndsWith("500 would be replayed.", output, StringComparison.Ordinal);
+        Assert.Equal(500u, await probe.ReadyAsync(probe.Topology.Dead)); // nothing was taken out
+
+        // killed in the middle: each letter is in one place or in both
+        await using (var tool = FaceEmbed.Start(["dead-letters", "replay", "--reason", "undecodable", .. probe.Settings]))
+        {
+            await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result > 40 ? probe : null, "some replayed");
+            await tool.KillAsync();
+        }
+
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result is var ready && ready is < 500 and > 200 && ready + probe.ReadyAsync(probe.Topology.Jobs).Result >= 500 ? probe : null, "the rest back on the queue");
+        (code, output, _) = await RunAsync("replay", "--reason", "undecodable");
+        Assert.Equal(0, code);
+        Assert.EndsWith(" replayed.", output, StringComparison.Ordinal);
+
+        var (jobs, dead) = (await DrainAsync(probe.Topology.Jobs), await DrainAsync(probe.Topology.Dead));
+        Assert.Equal(Enumerable.Range(0, 500).Where(i => i % 5 < 3).Select(i => $"letter-{i}").Order(), jobs.Select(j => j.BasicProperties.MessageId!).Distinct().Order());
+        Assert.Equal(Enumerable.Range(0, 500).Where(i => i % 5 >= 3).Select(i => $"letter-{i}").Order(), dead.Select(j => j.BasicProperties.MessageId!).Order());
+        Assert.All(jobs, job =>
+        {
+            Assert.Equal(["fw-replays", "metadata"], job.BasicProperties.Headers!.Keys.Where(k => !k.StartsWith("x-", StringComparison.Ordinal)).Order());
+            Assert.Equal((1L, "image/jpeg", DeliveryModes.Persistent), (Convert.ToInt64(job.BasicProperties.Headers!["fw-replays"], System.Globalization.CultureInfo.InvariantCulture), job.BasicProperties.ContentType, job.BasicProperties.DeliveryMode));
+        });
+
+        async Task<JsonElement> JsonAsync(params string[] arguments) => JsonElement.Parse((await RunAsync(arguments)).Output);
+
+        async Task<List<BasicGetResult>> DrainAsync(string queue)
+        {
+            var all = new List<BasicGetResult>();
+            while (await probe.Channel.BasicGetAsync(queue, autoAck: true) is { } got)
+            {
+                all.Add(got);
+            }
+
+            return all;
+        }
+
+        Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+    }
+
+    [Fact]
+    public async Task Dead_letters_are_discarded_and_counted_by_their_replays()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        foreach (var id in new[] { "a", "b", "c" })
+        {
+            await probe.SubmitAsync([], id: id);
+        }
+
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 3 ? probe : null, "three dead letters");
+        Assert.Equal((0, "1 replayed."), await RunAsync("replay", "b"));
+        await worker.SaidAsync("Job b: dead letter, malformed, attempt 1", seconds: 30);
+        await probe.UntilAsync(() => RunAsync("list", "--json").Result.Output.Contains("\"replays\":1", StringComparison.Ordinal) ? probe : null, "the letter with its replay");
+        Assert.Equal(1, (await RunAsync("discard", "nobody")).Code);
+        Assert.Equal((0, "1 discarded."), await RunAsync("discard", "a"));
+        Assert.Equal((0, "2 discarded."), await RunAsync("discard", "--all"));
+        Assert.Equal((0, "There are no dead letters."), await RunAsync("list"));
+        Assert.Equal(64, (await RunAsync("discard")).Code);
+        Assert.Equal(64, (await RunAsync("replay", "a", "--all")).Code);
+
+        var (code, _, errors) = await FaceEmbed.RunAsync("dead-letters", "list", $"--Broker:Uri={probe.Options.Uri}", "--Broker:Jobs=nowhere.jobs");
+        Assert.Equal(69, code);
+        Assert.Contains("nowhere.jobs.dead", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+
+        async Task<(int Code, string Output)> RunAsync(params string[] arguments)
+        {
+            var (code, output, _) = await FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+            return (code, output);
+        }
+    }
+
+    [Fact]
+    public async Task Results_are_watched_beside_their_consumer()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        var file = Path.GetTempFileName();
+        await using (var watch = FaceEmbed.Start(["results", "--follow", "--out", file, .. probe.Settings]))
+        {
+            await probe.UntilAsync(() => watch.Errors.Contains("Watching", StringComparison.Ordinal) ? probe : null, "a watcher");
+            for (var i = 0; i < 5; i++)
+            {
+                await probe.SubmitAsync([1, 2, 3], "image/jpeg", $"watched-{i}");
+            }
+
+            await probe.UntilAsync(() => File.ReadAllLines(file).Length == 5 ? probe : null, "five lines");
+            Assert.Equal(0, await watch.TerminateAsync());
+        }
+
+        Assert.Equal(5, (await File.ReadAllLinesAsync(file)).Select(l => JsonElement.Parse(l).GetProperty("job_id").GetString()).Distinct().Count());
+        File.Delete(file);
+        Assert.Equal(5, probe.Results.Count);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["results", .. probe.Settings])).ExitCode); // silence ends it
+    }
+
+    [Fact]
+    public async Task The_topology_is_shown_and_declared()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        var (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Contains("missing", output, StringComparison.Ordinal);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "declare", .. probe.Settings, "--Broker:Declare=false"])).ExitCode);
+        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(0, code);
+        Assert.DoesNotContain("missing", output, StringComparison.Ordinal);
+        await probe.ConnectAsync(listen: false);
+        await probe.Channel.QueueDeleteAsync(probe.Topology.Suspects, false, false);
+        await probe.Channel.QueueDeclareAsync(probe.Topology.Suspects, durable: true, exclusive: false, autoDelete: false);
+        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
+    }
+}
