@@ -153,7 +153,8 @@ public sealed class CommandTests : IDisposable
         {
             var words = line.Split(' ');
             using var bash = System.Diagnostics.Process.Start(new System.Diagnostics.ProcessStartInfo("bash",
-                ["-c", $"{program}; source {In("completion")}; COMP_LINE='{line}' COMP_POINT={line.Length} COMP_WORDS=({line}) COMP_CWORD={words.Length - 1}; _face_embed; echo \"${{COMPREPLY[@]}}\""]) { RedirectStandardOutput = true })!;
+                ["-c", $"{program}; source {In("completion")}; COMP_LINE='{line}' COMP_POINT={line.Length} COMP_WORDS=({line}) COMP_CWORD={words.Length - 1}; _face_embed; echo \"${{COMPREPLY[@]}}\""])
+            { RedirectStandardOutput = true })!;
             Assert.Equal(expected, (await bash.StandardOutput.ReadToEndAsync()).Trim());
         }
     }
