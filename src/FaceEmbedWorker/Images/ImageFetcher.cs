@@ -40,6 +40,12 @@ internal sealed class ImageFetcher : IDisposable
     private readonly ResiliencePipeline<byte[]> again;
 
     public ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time)
+        : this(options, images, time, Dns.GetHostAddressesAsync)
+    {
+    }
+
+    /// <param name="resolve">Host name -> addresses.</param>
+    internal ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time, Func<string, CancellationToken, Task<IPAddress[]>> resolve)
     {
         this.options = options.Value;
         maxBytes = images.Value.MaxBytes;
@@ -55,7 +61,7 @@ internal sealed class ImageFetcher : IDisposable
             AutomaticDecompression = DecompressionMethods.None,
             PooledConnectionLifetime = TimeSpan.FromMinutes(1),
             MaxResponseHeadersLength = 32,
-            ConnectCallback = async (context, cancel) => await ConnectAsync(context.DnsEndPoint, networks, cancel),
+            ConnectCallback = async (context, cancel) => await ConnectAsync(context.DnsEndPoint, networks, resolve, cancel),
         })
         {
             Timeout = Timeout.InfiniteTimeSpan,
@@ -103,9 +109,9 @@ internal sealed class ImageFetcher : IDisposable
     }
 
     /// <summary>Resolves, checks each address, and connects to one that was checked: what the name means a moment later does not matter.</summary>
-    private static async Task<Stream> ConnectAsync(DnsEndPoint host, IReadOnlyList<IPNetwork> networks, CancellationToken cancel)
+    private static async Task<Stream> ConnectAsync(DnsEndPoint host, IReadOnlyList<IPNetwork> networks, Func<string, CancellationToken, Task<IPAddress[]>> resolve, CancellationToken cancel)
     {
-        var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await Dns.GetHostAddressesAsync(host.Host, cancel);
+        var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await resolve(host.Host, cancel);
         if (addresses.FirstOrDefault(a => !PublicAddress.MayReach(a, networks)) is { } hidden)
         {
             throw new ImageException(ImageFault.SourceDenied, $"'{host.Host}' is at {hidden}, which is not on the public internet. Sources:PrivateNetworks lists networks that may be reached.");

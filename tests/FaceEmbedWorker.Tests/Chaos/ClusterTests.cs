@@ -116,7 +116,7 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
             foreach (var node in Nodes)
             {
                 await DockerCommand.RunAsync("run", "--detach", "--name", node, "--hostname", HostOf(node), "--network", name, "--network-alias", HostOf(node), "--ip", AddressOf(node),
-                    "--env", "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-setcookie face-embed", "--env", "RABBITMQ_CTL_ERL_ARGS=-setcookie face-embed",
+                    "--env", $"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-setcookie face-embed {TestBroker.NoBusyWaiting}", "--env", "RABBITMQ_CTL_ERL_ARGS=-setcookie face-embed",
                     "--volume", $"{settings}:/etc/rabbitmq/rabbitmq.conf:ro", DockerCommand.RabbitMqImage);
             }
 

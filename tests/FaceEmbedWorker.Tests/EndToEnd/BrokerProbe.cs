@@ -129,7 +129,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
     /// <summary>Holds every result and dead letter that came against its schema.</summary>
     private void AssertSchemas()
     {
-        Assert.All(results, r => Assert.Null(MessageSchemas.Trouble(MessageSchemas.Result, r.Properties.ContentType == "application/json" ? r.Json : r.Json.GetProperty("data"))));
+        Assert.All(results, r => Assert.Null(MessageSchemas.TroubleOfResult(r)));
         Assert.All(dead.Where(d => d.Header("fw-error").Length > 0), d => Assert.Null(MessageSchemas.Trouble(MessageSchemas.DeadLetter, JsonSerializer.SerializeToElement(
             d.Properties.Headers!.Where(h => !h.Key.StartsWith("x-", StringComparison.Ordinal)).ToDictionary(h => h.Key, h => h.Value is byte[] text ? Encoding.UTF8.GetString(text) : h.Value)))));
     }

@@ -6,7 +6,7 @@ using Amazon.S3;
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>The README's clients as they stand there, with queues of the default names on a virtual host of their own.</summary>
-[Collection(RabbitMq310.Name)]
+[Collection(AroundRabbitMq310.Name)]
 public sealed partial class ClientTests(DebianBroker broker) : IDisposable
 {
     private const string Python = "/usr/bin/python3"; // Debian's, which knows its packages

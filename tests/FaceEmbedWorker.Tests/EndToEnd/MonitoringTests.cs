@@ -5,7 +5,7 @@ using System.Text.RegularExpressions;
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>Alerts and dashboard, on a real Prometheus.</summary>
-[Collection(RabbitMq310.Name)]
+[Collection(AroundRabbitMq310.Name)]
 public sealed partial class MonitoringTests(DebianBroker broker)
 {
     private static readonly string Folder = Path.Combine(TestData.Repository, "deploy");

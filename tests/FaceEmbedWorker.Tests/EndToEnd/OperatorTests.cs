@@ -3,10 +3,10 @@ using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
-[Collection(RabbitMq310.Name)]
+[Collection(AroundRabbitMq310.Name)]
 public sealed class OperatorOnRabbitMq310Tests(DebianBroker broker) : OperatorTests(broker);
 
-[Collection(RabbitMq4.Name)]
+[Collection(AroundRabbitMq4.Name)]
 public sealed class OperatorOnRabbitMq4Tests(ContainerBroker broker) : OperatorTests(broker);
 
 /// <summary>The desk of dead letters and the other tools of operators, as processes on a real broker.</summary>

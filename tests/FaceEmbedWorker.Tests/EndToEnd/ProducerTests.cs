@@ -6,10 +6,10 @@ using RabbitMQ.Client.Events;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
-[Collection(RabbitMq310.Name)]
+[Collection(AroundRabbitMq310.Name)]
 public sealed class ProducerOnRabbitMq310Tests(DebianBroker broker) : ProducerTests(broker);
 
-[Collection(RabbitMq4.Name)]
+[Collection(AroundRabbitMq4.Name)]
 public sealed class ProducerOnRabbitMq4Tests(ContainerBroker broker) : ProducerTests(broker);
 
 /// <summary>Every way to hand in a photo, and to be answered.</summary>

@@ -3,7 +3,7 @@ using System.Text.Json;
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>The page at <c>/</c>, as an operator sees it.</summary>
-[Collection(RabbitMq310.Name)]
+[Collection(AroundRabbitMq310.Name)]
 public sealed class StatusPageTests(DebianBroker broker)
 {
     [Fact]

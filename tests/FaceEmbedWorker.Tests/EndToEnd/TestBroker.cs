@@ -9,6 +9,9 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 /// <summary>A real RabbitMQ on loopback that the tests start, restart and stop.</summary>
 public abstract class TestBroker : IAsyncLifetime
 {
+    /// <summary>Erlang's schedulers spin for work by default, which costs those who share the cores.</summary>
+    internal const string NoBusyWaiting = "+sbwt none +sbwtdcpu none +sbwtdio none";
+
     private string? missing;
 
     protected int Port { get; } = FreePort();
@@ -184,6 +187,7 @@ public class DebianBroker : TestBroker
             ["RABBITMQ_LOG_BASE"] = Path.Combine(folder, "log"),
             ["RABBITMQ_PID_FILE"] = Path.Combine(folder, "pid"),
             ["RABBITMQ_ENABLED_PLUGINS_FILE"] = Path.Combine(folder, "plugins"),
+            ["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = NoBusyWaiting,
             ["RABBITMQ_CONFIG_FILE"] = Path.Combine(folder, "rabbitmq.conf"),
         })
         {
@@ -222,7 +226,8 @@ public sealed class ContainerBroker : TestBroker
             .WithHostname("broker") // the node's data is kept under the host's name
             .WithPortBinding(Port, RabbitMqBuilder.RabbitMqPort)
             .WithUsername(User)
-            .WithPassword(User);
+            .WithPassword(User)
+            .WithEnvironment("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", NoBusyWaiting);
         container ??= (folder is null ? builder : builder.WithBindMount(folder, "/var/lib/rabbitmq")).Build();
         await container.StartAsync();
         await UntilItAnswersAsync();

@@ -23,6 +23,20 @@ public sealed class RabbitMq4 : ICollectionFixture<ContainerBroker>
     public const string Name = "RabbitMQ 4";
 }
 
+/// <summary>Brokers of their own for what is around the worker, so that it is tested beside it.</summary>
+[CollectionDefinition(Name)]
+public sealed class AroundRabbitMq310 : ICollectionFixture<DebianBroker>
+{
+    public const string Name = "RabbitMQ 3.10, around the worker";
+}
+
+/// <inheritdoc cref="AroundRabbitMq310"/>
+[CollectionDefinition(Name)]
+public sealed class AroundRabbitMq4 : ICollectionFixture<ContainerBroker>
+{
+    public const string Name = "RabbitMQ 4, around the worker";
+}
+
 [Collection(RabbitMq310.Name)]
 public sealed class WorkerOnRabbitMq310Tests(DebianBroker broker) : WorkerTests(broker);
 

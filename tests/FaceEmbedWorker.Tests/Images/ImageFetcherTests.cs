@@ -106,7 +106,28 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.Equal(ImageFault.SourceMismatch, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/a.jpg"), new string('0', 64)), hosts: server.Url(""), networks: Loopback))).Fault);
     }
 
-    /// <summary>A name that is public when it is looked at and inside a moment later: there is one look, and its address is what is connected to.</summary>
+    /// <summary>The name server says an allowed address first and an inner one from then on: what was checked is what is connected to, and each connection is checked.</summary>
+    [Fact]
+    public async Task A_name_that_is_bound_again_leads_nowhere_else()
+    {
+        using var inner = new Server(_ => Server.Ok([6, 6, 6]));
+        using var allowed = new Server(_ => Server.Ok([1]), IPAddress.Parse("127.0.0.2"), inner.Port);
+        var asked = 0;
+        using var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Hosts = $"http://rebinding.example:{inner.Port}", PrivateNetworks = "127.0.0.2/32", TimeoutSeconds = 5 }), Options.Create(new ImageOptions()), TimeProvider.System,
+            (_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse(asked++ == 0 ? "127.0.0.2" : "127.0.0.1")]));
+        var source = new ImageSource.Url($"http://rebinding.example:{inner.Port}/a.jpg");
+
+        Assert.Equal([1], await fetcher.FetchAsync(source, TestContext.Current.CancellationToken));
+        Assert.Equal((1, 1), (asked, allowed.Requests.Count));
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => fetcher.FetchAsync(source, TestContext.Current.CancellationToken).AsTask())).Fault);
+        Assert.Empty(inner.Requests);
+
+        // several addresses, one of them inside: none is used
+        using var mixed = new ImageFetcher(Options.Create(new SourceOptions { Hosts = $"http://rebinding.example:{inner.Port}", PrivateNetworks = "127.0.0.2/32" }), Options.Create(new ImageOptions()), TimeProvider.System,
+            (_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse("127.0.0.2"), IPAddress.Loopback]));
+        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => mixed.FetchAsync(source, TestContext.Current.CancellationToken).AsTask())).Fault);
+    }
+
     [Fact]
     public async Task A_name_of_an_inner_address_is_denied_at_connect_time()
     {
@@ -219,10 +240,11 @@ public sealed class ImageFetcherTests : IDisposable
     /// <summary>Answers one request a connection with the bytes that it is told, HTTP or not.</summary>
     private sealed class Server : IDisposable
     {
-        private readonly TcpListener listener = new(IPAddress.Loopback, 0);
+        private readonly TcpListener listener;
 
-        public Server(Func<string, byte[]> answer)
+        public Server(Func<string, byte[]> answer, IPAddress? address = null, int port = 0)
         {
+            listener = new TcpListener(address ?? IPAddress.Loopback, port);
             listener.Start();
             _ = ServeAsync(answer);
         }
