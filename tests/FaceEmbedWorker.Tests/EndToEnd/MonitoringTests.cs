@@ -47,9 +47,9 @@ public sealed partial class MonitoringTests(DebianBroker broker)
         var stop = new CancellationTokenSource();
         var submitting = Task.Run(async () =>
         {
-            while (!stop.IsCancellationRequested)
+            for (var i = 0; !stop.IsCancellationRequested; i++)
             {
-                await probe.SubmitAsync(picture, id: $"{Guid.NewGuid()}");
+                await probe.SubmitAsync(i % 3 == 0 ? [] : picture, id: $"{Guid.NewGuid()}"); // an empty one is a dead letter at once
                 await Task.Delay(100);
             }
         });

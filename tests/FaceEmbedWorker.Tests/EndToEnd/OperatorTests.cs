@@ -26,16 +26,15 @@ public abstract class OperatorTests(TestBroker broker)
 
         var list = await JsonAsync("list", "--json", "--reason", "malformed", "--limit", "7");
         Assert.Equal((500, 300, 200, 7), (list.GetProperty("total").GetInt32(), list.GetProperty("reasons").GetProperty("undecodable").GetInt32(), list.GetProperty("reasons").GetProperty("malformed").GetInt32(), list.GetProperty("letters").GetArrayLength()));
-        var id = list.GetProperty("letters")[0].GetProperty("id").GetString()!;
+        Assert.All(list.GetProperty("letters").EnumerateArray(), l => Assert.Equal("malformed", l.GetProperty("reason").GetString()));
         var (code, output, _) = await RunAsync("list");
         Assert.Equal(0, code);
         Assert.Contains("50 of 500 listed.", output, StringComparison.Ordinal);
-        (code, output, _) = await RunAsync("show", id);
-        Assert.Equal(0, code);
-        Assert.Contains("The body is empty", output, StringComparison.Ordinal);
-        Assert.Contains("kept", output, StringComparison.Ordinal);
         var picture = Path.GetTempFileName();
-        Assert.Equal(0, (await RunAsync("show", "letter-0", "--save-image", picture)).ExitCode);
+        (code, output, _) = await RunAsync("show", "letter-0", "--save-image", picture);
+        Assert.Equal(0, code);
+        Assert.Contains("kept", output, StringComparison.Ordinal);
+        Assert.Contains("undecodable", output, StringComparison.Ordinal);
         Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(picture));
         File.Delete(picture);
         (code, output, _) = await RunAsync("replay", "--all", "--dry-run");
