@@ -34,7 +34,7 @@ internal static class BrokerLogin
                 found.ImportFromPemFile(file);
                 return found.Count > 0 ? found : throw new CryptographicException("it holds no certificate in PEM");
             });
-            factory.Ssl.CertificateValidationCallback = (_, certificate, _, errors) => Trusts(authorities, certificate, errors);
+            factory.Ssl.CertificateValidationCallback = (_, certificate, sent, errors) => Trusts(authorities, certificate, sent, errors);
         }
 
         if (options.CertificateFile.Length > 0)
@@ -51,7 +51,7 @@ internal static class BrokerLogin
     }
 
     /// <summary>The name of the broker's certificate must fit, and one of the authorities must have signed it.</summary>
-    private static bool Trusts(X509Certificate2Collection authorities, X509Certificate? certificate, SslPolicyErrors errors)
+    private static bool Trusts(X509Certificate2Collection authorities, X509Certificate? certificate, X509Chain? sent, SslPolicyErrors errors)
     {
         if (certificate is not X509Certificate2 shown || (errors & ~SslPolicyErrors.RemoteCertificateChainErrors) != 0)
         {
@@ -61,6 +61,7 @@ internal static class BrokerLogin
         using var chain = new X509Chain();
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
+        chain.ChainPolicy.ExtraStore.AddRange(sent?.ChainPolicy.ExtraStore ?? []); // those between, which the broker sends along
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck; // an authority of one's own rarely has a list
         return chain.Build(shown);
     }

@@ -167,6 +167,10 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         {
             throw new MalformedJobException($"The JSON job cannot be read: {e.Message}", e);
         }
+        catch (InvalidOperationException e) // half a surrogate pair, written as \u escape
+        {
+            throw new MalformedJobException($"A text of the JSON job is no Unicode: {e.Message}", e);
+        }
     }
 
     /// <summary>Goes on with the event's data: a JSON job, or a string with the picture in base64.</summary>

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Events;
+using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -18,25 +19,46 @@ internal sealed class ResultWatch(IOptions<BrokerOptions> options, Topology topo
         while (true)
         {
             var ended = new TaskCompletionSource();
-            await using var onCancel = cancel.Register(ended.SetCanceled);
+            await using var onCancel = cancel.Register(() => ended.TrySetCanceled(cancel));
             channel.ChannelShutdownAsync += (_, _) =>
             {
                 ended.TrySetResult();
                 return Task.CompletedTask;
             };
-            var queue = await channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true, cancellationToken: cancel);
-            await channel.QueueBindAsync(queue.QueueName, topology.Results, "#", cancellationToken: cancel);
-            var consumer = new AsyncEventingBasicConsumer(channel);
-            consumer.ReceivedAsync += (_, e) =>
+            try
             {
-                seen(EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType));
-                return Task.CompletedTask;
-            };
-            await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);
-            listening();
-            await ended.Task;
+                await SubscribeAsync(channel, seen, cancel);
+                listening();
+                await ended.Task;
+            }
+            catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Value.Uri)) is { } refusal)
+            {
+                throw refusal;
+            }
+            catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 404 } reason)
+            {
+                throw new BrokerRefusedException($"There are no results to watch: {reason.ReplyText}. Start a worker, or call face-embed topology declare.", e);
+            }
+            catch (Exception e) when (e is RabbitMQClientException or IOException && !cancel.IsCancellationRequested)
+            {
+                // the broker goes; the next channel is a new connection's
+            }
+
             channel = await connection.ChannelAsync(cancel);
         }
+    }
+
+    private async Task SubscribeAsync(IChannel channel, Action<EmbedResult> seen, CancellationToken cancel)
+    {
+        var queue = await channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true, cancellationToken: cancel);
+        await channel.QueueBindAsync(queue.QueueName, topology.Results, "#", cancellationToken: cancel);
+        var consumer = new AsyncEventingBasicConsumer(channel);
+        consumer.ReceivedAsync += (_, e) =>
+        {
+            seen(EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType));
+            return Task.CompletedTask;
+        };
+        await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);
     }
 
     public ValueTask DisposeAsync() => connection.DisposeAsync();

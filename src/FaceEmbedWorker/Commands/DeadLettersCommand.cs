@@ -117,7 +117,7 @@ internal static class DeadLettersCommand
                     if (parsed.GetValue(dry))
                     {
                         count++;
-                        Console.WriteLine($"{letter.Id}: {letter.Reason}");
+                        Console.WriteLine(LogLine.Plain($"{letter.Id}: {letter.Reason}"));
                         return false;
                     }
 
@@ -158,15 +158,15 @@ internal static class DeadLettersCommand
         var table = new Table().AddColumns("dead letters", "reason");
         foreach (var (reason, count) in counts)
         {
-            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Markup.Escape(reason));
+            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Cell(reason));
         }
 
         AnsiConsole.Write(table);
         table = new Table().AddColumns("id", "reason", "failed last", "attempt", "replays", "what");
         foreach (var letter in letters)
         {
-            table.AddRow(Markup.Escape(letter.Id), Markup.Escape(letter.Reason), Markup.Escape(letter.LastFailedAt?.Split('.')[0] ?? ""),
-                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Markup.Escape(letter.Message));
+            table.AddRow(Cell(letter.Id), Cell(letter.Reason), Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
+                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Cell(letter.Message));
         }
 
         AnsiConsole.Write(table);
@@ -185,11 +185,13 @@ internal static class DeadLettersCommand
         ];
         foreach (var (name, value) in rows.Where(r => !string.IsNullOrEmpty(r.Value)))
         {
-            table.AddRow(name, Markup.Escape(value!));
+            table.AddRow(name, Cell(value!));
         }
 
         AnsiConsole.Write(table);
     }
+
+    private static string Cell(string text) => Markup.Escape(LogLine.Plain(text));
 
     private static bool SavePicture(JobMessage message, string file)
     {

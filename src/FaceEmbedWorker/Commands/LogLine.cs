@@ -29,12 +29,15 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
             return;
         }
 
-        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {message}");
+        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {Plain(message)}");
         if (logEntry.Exception is { } exception)
         {
             textWriter.WriteLine(exception);
         }
     }
+
+    /// <summary>For a terminal: ids and messages are somebody else's text, and may hold what moves a cursor or begins a line.</summary>
+    public static string Plain(string text) => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '\uFFFD' : c)) : text;
 
     private string Document(string category, string level, string message, Exception? exception)
     {

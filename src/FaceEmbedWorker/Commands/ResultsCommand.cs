@@ -71,7 +71,7 @@ internal static class ResultsCommand
             }
             else
             {
-                Console.WriteLine(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+                Console.WriteLine(FormattableString.Invariant($"{LogLine.Plain(result.JobId)}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
             }
         }
     }

@@ -68,6 +68,12 @@ public class JobMessageTests
     [InlineData("""{"id":"","image":{"data":"AQID"}}""", "0 bytes")]
     [InlineData("""{"image":{"data":"AQID"},"mode":"face"}""", "mode 'face' is unknown")]
     [InlineData("""{"image":{"data":"AQID"},"metadata":[]}""", "'metadata' is array")]
+    [InlineData("""{"id":"\ud800","image":{"data":"AQID"}}""", "no Unicode")]
+    [InlineData("""{"image":{"path":"\udc00"}}""", "no Unicode")]
+    [InlineData("""{"image":{"s3":"bucket"}}""", "is not bucket/key")]
+    [InlineData("""{"image":{"url":"https://x/","sha256":"00"}}""", "64 hexadecimal")]
+    [InlineData("""{"image":{"data":"AQID"},"deadline":"2026"}""", "is no time")]
+    [InlineData("""{"image":{"data":"AQID"},"vector_encoding":"hex"}""", "numbers or base64")]
     public void A_malformed_json_job_says_what_is_wrong(string json, string told) => Malformed(Json(json), told);
 
     [Fact]

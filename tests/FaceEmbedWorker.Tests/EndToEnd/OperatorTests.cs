@@ -85,12 +85,16 @@ public abstract class OperatorTests(TestBroker broker)
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
         await using var worker = await FaceEmbed.WorkerAsync(probe);
-        foreach (var id in new[] { "a", "b", "c" })
+        foreach (var id in new[] { "a", "b", "c", "\u001b[2J[red]odd" })
         {
             await probe.SubmitAsync([], id: id);
         }
 
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 3 ? probe : null, "three dead letters");
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 4 ? probe : null, "four dead letters");
+        var odd = (await RunAsync("list")).Output;
+        Assert.DoesNotContain('\u001b', odd); // what an id may say to a terminal
+        Assert.Contains("[red]", odd, StringComparison.Ordinal);
+        Assert.Equal((0, "1 discarded."), await RunAsync("discard", "\u001b[2J[red]odd"));
         Assert.Equal((0, "1 replayed."), await RunAsync("replay", "b"));
         await worker.SaidAsync("Job b: dead letter, malformed, attempt 1", seconds: 30);
         await probe.UntilAsync(() => RunAsync("list", "--json").Result.Output.Contains("\"replays\":1", StringComparison.Ordinal) ? probe : null, "the letter with its replay");

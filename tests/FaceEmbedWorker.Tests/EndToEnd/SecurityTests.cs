@@ -46,18 +46,21 @@ public sealed class SecureBroker : DebianBroker
         Directory.CreateDirectory(Folder);
         using var authority = MakeAuthority("test authority", Authority);
         using var stranger = MakeAuthority("another authority", Stranger);
-        Make(authority, "broker", "server", names => names.AddIpAddress(IPAddress.Loopback));
+        using var between = MakeAuthority("between", Path.Combine(Folder, "between.pem"), authority);
+        Make(between, "broker", "server", names => names.AddIpAddress(IPAddress.Loopback));
+        File.AppendAllText(Path.Combine(Folder, "server.pem"), $"\n{between.ExportCertificatePem()}\n"); // sent along
         Make(authority, "face-embed", "client", _ => { });
         Make(authority, "nobody", "nobody", _ => { });
         await base.StartAsync();
     }
 
-    private static X509Certificate2 MakeAuthority(string name, string file)
+    private static X509Certificate2 MakeAuthority(string name, string file, X509Certificate2? above = null)
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = new CertificateRequest($"CN={name}", key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        var made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(2));
+        var made = above is null ? request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(2))
+            : request.Create(above, DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1.5), RandomNumberGenerator.GetBytes(8)).CopyWithPrivateKey(key);
         File.WriteAllText(file, made.ExportCertificatePem());
         return made;
     }
