@@ -11,7 +11,7 @@ namespace FaceEmbedWorker.Benchmarks;
 [MemoryDiagnoser]
 public class StageBenchmarks
 {
-    private readonly ImageDecoder decoder = new(Options.Create(new ImageOptions()));
+    private static readonly ImageDecoder Decoder = new(Options.Create(new ImageOptions()));
     private readonly Model embedding = Model.Load("models/face_embedding.onnx", ModelCard.Embedding);
     private readonly Model plain = Model.Load("models/face_embedding.onnx", ModelCard.Embedding, prepare: false);
     private readonly FaceDetector detector = new(Model.Load("models/face_detection.onnx", ModelCard.Detection), Options.Create(new FaceOptions()));
@@ -30,7 +30,7 @@ public class StageBenchmarks
     public void Setup()
     {
         aligner = new FaceAligner(embedding.Card);
-        using var encoded = decoder.Open(photo);
+        var encoded = Decoder.Open(photo);
         picture = encoded.Decode(1, CancellationToken.None);
         face = detector.Detect(picture)[0];
         points = landmarks.Locate(picture, face.Box);
@@ -40,7 +40,7 @@ public class StageBenchmarks
     [Benchmark]
     public void Decode()
     {
-        using var encoded = decoder.Open(photo);
+        var encoded = Decoder.Open(photo);
         encoded.Decode(1, CancellationToken.None).Dispose();
     }
 

@@ -40,7 +40,7 @@ internal static class Pipeline
 
     public static Picture Decode(byte[] picture, int shrink = 1)
     {
-        using var encoded = Decoder.Open(picture);
+        var encoded = Decoder.Open(picture);
         return encoded.Decode(shrink, CancellationToken.None);
     }
 

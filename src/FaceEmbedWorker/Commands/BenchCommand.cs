@@ -35,13 +35,13 @@ internal static class BenchCommand
         await using var services = Services.Build(settings);
         var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var (files, missing) = PicturePaths.Expand(paths);
-        foreach (var path in missing)
+        foreach (var (path, why) in missing)
         {
-            EmbedCommand.Complain(path, "there is no such file or folder.");
+            EmbedCommand.Complain(path, why);
         }
 
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
-        var photos = files.Count > 0 ? files.Select(File.ReadAllBytes).ToArray() : [portrait];
+        var photos = files.Count > 0 ? await Task.WhenAll(files.Select(f => PictureFile.ReadAsync(f, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, cancel))) : [portrait];
         var crops = bench.Crops(photos);
         if (crops.Count == 0)
         {
@@ -69,7 +69,7 @@ internal static class BenchCommand
     /// <summary>A JPEG of a given size with one face: the sample portrait, filled to the size.</summary>
     private static byte[] Sample(ImageDecoder decoder, int width, int height)
     {
-        using var encoded = decoder.Open(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg")));
+        var encoded = decoder.Open(File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg")));
         using var picture = encoded.Decode(shrink: 1, CancellationToken.None);
         var scale = Math.Max((double)width / picture.Width, (double)height / picture.Height);
         using var resized = Pixels.Resized(picture, (int)Math.Ceiling(picture.Width * scale), (int)Math.Ceiling(picture.Height * scale), PillowResize.Filter.Bicubic.Name);
@@ -141,7 +141,7 @@ internal static class BenchCommand
             var crops = new List<float[]>();
             foreach (var photo in photos)
             {
-                using var encoded = decoder.Open(photo);
+                var encoded = decoder.Open(photo);
                 using var picture = encoded.Decode(1, cancel);
                 foreach (var face in detector.Detect(picture))
                 {
@@ -160,7 +160,7 @@ internal static class BenchCommand
         {
             var opened = photos.Select(photo =>
             {
-                using var encoded = decoder.Open(photo);
+                var encoded = decoder.Open(photo);
                 var picture = encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel);
                 var found = detector.Detect(picture);
                 var points = landmarks.Locate(picture, found);
@@ -170,7 +170,7 @@ internal static class BenchCommand
             [
                 Measure("decode", opened, o =>
                 {
-                    using var encoded = decoder.Open(o.Photo);
+                    var encoded = decoder.Open(o.Photo);
                     encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel).Dispose();
                 }),
                 Measure("detect", opened, o => detector.Detect(o.Picture)),
@@ -230,7 +230,7 @@ internal static class BenchCommand
         {
             BenchStage At(int shrink) => Measure($"1/{shrink}", [large], bytes =>
             {
-                using var encoded = decoder.Open(bytes);
+                var encoded = decoder.Open(bytes);
                 encoded.Decode(shrink, cancel).Dispose();
             });
 

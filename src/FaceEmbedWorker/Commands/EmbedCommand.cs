@@ -39,9 +39,9 @@ internal static class EmbedCommand
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : File.Create(output);
         var failed = missing.Count;
-        foreach (var path in missing)
+        foreach (var (path, why) in missing)
         {
-            Complain(path, "there is no such file or folder.");
+            Reject(path, new JobOutcome.Rejected("source_missing", why));
         }
 
         await Progress.RunAsync("embedding", files.Count, async advance =>
@@ -61,7 +61,7 @@ internal static class EmbedCommand
                 else
                 {
                     failed++;
-                    Complain(file, Text(outcome));
+                    Reject(file, outcome);
                 }
 
                 advance();
@@ -80,6 +80,14 @@ internal static class EmbedCommand
         }
 
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        void Reject(string path, JobOutcome outcome)
+        {
+            var (error, message) = Reason(outcome);
+            Complain(path, $"{error}: {message}");
+            table?.AddRow(Markup.Escape(LogLine.Plain(path)), "rejected", "", "", "", "", Markup.Escape(error));
+            lines?.Write([.. new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson(), (byte)'\n']);
+        }
     }
 
     /// <summary>The outcomes in the order of the files, <paramref name="slots"/> being worked on at once.</summary>
@@ -95,7 +103,7 @@ internal static class EmbedCommand
                 yield return (done, await outcome);
             }
 
-            running.Enqueue((file, Task.Run(() => HandleAsync(handler, file, mode, cancel), cancel)));
+            running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode), cancel), cancel)));
         }
 
         foreach (var (file, outcome) in running)
@@ -104,26 +112,17 @@ internal static class EmbedCommand
         }
     }
 
-    internal static string Text(JobOutcome outcome) => outcome switch
+    internal static string Text(JobOutcome outcome) => Reason(outcome) is var (word, message) ? $"{word}: {message}" : "";
+
+    /// <summary>On standard error; the name is somebody else's text.</summary>
+    internal static void Complain(string path, string message) => Console.Error.WriteLine($"face-embed: {LogLine.Plain(path)}: {LogLine.Plain(message)}");
+
+    private static (string Word, string Message) Reason(JobOutcome outcome) => outcome switch
     {
-        JobOutcome.Rejected(var reason, var message, _) => $"{reason}: {message}",
-        JobOutcome.Retry(var reason, var message, _) => $"{reason}: {message}",
-        _ => outcome.ToString(),
+        JobOutcome.Rejected(var reason, var message, _) => (reason, message),
+        JobOutcome.Retry(var reason, var message, _) => (reason, message),
+        _ => throw new ArgumentException("A result has no reason.", nameof(outcome)),
     };
-
-    internal static void Complain(string path, string message) => Console.Error.WriteLine($"face-embed: {path}: {message}");
-
-    private static async Task<JobOutcome> HandleAsync(JobHandler handler, string file, EmbedMode? mode, CancellationToken cancel)
-    {
-        try
-        {
-            return await handler.HandleAsync(new EmbedJob(file, new ImageSource.Data(await File.ReadAllBytesAsync(file, cancel)), mode), cancel);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            return new JobOutcome.Rejected("unreadable", e.Message);
-        }
-    }
 
     private static Table NewTable()
     {
@@ -139,7 +138,7 @@ internal static class EmbedCommand
     private static void AddRows(Table? table, string file, EmbedResult result)
     {
         var milliseconds = Text(result.TimingsMs.Total, "0.0");
-        var name = Markup.Escape(file);
+        var name = Markup.Escape(LogLine.Plain(file));
         if (result.Embeddings.Count == 0)
         {
             table?.AddRow(name, result.Outcome, "", "", "", milliseconds, "");
@@ -160,7 +159,7 @@ internal static class EmbedCommand
     {
         var parts = Path.GetRelativePath(".", file).Split('/', '\\').Where(p => p is not (".." or "."));
         var target = Path.Combine(folder, Path.ChangeExtension(string.Join('_', parts), null) + ".faces.jpg");
-        using var encoded = decoder.Open(File.ReadAllBytes(file));
+        var encoded = decoder.Open(File.ReadAllBytes(file)); // it has just been read as a regular file within the limits
         using var picture = encoded.Decode(shrink: 1, cancel);
         foreach (var embedding in result.Embeddings)
         {

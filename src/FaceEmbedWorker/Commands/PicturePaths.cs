@@ -20,25 +20,88 @@ internal static class PicturePaths
         return paths;
     }
 
-    /// <summary>A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture.</summary>
-    /// <returns>Files, and paths where nothing is.</returns>
-    public static (IReadOnlyList<string> Files, IReadOnlyList<string> Missing) Expand(IEnumerable<string> paths)
+    /// <summary>
+    /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture. Links are followed, and each file and folder
+    /// comes once, however many names lead to it.
+    /// </summary>
+    /// <returns>Files; and paths that lead to nothing or may not be looked at, with the reason.</returns>
+    public static (IReadOnlyList<string> Files, IReadOnlyList<(string Path, string Why)> Missing) Expand(IEnumerable<string> paths)
     {
-        var (files, missing) = (new List<string>(), new List<string>());
+        var walk = new Walk();
         foreach (var path in paths)
+        {
+            walk.Take(path);
+        }
+
+        return (walk.Files, walk.Missing);
+    }
+
+    private sealed class Walk
+    {
+        private readonly HashSet<string> seen = new(StringComparer.Ordinal);
+        private readonly HashSet<(ulong, ulong)> folders = [];
+
+        public List<string> Files { get; } = [];
+
+        public List<(string, string)> Missing { get; } = [];
+
+        public void Take(string path)
         {
             if (Directory.Exists(path))
             {
-                files.AddRange(Directory.EnumerateFiles(path, "*", new EnumerationOptions { RecurseSubdirectories = true })
-                    .Where(f => ImageFormat.FileExtensions.Contains(Path.GetExtension(f)))
-                    .Order(StringComparer.Ordinal));
+                var below = new List<string>();
+                Descend(path, below);
+                Files.AddRange(below.Order(StringComparer.Ordinal));
             }
-            else
+            else if (!File.Exists(path))
             {
-                (File.Exists(path) ? files : missing).Add(path);
+                Missing.Add((path, path.Contains('\uFFFD') ? "its name is not UTF-8, so it cannot be opened here: rename it." : "there is no such file or folder."));
+            }
+            else if (IsNew(path))
+            {
+                Files.Add(path);
             }
         }
 
-        return (files, missing);
+        private void Descend(string folder, List<string> below)
+        {
+            try
+            {
+                if (PictureFile.Identity(folder) is { } identity && !folders.Add(identity))
+                {
+                    return; // a link leads back up
+                }
+
+                var entries = new DirectoryInfo(folder).EnumerateFileSystemInfos("*", new EnumerationOptions { IgnoreInaccessible = false });
+                foreach (var entry in entries.OrderBy(e => e.LinkTarget is not null)) // a file goes by its own name rather than a link's
+                {
+                    var path = Path.Combine(folder, entry.Name);
+                    if (entry is DirectoryInfo)
+                    {
+                        Descend(path, below);
+                    }
+                    else if (ImageFormat.FileExtensions.Contains(Path.GetExtension(entry.Name)) && IsNew(path))
+                    {
+                        below.Add(path);
+                    }
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                Missing.Add((folder, "the folder cannot be read: " + (e is UnauthorizedAccessException ? "permission denied." : e.Message)));
+            }
+        }
+
+        private bool IsNew(string path)
+        {
+            try
+            {
+                return seen.Add(new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path));
+            }
+            catch (IOException)
+            {
+                return true; // a link that leads nowhere is told when it is read
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ internal static partial class Services
         .AddSettings(configuration)
         .AddSingleton(TimeProvider.System)
         .AddSingleton<ImageFetcher>()
-        .AddSingleton<ImageDecoder>()
+        .AddSingleton(s => new ImageDecoder(s.GetRequiredService<IOptions<ImageOptions>>(), s.GetRequiredService<IOptions<JobOptions>>().Value.Slots))
         .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
         .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks), Load(s, o => o.LandmarksModel, ModelCard.Landmarks, Landmarks.Batch)))
         .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, card: o => o.EmbeddingCard)))

@@ -6,6 +6,7 @@ using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -29,9 +30,10 @@ internal static class SubmitCommand
         await using var services = Services.Build(settings);
         var publisher = services.GetRequiredService<JobPublisher>();
         var (files, missing) = PicturePaths.Expand(paths);
-        foreach (var path in missing)
+        var maxBytes = services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes;
+        foreach (var (path, why) in missing)
         {
-            EmbedCommand.Complain(path, "there is no such file or folder.");
+            EmbedCommand.Complain(path, why);
         }
 
         await publisher.OpenAsync();
@@ -48,11 +50,11 @@ internal static class SubmitCommand
             waiting.Expect(id, file);
             try
             {
-                var picture = await File.ReadAllBytesAsync(file, token);
+                var picture = await PictureFile.ReadAsync(file, maxBytes, token);
                 var metadata = JsonSerializer.Serialize(new Dictionary<string, string> { ["file"] = file }, SubmitJson.Default.DictionaryStringString);
                 await publisher.SubmitAsync(id, picture, ContentType(picture), metadata, token);
             }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or JobRefusedException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException or JobRefusedException)
             {
                 waiting.Forget(id);
                 Interlocked.Increment(ref failed);
@@ -121,8 +123,8 @@ internal static class SubmitCommand
             counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
             Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
             Console.WriteLine(report.Result is { } result
-                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
-                : $"{file}: {outcome}, {report.Error}");
+                ? FormattableString.Invariant($"{LogLine.Plain(file)}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
+                : $"{LogLine.Plain(file)}: {outcome}, {report.Error}");
         }
     }
 }

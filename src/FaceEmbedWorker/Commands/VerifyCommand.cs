@@ -70,7 +70,12 @@ internal static class VerifyCommand
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var files = Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal).SelectMany(person => PicturePaths.Expand([person]).Files).ToList();
+        var (files, missing) = PicturePaths.Expand(Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal));
+        foreach (var (path, why) in missing)
+        {
+            EmbedCommand.Complain(path, why);
+        }
+
         var (photos, without) = (new List<VerifyPhoto>(), new List<string>());
         await Progress.RunAsync("embedding", files.Count, async advance =>
         {

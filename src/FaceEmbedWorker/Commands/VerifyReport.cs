@@ -114,7 +114,7 @@ internal static class VerifyReport
     /// <summary>The face with a quarter of its height around it.</summary>
     private static string Thumbnail(VerifyPhoto photo, ImageDecoder decoder)
     {
-        using var encoded = decoder.Open(File.ReadAllBytes(photo.File));
+        var encoded = decoder.Open(File.ReadAllBytes(photo.File));
         using var picture = encoded.Decode(shrink: 1, CancellationToken.None);
         var box = photo.Face.Box!;
         var side = Math.Max(1, (int)(1.5 * Math.Max(box.Width, box.Height)));

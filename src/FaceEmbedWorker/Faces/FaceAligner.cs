@@ -88,22 +88,33 @@ internal sealed class FaceAligner
             return;
         }
 
-        var (x, y, width, height) = Seen(back, target, factor);
+        var (x, width) = Seen(Span(back, target, static p => p.X), picture.Width, factor);
+        var (y, height) = Seen(Span(back, target, static p => p.Y), picture.Height, factor);
         using var part = Pixels.Cropped(picture, x, y, width, height);
         using var small = Pixels.BoxShrunk(part, factor);
         var shift = (factor - 1) / 2.0; // a block's centre, in pixel centres of the picture
         Sample(small, new Similarity(back.A / factor, back.B / factor, (back.X - x - shift) / factor, (back.Y - y - shift) / factor), target);
     }
 
-    /// <summary>The rectangle that the target's corners span in the picture, with a margin, in whole blocks.</summary>
-    private static (int X, int Y, int Width, int Height) Seen(Similarity back, Picture target, int factor)
+    /// <summary>What the target's corners span along one axis of the picture.</summary>
+    private static (double From, double To) Span(Similarity back, Picture target, Func<Point, double> along)
     {
-        Point[] corners = [back.Apply(new(0, 0)), back.Apply(new(target.Width, 0)), back.Apply(new(0, target.Height)), back.Apply(new(target.Width, target.Height))];
-        var x = (int)Math.Floor(corners.Min(c => c.X)) - 2 * factor;
-        var y = (int)Math.Floor(corners.Min(c => c.Y)) - 2 * factor;
-        var width = (int)Math.Ceiling(corners.Max(c => c.X)) + 2 * factor - x;
-        var height = (int)Math.Ceiling(corners.Max(c => c.Y)) + 2 * factor - y;
-        return (x, y, (width / factor + 1) * factor, (height / factor + 1) * factor);
+        double[] corners = [along(back.Apply(new(0, 0))), along(back.Apply(new(target.Width, 0))), along(back.Apply(new(0, target.Height))), along(back.Apply(new(target.Width, target.Height)))];
+        return (corners.Min(), corners.Max());
+    }
+
+    /// <summary>
+    /// The pixels from the first to the last that are seen along one axis, with a margin, in whole blocks; blocks that lie wholly outside the picture are left
+    /// out, as they are black anyway, so that landmarks from anywhere take no more memory than the picture.
+    /// </summary>
+    private static (int From, int Length) Seen((double From, double To) span, int length, int factor)
+    {
+        var from = Math.Floor(span.From) - 2 * factor;
+        var blocks = Math.Floor((Math.Ceiling(span.To) + 2 * factor - from) / factor) + 1;
+        var outside = Math.Clamp(Math.Floor(-from / factor), 0, blocks - 1);
+        from += outside * factor;
+        var seen = Math.Clamp(Math.Ceiling((length - from) / factor), 1, blocks - outside);
+        return double.IsFinite(from) && from < length ? ((int)Math.Max(from, -factor), (int)seen * factor) : (length, factor);
     }
 
     private static void Sample(Picture picture, Similarity back, Picture target)
@@ -121,7 +132,7 @@ internal sealed class FaceAligner
                 var first = y * stride + x * 3;
 
                 // red, green, blue and an unused lane at once; a pixel is read as four bytes, so the picture's last one is left to the slow way
-                var inside = x >= 0 && y >= 0 && x + 1 < picture.Width && y + 1 < picture.Height && first + stride + 7 <= source.Length;
+                var inside = (uint)x < (uint)(picture.Width - 1) && (uint)y < (uint)(picture.Height - 1) && first <= source.Length - stride - 7;
                 var (a, b) = inside ? (Pixel(source, first), Pixel(source, first + 3)) : (Border(source, x, y), Border(source, x + 1, y));
                 var (c, d) = inside ? (Pixel(source, first + stride), Pixel(source, first + stride + 3)) : (Border(source, x, y + 1), Border(source, x + 1, y + 1));
                 var upper = a * (Vector128<float>.One - fx) + b * fx;

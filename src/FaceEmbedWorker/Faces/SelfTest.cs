@@ -95,7 +95,7 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Land
 
     private Picture Decode(string sample)
     {
-        using var encoded = decoder.Open(File.ReadAllBytes(Path.Combine(Samples, sample)));
+        var encoded = decoder.Open(File.ReadAllBytes(Path.Combine(Samples, sample)));
         return encoded.Decode(shrink: 1, CancellationToken.None);
     }
 

@@ -61,9 +61,9 @@ internal static class Drawing
 
     private static void Fill(Picture picture, int x, int y, int width, int height, byte[] color)
     {
-        for (var row = Math.Max(0, y); row < Math.Min(picture.Height, y + height); row++)
+        for (var row = Math.Max(0, y); row < Math.Min(picture.Height, (long)y + height); row++)
         {
-            for (var column = Math.Max(0, x); column < Math.Min(picture.Width, x + width); column++)
+            for (var column = Math.Max(0, x); column < Math.Min(picture.Width, (long)x + width); column++)
             {
                 color.CopyTo(picture.Row(row)[(column * 3)..]);
             }

@@ -1,29 +1,25 @@
 using Microsoft.Extensions.Options;
-using NetVips;
 
 namespace FaceEmbedWorker.Images;
 
-/// <summary>Opens encoded pictures with libvips: header and limits first, pixels when asked.</summary>
-internal sealed class ImageDecoder
+/// <summary>Opens encoded pictures: header and limits first, in managed code; pixels when asked, within <c>Images:MaxMemory</c> and a deadline.</summary>
+internal sealed class ImageDecoder : IDisposable
 {
+    /// <summary>What a decoder takes for any picture: tables, rows, its buffers.</summary>
+    private const long Fixed = 12 * 1024 * 1024;
+
+    /// <summary>Rows that a decoder holds of a picture that passes through it.</summary>
+    private const int Rows = 128;
+
     private readonly ImageOptions options;
+    private readonly SemaphoreSlim places;
 
-    static ImageDecoder()
+    /// <param name="places">Decodes that may run at once; those that were given up and run on count.</param>
+    public ImageDecoder(IOptions<ImageOptions> options, int places = 1024)
     {
-        NetVips.NetVips.BlockUntrusted = true;
-        Operation.Block("VipsForeignLoad", true);
-        foreach (var loader in (string[])["Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif"])
-        {
-            Operation.Block("VipsForeignLoad" + loader, false);
-        }
-
-        // what a file is wrong about is in the error; a hostile one must not write into our log
-        Log.SetLogHandler("VIPS", Enums.LogLevelFlags.Warning, static (_, _, _) => { });
-        Cache.Max = 0;
-        NetVips.NetVips.Concurrency = 1; // parallelism is across jobs
+        this.options = options.Value;
+        this.places = new SemaphoreSlim(places);
     }
-
-    public ImageDecoder(IOptions<ImageOptions> options) => this.options = options.Value;
 
     /// <summary>Reads the header only.</summary>
     /// <exception cref="ImageException">Not a picture, not a supported one, or over a limit.</exception>
@@ -41,27 +37,99 @@ internal sealed class ImageDecoder
             throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which this worker does not decode; send JPEG, PNG, WebP, GIF, TIFF or AVIF.");
         }
 
-        var image = new EncodedImage(bytes, format);
-        try
+        var header = ImageHeader.Read(format, bytes);
+        if (header.Unsupported is { } variant)
         {
-            CheckLimits(image);
-            return image;
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {variant}, which this worker does not decode; send an ordinary JPEG, PNG, WebP, GIF, TIFF or AVIF.");
         }
-        catch
+
+        CheckLimits(header);
+        if (IsOver(header, bytes, format == "jpeg" ? 8 : 1, held: null))
         {
-            image.Dispose();
-            throw;
+            throw OverMemory(header, bytes, format == "jpeg" ? 8 : 1, held: null);
         }
+
+        return new EncodedImage(bytes, header, this);
     }
 
-    private void CheckLimits(EncodedImage image)
+    public void Dispose() => places.Dispose();
+
+    /// <summary>Whether decoding would take more than <c>Images:MaxMemory</c>.</summary>
+    internal bool IsOver(ImageHeader header, byte[] bytes, int shrink, Picture? held) => Estimate(header, bytes, shrink, held) > options.MaxMemory;
+
+    /// <inheritdoc cref="EncodedImage.Decode"/>
+    internal Picture Decode(ImageHeader header, byte[] bytes, int shrink, Picture? held, CancellationToken cancel)
     {
-        var pixels = (long)image.Width * image.Height;
-        Require(pixels, options.MaxPixels, "pixels", nameof(ImageOptions.MaxPixels));
-        Require(image.Pages, options.MaxPages, "frames or pages", nameof(ImageOptions.MaxPages));
-        if (image.Progressive)
+        if (IsOver(header, bytes, shrink, held))
         {
-            Require(pixels, options.MaxProgressivePixels, "pixels in progressive order", nameof(ImageOptions.MaxProgressivePixels));
+            throw OverMemory(header, bytes, shrink, held);
+        }
+
+        return header.Whole ? Alone(() => LibvipsDecoder.Decode(header, bytes, shrink, cancel), cancel) : LibvipsDecoder.Decode(header, bytes, shrink, cancel);
+    }
+
+    /// <summary>
+    /// Runs a decode that cannot be stopped. Where the token is cancelled first its caller goes on, and what comes out later is thrown away; it keeps its place
+    /// until then, so that no more decodes run at once than jobs.
+    /// </summary>
+    private Picture Alone(Func<Picture> decode, CancellationToken cancel)
+    {
+        places.Wait(cancel);
+        var running = Task.Run(decode, CancellationToken.None);
+        try
+        {
+            running.Wait(cancel);
+        }
+        catch (AggregateException)
+        {
+        }
+        catch (OperationCanceledException)
+        {
+            running.ContinueWith(late =>
+            {
+                if (late.IsCompletedSuccessfully)
+                {
+                    late.Result.Dispose();
+                }
+
+                _ = late.Exception;
+                places.Release();
+            }, TaskScheduler.Default);
+            throw;
+        }
+
+        places.Release();
+        return running.GetAwaiter().GetResult();
+    }
+
+    /// <summary>
+    /// Bytes that a decode takes at its peak, those of the file included: what the decoder holds, and 3 for each pixel that comes out.
+    /// Held against measured peaks by <c>MemoryBudgetTests</c>.
+    /// </summary>
+    private static long Estimate(ImageHeader header, byte[] bytes, int shrink, Picture? held)
+    {
+        var (width, height) = ((header.Width + (long)shrink - 1) / shrink, (header.Height + (long)shrink - 1) / shrink);
+        return Fixed + bytes.Length + header.Held + header.Width * 4L * Rows + width * height * 3 + (held is null ? 0 : (long)held.Width * held.Height * 3);
+    }
+
+    private ImageException OverMemory(ImageHeader header, byte[] bytes, int shrink, Picture? held) => new(ImageFault.Refused,
+        $"The {header.Format} ({header.Width} x {header.Height}) would take {Estimate(header, bytes, shrink, held):N0} bytes of memory; Images:MaxMemory allows {options.MaxMemory:N0}.");
+
+    private void CheckLimits(ImageHeader header)
+    {
+        var (longer, shorter) = (Math.Max(header.Width, header.Height), Math.Min(header.Width, header.Height));
+        Require(longer, options.MaxSide, "pixels on a side", nameof(ImageOptions.MaxSide));
+        if (longer > 1000)
+        {
+            Require((longer + shorter - 1) / shorter, options.MaxAspectRatio, "times the length of the other on one side", nameof(ImageOptions.MaxAspectRatio));
+        }
+
+        Require(header.Pixels, options.MaxPixels, "pixels", nameof(ImageOptions.MaxPixels));
+        Require(header.Pages, options.MaxPages, "frames or pages", nameof(ImageOptions.MaxPages));
+        Require(header.Scans, options.MaxScans, "scans", nameof(ImageOptions.MaxScans));
+        if (header.Progressive)
+        {
+            Require(header.Pixels, options.MaxProgressivePixels, "pixels in progressive order", nameof(ImageOptions.MaxProgressivePixels));
         }
 
         void Require(long value, long limit, string what, string setting)
@@ -69,7 +137,7 @@ internal sealed class ImageDecoder
             if (value > limit)
             {
                 throw new ImageException(ImageFault.Refused,
-                    $"The {image.Format} ({image.Width} x {image.Height}) has {value:N0} {what}; Images:{setting} allows {limit:N0}.");
+                    $"The {header.Format} ({header.Width} x {header.Height}) has {value:N0} {what}; Images:{setting} allows {limit:N0}.");
             }
         }
     }

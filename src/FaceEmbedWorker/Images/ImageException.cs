@@ -23,6 +23,9 @@ internal enum ImageFault
 
     /// <summary>What is there has another checksum than the job says.</summary>
     SourceMismatch,
+
+    /// <summary>A local file that is no regular file, or may not be read.</summary>
+    Unreadable,
 }
 
 /// <summary>A picture that cannot be used, through its own fault: trying again would not help.</summary>

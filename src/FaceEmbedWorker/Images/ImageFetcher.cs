@@ -19,6 +19,9 @@ internal abstract record ImageSource(string? Sha256)
     /// <param name="Name">Relative to one of the roots.</param>
     public sealed record Path(string Name, string? Sha256 = null) : ImageSource(Sha256);
 
+    /// <param name="Name">A file of this machine that its user has named: no job may.</param>
+    public sealed record File(string Name) : ImageSource((string?)null);
+
     public sealed record S3(string Bucket, string Key, string? Sha256 = null) : ImageSource(Sha256);
 }
 
@@ -92,6 +95,7 @@ internal sealed class ImageFetcher : IDisposable
             ImageSource.Data data => data.Bytes,
             ImageSource.Url url => await ManyAsync(token => FetchUrlAsync(url.Address, token), cancel),
             ImageSource.Path path => await ReadFileAsync(path.Name, cancel),
+            ImageSource.File file => await ReadOwnAsync(file.Name, cancel),
             ImageSource.S3 s => await ManyAsync(token => FetchS3Async(s.Bucket, s.Key, token), cancel),
             _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
         };
@@ -217,7 +221,7 @@ internal sealed class ImageFetcher : IDisposable
             }
 
             // what was opened is what is looked at: a link that changes meanwhile changes nothing
-            await using var stream = new FileStream(file, new FileStreamOptions { Access = FileAccess.Read, Share = FileShare.ReadWrite | FileShare.Delete, Options = FileOptions.Asynchronous });
+            await using var stream = OpenUnderRoot(file, name);
             var opened = OperatingSystem.IsLinux() ? RealPath($"/proc/self/fd/{stream.SafeFileHandle.DangerousGetHandle()}") : RealPath(file);
             return opened.StartsWith(real + Path.DirectorySeparatorChar, StringComparison.Ordinal)
                 ? await ReadAsync(stream, stream.Length, $"'{name}'", cancel)
@@ -225,6 +229,30 @@ internal sealed class ImageFetcher : IDisposable
         }
 
         throw new ImageException(ImageFault.SourceMissing, $"There is no file '{name}' under any of Sources:Roots.");
+    }
+
+    private async Task<byte[]> ReadOwnAsync(string name, CancellationToken cancel)
+    {
+        try
+        {
+            return await PictureFile.ReadAsync(name, maxBytes, cancel);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new ImageException(e is FileNotFoundException ? ImageFault.SourceMissing : ImageFault.Unreadable, e.Message, e);
+        }
+    }
+
+    private static FileStream OpenUnderRoot(string file, string name)
+    {
+        try
+        {
+            return PictureFile.Open(file);
+        }
+        catch (NotAFileException e)
+        {
+            throw new ImageException(ImageFault.SourceDenied, $"'{name}' cannot be a picture: {e.Message}", e);
+        }
     }
 
     /// <summary>Each try has its own time; what is not an answer becomes a <see cref="SourceException"/>.</summary>

@@ -5,22 +5,26 @@ namespace FaceEmbedWorker.Images;
 /// <summary>A decoded picture: upright, 8-bit RGB, interleaved, rows without padding. Its pixels live outside the managed heap.</summary>
 internal sealed unsafe class Picture : IDisposable
 {
-    private readonly Action<nint> free;
+    private readonly int bytes;
     private nint pixels;
 
-    /// <summary>Takes ownership of <paramref name="pixels"/> (height x width x 3 bytes).</summary>
-    public Picture(nint pixels, int width, int height, Action<nint> free)
+    /// <summary>A picture with undefined pixels, for the caller to fill.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">As <see cref="Bytes"/>.</exception>
+    public Picture(int width, int height)
     {
-        this.pixels = pixels;
-        this.free = free;
-        Width = width;
-        Height = height;
+        bytes = Bytes(width, height);
+        pixels = (nint)NativeMemory.Alloc((nuint)bytes);
+        (Width, Height) = (width, height);
     }
 
-    /// <summary>A picture with undefined pixels, for the caller to fill.</summary>
-    public Picture(int width, int height)
-        : this((nint)NativeMemory.Alloc((nuint)width * (nuint)height, 3), width, height, static p => NativeMemory.Free((void*)p))
+    /// <summary>Bytes of so many pixels.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A side is not positive, or the bytes are more than a span can have: 715 million pixels.</exception>
+    public static int Bytes(int width, int height)
     {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(height);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan((long)width * height, int.MaxValue / 3, nameof(width));
+        return width * height * 3;
     }
 
     public int Width { get; }
@@ -39,7 +43,7 @@ internal sealed unsafe class Picture : IDisposable
         get
         {
             ObjectDisposedException.ThrowIf(pixels == 0, this);
-            return new((void*)pixels, checked(Width * Height * 3));
+            return new((void*)pixels, bytes);
         }
     }
 
@@ -51,7 +55,7 @@ internal sealed unsafe class Picture : IDisposable
         var owned = Interlocked.Exchange(ref pixels, 0);
         if (owned != 0)
         {
-            free(owned);
+            NativeMemory.Free((void*)owned);
         }
     }
 }

@@ -12,6 +12,9 @@ internal static class PillowResize
 {
     private const int FractionBits = 32 - 8 - 2;
 
+    /// <summary>Bytes between the two passes.</summary>
+    private const int BetweenBytes = 1024 * 1024;
+
     /// <summary>A resampling kernel: its half-width in pixels, and its weight at a distance.</summary>
     public sealed record Filter(string Name, double Support, Func<double, double> Weight)
     {
@@ -34,17 +37,20 @@ internal static class PillowResize
     }
 
     /// <summary>Resizes uint8 [height, width, 3] to uint8 [toHeight, toWidth, 3].</summary>
+    /// <exception cref="ArgumentException">A size is not positive, or a span has not the bytes of its size.</exception>
     public static void Resize(ReadOnlySpan<byte> from, int width, int height, Span<byte> to, int toWidth, int toHeight, Filter filter)
     {
+        from = from[..Picture.Bytes(width, height)];
+        to = to[..Picture.Bytes(toWidth, toHeight)];
         if (width == toWidth && height == toHeight)
         {
-            from[..(width * height * 3)].CopyTo(to);
+            from.CopyTo(to);
             return;
         }
 
         if (width == toWidth)
         {
-            Vertical(from, width, to, new Taps(height, toHeight, filter));
+            Vertical(from, width, 0, to, new Taps(height, toHeight, filter), 0, toHeight);
             return;
         }
 
@@ -55,65 +61,74 @@ internal static class PillowResize
             return;
         }
 
-        var between = ArrayPool<byte>.Shared.Rent(toWidth * height * 3);
-        Horizontal(from, width, height, between, horizontal);
-        Vertical(between, toWidth, to, new Taps(height, toHeight, filter));
-        ArrayPool<byte>.Shared.Return(between);
+        // both passes for as many rows at a time as fit into a small buffer between them, however high the picture is
+        var vertical = new Taps(height, toHeight, filter);
+        for (int row = 0, next; row < toHeight; row = next)
+        {
+            var first = vertical.Start[row];
+            for (next = row + 1; next < toHeight && (vertical.End(next) - first) * (long)toWidth * 3 <= BetweenBytes;)
+            {
+                next++;
+            }
+
+            var rows = vertical.End(next - 1) - first;
+            var between = ArrayPool<byte>.Shared.Rent(Picture.Bytes(toWidth, rows));
+            Horizontal(from.Slice(first * width * 3), width, rows, between, horizontal);
+            Vertical(between, toWidth, first, to, vertical, row, next);
+            ArrayPool<byte>.Shared.Return(between);
+        }
     }
 
     /// <summary>Two pixels of a row at once: red, green, blue and an unused lane of each, in one vector of eight.</summary>
-    private static unsafe void Horizontal(ReadOnlySpan<byte> from, int width, int height, Span<byte> to, Taps taps)
+    private static void Horizontal(ReadOnlySpan<byte> from, int width, int height, Span<byte> to, Taps taps)
     {
-        fixed (byte* source = from, target = to)
+        for (var y = 0; y < height; y++)
         {
-            var end = source + from.Length;
-            var written = target;
-            for (var y = 0; y < height; y++)
+            // two pixels are six of eight bytes that are read: the next row gives the last two, and behind the last row they are read otherwise
+            var row = from[(y * width * 3)..];
+            var written = to.Slice(y * taps.Length * 3, taps.Length * 3);
+            for (var x = 0; x < taps.Length; x++)
             {
-                var row = source + (long)y * width * 3;
-                for (var x = 0; x < taps.Length; x++)
+                var sum = Vector256<int>.Zero;
+                var at = taps.Start[x] * 3;
+                foreach (var weights in taps.Pairs(x))
                 {
-                    var sum = Vector256<int>.Zero;
-                    var at = row + taps.Start[x] * 3;
-                    var weights = taps.Pairs(x);
-                    for (var k = 0; k < weights.Length; k++, at += 6)
-                    {
-                        // two pixels are six of eight bytes; at the picture's end there are not eight
-                        var bytes = at + 8 <= end ? *(ulong*)at : LastBytes(at, end);
-                        var spread = Vector128.Shuffle(Vector128.CreateScalar(bytes).AsByte(), Vector128.Create((byte)0, 1, 2, 6, 3, 4, 5, 6, 8, 8, 8, 8, 8, 8, 8, 8));
-                        var pixels = Vector256.WidenLower(Vector128.WidenLower(spread).ToVector256Unsafe()).AsInt32();
-                        sum += pixels * Vector256.Shuffle(Vector256.CreateScalarUnsafe(weights[k]).AsInt32(), Vector256.Create(0, 0, 0, 0, 1, 1, 1, 1));
-                    }
-
-                    var rounded = (sum.GetLower() + sum.GetUpper() + Vector128.Create(1 << (FractionBits - 1))) >> FractionBits;
-                    var pixel = Vector128.Min(Vector128.Max(rounded, Vector128<int>.Zero), Vector128.Create(255));
-                    written[0] = (byte)pixel[0];
-                    written[1] = (byte)pixel[1];
-                    written[2] = (byte)pixel[2];
-                    written += 3;
+                    var bytes = at + 8 <= row.Length ? MemoryMarshal.Read<ulong>(row[at..]) : LastBytes(row[at..]);
+                    var spread = Vector128.Shuffle(Vector128.CreateScalar(bytes).AsByte(), Vector128.Create((byte)0, 1, 2, 6, 3, 4, 5, 6, 8, 8, 8, 8, 8, 8, 8, 8));
+                    var pixels = Vector256.WidenLower(Vector128.WidenLower(spread).ToVector256Unsafe()).AsInt32();
+                    sum += pixels * Vector256.Shuffle(Vector256.CreateScalarUnsafe(weights).AsInt32(), Vector256.Create(0, 0, 0, 0, 1, 1, 1, 1));
+                    at += 6;
                 }
+
+                var rounded = (sum.GetLower() + sum.GetUpper() + Vector128.Create(1 << (FractionBits - 1))) >> FractionBits;
+                var pixel = Vector128.Min(Vector128.Max(rounded, Vector128<int>.Zero), Vector128.Create(255));
+                written[x * 3 + 2] = (byte)pixel[2];
+                written[x * 3 + 1] = (byte)pixel[1];
+                written[x * 3] = (byte)pixel[0];
             }
         }
 
-        static ulong LastBytes(byte* at, byte* end)
+        static ulong LastBytes(ReadOnlySpan<byte> rest)
         {
             ulong bytes = 0;
-            for (var i = 0; i < 6 && at + i < end; i++)
+            for (var i = 0; i < Math.Min(6, rest.Length); i++)
             {
-                bytes |= (ulong)at[i] << 8 * i;
+                bytes |= (ulong)rest[i] << 8 * i;
             }
 
             return bytes;
         }
     }
 
-    private static void Vertical(ReadOnlySpan<byte> from, int width, Span<byte> to, Taps taps)
+    /// <param name="from">Rows from <paramref name="firstRow"/> on.</param>
+    /// <param name="to">All rows, of which those from <paramref name="row"/> to before <paramref name="end"/> are written.</param>
+    private static void Vertical(ReadOnlySpan<byte> from, int width, int firstRow, Span<byte> to, Taps taps, int row, int end)
     {
         var stride = width * 3;
-        for (var y = 0; y < taps.Length; y++)
+        for (var y = row; y < end; y++)
         {
             var weights = taps.Of(y);
-            var rows = from[(taps.Start[y] * stride)..];
+            var rows = from[((taps.Start[y] - firstRow) * stride)..];
             var target = to.Slice(y * stride, stride);
             var x = 0;
             for (; x + Vector128<byte>.Count <= stride; x += Vector128<byte>.Count)
@@ -191,6 +206,9 @@ internal static class PillowResize
         public int[] Start { get; }
 
         public ReadOnlySpan<int> Of(int i) => weights.AsSpan(i * most, counts[i]);
+
+        /// <summary>The input pixel behind the last that output pixel <paramref name="i"/> sees.</summary>
+        public int End(int i) => Start[i] + counts[i];
 
         /// <summary>The weights two by two, the last with 0 where their number is odd.</summary>
         public ReadOnlySpan<long> Pairs(int i) => MemoryMarshal.Cast<int, long>(weights.AsSpan(i * most, (counts[i] + 1) / 2 * 2));

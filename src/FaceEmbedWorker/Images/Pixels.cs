@@ -48,6 +48,40 @@ internal static class Pixels
         return turned;
     }
 
+    /// <summary>Puts stored rows to where they belong in the upright picture.</summary>
+    /// <param name="rows">uint8 [n, width, 3].</param>
+    /// <param name="first">The first of them.</param>
+    /// <param name="width">Pixels as stored.</param>
+    /// <param name="height">Pixels as stored.</param>
+    /// <param name="orientation">EXIF's, 1 to 8.</param>
+    public static void Place(ReadOnlySpan<byte> rows, int first, int width, int height, int orientation, Picture upright)
+    {
+        if (orientation == 1)
+        {
+            rows.CopyTo(upright.Pixels[(first * width * 3)..]);
+            return;
+        }
+
+        var target = upright.Pixels;
+        for (var y = first; !rows.IsEmpty; y++, rows = rows[(width * 3)..])
+        {
+            for (var x = 0; x < width; x++)
+            {
+                var (u, v) = orientation switch
+                {
+                    2 => (width - 1 - x, y),
+                    3 => (width - 1 - x, height - 1 - y),
+                    4 => (x, height - 1 - y),
+                    5 => (y, x),
+                    6 => (height - 1 - y, x),
+                    7 => (height - 1 - y, width - 1 - x),
+                    _ => (y, width - 1 - x),
+                };
+                rows.Slice(x * 3, 3).CopyTo(target[((v * upright.Width + u) * 3)..]);
+            }
+        }
+    }
+
     /// <summary>Averages blocks of <paramref name="factor"/> x <paramref name="factor"/> pixels, rounded; a remainder at the right and lower border is dropped.</summary>
     public static Picture BoxShrunk(Picture picture, int factor)
     {

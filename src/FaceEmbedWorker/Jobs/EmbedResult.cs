@@ -20,6 +20,12 @@ internal sealed record EmbedResult
     /// <summary><c>embedded</c>, <c>no_face</c> or <c>stub</c>; also the routing key.</summary>
     public required string Outcome { get; init; }
 
+    /// <summary>Only of a stub: why the bytes gave no picture, in a word of <c>fw-error</c> (<c>undecodable</c>).</summary>
+    public string? Error { get; init; }
+
+    /// <summary>Only of a stub: the same in a sentence.</summary>
+    public string? Message { get; init; }
+
     public required ResultModel Model { get; init; }
 
     public required ResultImage Image { get; init; }
@@ -81,6 +87,15 @@ internal sealed record EmbedResult
     private static float[] Floats(byte[] bytes) => [.. Enumerable.Range(0, bytes.Length / 4).Select(i => BinaryPrimitives.ReadSingleLittleEndian(bytes.AsSpan(4 * i)))];
 }
 
+/// <summary>What <c>face-embed embed</c> writes for a file that gives no result, so that each file has its document.</summary>
+/// <param name="Outcome"><c>rejected</c>.</param>
+/// <param name="Error">As in <c>fw-error</c>, or <c>unreadable</c>, <c>source_missing</c>, or what a worker would try again for, such as <c>deadline</c>.</param>
+/// <param name="Message">One sentence.</param>
+internal sealed record RejectedFile(string JobId, string Outcome, string Error, string Message, string Worker, string Version, DateTime CompletedAt, string File)
+{
+    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ResultJson.Plain.RejectedFile);
+}
+
 /// <param name="Space">Names the embedding space; vectors of different spaces do not compare.</param>
 /// <param name="SelfTest"><c>failed</c> where the model failed its self-test at the worker's start; otherwise absent.</param>
 internal sealed record ResultModel(string Id, string Space, int Dimensions, string? SelfTest = null);
@@ -129,6 +144,7 @@ internal sealed record ResultTimings(double? Fetch, double? Decode, double? Dete
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(EmbedResult))]
 [JsonSerializable(typeof(ResultEvent))]
+[JsonSerializable(typeof(RejectedFile))]
 internal sealed partial class ResultJson : JsonSerializerContext
 {
     private static ResultJson? plain;

@@ -43,14 +43,14 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
                 clock.Mark(Stage.Fetch);
             }
 
-            using var encoded = decoder.Open(bytes);
+            var encoded = decoder.Open(bytes);
             return (job.Mode ?? options.Mode) == EmbedMode.Faces
                 ? EmbedFaces(job, bytes, encoded, clock, cancel)
                 : EmbedWhole(job, bytes, encoded, clock, cancel);
         }
         catch (ImageException e) when (e.Fault == ImageFault.Undecodable && options.Undecodable == UndecodablePolicy.Stub)
         {
-            return EmbedStub(job, bytes, clock);
+            return EmbedStub(job, bytes, e, clock);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
@@ -61,7 +61,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     private JobOutcome.Completed EmbedFaces(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
         var detail = job.Detail ?? faceOptions.DetectionDetail;
-        using var overview = encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel);
+        using var overview = encoded.Decode(encoded.WithinMemory(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height))), cancel);
         clock.Mark(Stage.Decode);
 
         var faces = Look(encoded, overview, View.Plain, detail, clock, cancel);
@@ -145,19 +145,20 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         return Complete(job, EmbedResult.Embedded, Model(embedder.ImageSpace), Describe(bytes, encoded), [new ResultEmbedding("image", embedding.Vector, Quality: quality)], clock);
     }
 
-    private JobOutcome.Completed EmbedStub(EmbedJob job, byte[] bytes, StageClock clock)
+    private JobOutcome.Completed EmbedStub(EmbedJob job, byte[] bytes, ImageException why, StageClock clock)
     {
         var vector = StubEmbedding.Compute(bytes, embedder.Dimensions);
         var model = new ResultModel(StubEmbedding.ModelId, StubEmbedding.Space(embedder.Dimensions), embedder.Dimensions);
-        return Complete(job, EmbedResult.Stub, model, new ResultImage(Sha256(bytes)), [new ResultEmbedding("stub", vector)], clock);
+        var completed = Complete(job, EmbedResult.Stub, model, new ResultImage(Sha256(bytes)), [new ResultEmbedding("stub", vector)], clock);
+        return new(completed.Result with { Error = JobOutcome.Word(why.Fault), Message = why.Message });
     }
 
     /// <summary>The picture decoded once more at a finer scale, where the overview's smallest face has fewer pixels than the embedder takes and the file has more; otherwise null.</summary>
     private Picture? DecodeFiner(EncodedImage encoded, Picture overview, IReadOnlyList<Detection> found, CancellationToken cancel)
     {
         var smallest = found.Select(f => Math.Min(f.Box.Width, f.Box.Height)).DefaultIfEmpty(double.MaxValue).Min();
-        var finer = EncodedImage.ShrinkFor(smallest, aligner.Width);
-        return finer < (int)Math.Round(overview.ScaleX) ? encoded.Decode(finer, cancel) : null;
+        var finer = encoded.WithinMemory(EncodedImage.ShrinkFor(smallest, aligner.Width), overview);
+        return finer < (int)Math.Round(overview.ScaleX) ? encoded.Decode(finer, cancel, overview) : null;
     }
 
     private JobOutcome.Completed Complete(EmbedJob job, string outcome, ResultModel model, ResultImage image, IReadOnlyList<ResultEmbedding> embeddings, StageClock clock) =>

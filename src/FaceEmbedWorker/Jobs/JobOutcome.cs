@@ -25,7 +25,8 @@ internal abstract record JobOutcome
         _ => new Retry("unexpected", $"{exception.GetType().Name}: {exception.Message}", exception.ToString()),
     };
 
-    private static string Word(ImageFault fault) => fault switch
+    /// <summary>As in <c>fw-error</c>.</summary>
+    internal static string Word(ImageFault fault) => fault switch
     {
         ImageFault.Undecodable => "undecodable",
         ImageFault.Refused => "refused",
@@ -34,6 +35,7 @@ internal abstract record JobOutcome
         ImageFault.SourceDenied => "source_denied",
         ImageFault.SourceMissing => "source_missing",
         ImageFault.SourceMismatch => "source_mismatch",
+        ImageFault.Unreadable => "unreadable",
         _ => throw new ArgumentOutOfRangeException(nameof(fault)),
     };
 }

@@ -26,7 +26,7 @@ public class ImageDecoderTests
     {
         var avif = Pipeline.Changed(TestData.Astronaut, image => image.Copy(), ".avif");
 
-        using var encoded = Pipeline.Decoder.Open(avif);
+        var encoded = Pipeline.Decoder.Open(avif);
         using var picture = encoded.Decode(1, TestContext.Current.CancellationToken);
 
         Assert.Equal(("avif", 512, 512), (encoded.Format, picture.Width, picture.Height));
@@ -37,7 +37,7 @@ public class ImageDecoderTests
     [InlineData(6, 47, 61)]
     public void Sizes_are_those_of_the_upright_picture(int orientation, int width, int height)
     {
-        using var encoded = Pipeline.Decoder.Open(TestData.Read($"formats/orientation{orientation}.jpg"));
+        var encoded = Pipeline.Decoder.Open(TestData.Read($"formats/orientation{orientation}.jpg"));
         Assert.Equal((width, height, orientation), (encoded.Width, encoded.Height, encoded.Orientation));
     }
 
@@ -47,7 +47,7 @@ public class ImageDecoderTests
     [InlineData(8)]
     public void A_jpeg_shrinks_while_decoding_and_keeps_its_scale(int shrink)
     {
-        using var encoded = Pipeline.Decoder.Open(File.ReadAllBytes(TestData.GraceHopper));
+        var encoded = Pipeline.Decoder.Open(File.ReadAllBytes(TestData.GraceHopper));
         using var picture = encoded.Decode(shrink, TestContext.Current.CancellationToken);
 
         Assert.Equal((512 / shrink, 600 / shrink), (picture.Width, picture.Height));
@@ -92,7 +92,7 @@ public class ImageDecoderTests
     {
         var options = new ImageOptions { MaxProgressivePixels = 2000 };
         Assert.Contains("progressive", Refusal(options, TestData.Read("formats/progressive.jpg")).Message, StringComparison.Ordinal);
-        new ImageDecoder(Options.Create(options)).Open(TestData.Read("formats/baseline.jpg")).Dispose();
+        new ImageDecoder(Options.Create(options)).Open(TestData.Read("formats/baseline.jpg"));
     }
 
     [Theory]
@@ -135,7 +135,7 @@ public class ImageDecoderTests
     public async Task Decoding_stops_when_it_is_cancelled()
     {
         using var black = Image.Black(6000, 6000, bands: 3);
-        using var encoded = Pipeline.Decoder.Open(black.PngsaveBuffer());
+        var encoded = Pipeline.Decoder.Open(black.PngsaveBuffer());
         using var cancel = new CancellationTokenSource();
         await cancel.CancelAsync();
         Assert.ThrowsAny<OperationCanceledException>(() => encoded.Decode(1, cancel.Token));

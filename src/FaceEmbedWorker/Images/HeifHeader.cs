@@ -1,0 +1,156 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>The boxes of a HEIF file (ISO/IEC 23008-12) that say how large its primary picture is, how it is turned, and of what codec's pictures it is made.</summary>
+internal static class HeifHeader
+{
+    /// <summary>Boxes and items are read to here; a picture of more is corrupt.</summary>
+    private const int Most = 65_536;
+
+    public static ImageHeader Read(HeaderReader bytes, string format)
+    {
+        if (Find(bytes, "meta"u8, 0, bytes.Length) is not { } meta)
+        {
+            return Find(bytes, "moov"u8, 0, bytes.Length) is null ? throw bytes.Corrupt("it has no picture")
+                : new ImageHeader(format, 1, 1) { Unsupported = $"a sequence of {format} pictures without a still one" };
+        }
+
+        var (properties, items) = (Properties(bytes, meta), Items(bytes, meta));
+        var primary = Find(bytes, "pitm"u8, meta.From + 4, meta.To) is { } box ? Number(bytes, box.From + 4, bytes.U8(box.From) == 0 ? 2 : 4) : throw bytes.Corrupt("it does not say which picture is its own");
+        var (width, height, coded) = (0UL, 0UL, 0L);
+        foreach (var property in properties.GetValueOrDefault(primary) ?? [])
+        {
+            if (bytes.Is(property.From - 4, "ispe"u8))
+            {
+                (width, height) = (bytes.U32(property.From + 4), bytes.U32(property.From + 8));
+                coded = (long)bytes.Side(width) * bytes.Side(height);
+            }
+            else if (bytes.Is(property.From - 4, "clap"u8))
+            {
+                (width, height) = (Cut(bytes, property.From), Cut(bytes, property.From + 8));
+            }
+            else if (bytes.Is(property.From - 4, "irot"u8) && (bytes.U8(property.From) & 1) == 1)
+            {
+                (width, height) = (height, width);
+            }
+        }
+
+        // what is decoded has the size and depth that its own stream says, whatever the boxes around it claim
+        var held = 0L;
+        foreach (var item in items)
+        {
+            var (pixels, pixelBytes) = Av1.Read(bytes.Slice(item.From, Math.Min(item.To - item.From, 4096)));
+            held = Math.Max(held, Math.Max(coded, pixels) * pixelBytes);
+        }
+
+        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Whole = true, Held = held > 0 ? held : coded * Av1.MostPixelBytes };
+    }
+
+    /// <summary>Each item's properties, by its number.</summary>
+    private static Dictionary<ulong, List<(long From, long To)>> Properties(HeaderReader bytes, (long From, long To) meta)
+    {
+        var found = new Dictionary<ulong, List<(long, long)>>();
+        if (Find(bytes, "iprp"u8, meta.From + 4, meta.To) is not { } properties || Find(bytes, "ipco"u8, properties.From, properties.To) is not { } list || Find(bytes, "ipma"u8, properties.From, properties.To) is not { } map)
+        {
+            return found;
+        }
+
+        var all = Boxes(bytes, list.From, list.To);
+        var (version, wide) = (bytes.U8(map.From), (bytes.U8(map.From + 3) & 1) == 1);
+        var at = map.From + 8;
+        for (var entries = Math.Min(bytes.U32(map.From + 4), Most); entries > 0; entries--)
+        {
+            var item = Number(bytes, at, version == 0 ? 2 : 4);
+            at += version == 0 ? 2 : 4;
+            var mine = found.TryGetValue(item, out var known) ? known : found[item] = [];
+            for (var count = bytes.U8(at++); count > 0; count--)
+            {
+                var index = wide ? bytes.U16(at) & 0x7FFF : bytes.U8(at) & 0x7F;
+                at += wide ? 2 : 1;
+                if (index > 0 && index <= all.Count)
+                {
+                    mine.Add(all[index - 1]);
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>Where each item's first bytes are (<c>iloc</c>), of those that lie in the file as they are.</summary>
+    private static List<(long From, long To)> Items(HeaderReader bytes, (long From, long To) meta)
+    {
+        var found = new List<(long, long)>();
+        if (Find(bytes, "iloc"u8, meta.From + 4, meta.To) is not { } places)
+        {
+            return found;
+        }
+
+        var version = bytes.U8(places.From);
+        var (offset, length, start, index) = (bytes.U8(places.From + 4) >> 4, bytes.U8(places.From + 4) & 15, bytes.U8(places.From + 5) >> 4, version == 0 ? 0 : bytes.U8(places.From + 5) & 15);
+        var at = places.From + 6;
+        var count = Math.Min(Number(bytes, at, version < 2 ? 2 : 4), Most);
+        at += version < 2 ? 2 : 4;
+        for (; count > 0; count--)
+        {
+            at += version < 2 ? 2 : 4;
+            var inFile = version == 0 || (bytes.U16(at) & 15) == 0;
+            at += version == 0 ? 2 : 4;
+            var from = (long)Math.Min(Number(bytes, at, start), long.MaxValue / 4);
+            at += start;
+            var extents = bytes.U16(at);
+            at += 2;
+            for (var extent = 0; extent < extents; extent++, at += index + offset + length)
+            {
+                var place = from + (long)Math.Min(Number(bytes, at + index, offset), long.MaxValue / 4);
+                var size = (long)Math.Min(Number(bytes, at + index + offset, length), long.MaxValue / 4);
+                if (extent == 0 && inFile && place < bytes.Length)
+                {
+                    found.Add((place, size == 0 ? bytes.Length : Math.Min(bytes.Length, place + size)));
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>A side that a clean aperture leaves: a fraction of two numbers.</summary>
+    private static ulong Cut(HeaderReader bytes, long at) => bytes.U32(at + 4) is not 0 and var by ? (bytes.U32(at) + by / 2) / by : throw bytes.Corrupt("it is cut to no size");
+
+    private static (long From, long To)? Find(HeaderReader bytes, ReadOnlySpan<byte> type, long from, long to)
+    {
+        foreach (var box in Boxes(bytes, from, to))
+        {
+            if (bytes.Is(box.From - 4, type))
+            {
+                return box;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>The boxes of a stretch of the file: what stands in each, its type in the four bytes before.</summary>
+    private static List<(long From, long To)> Boxes(HeaderReader bytes, long from, long to)
+    {
+        var boxes = new List<(long, long)>();
+        for (long size; from <= to - 8 && boxes.Count < Most; from += size)
+        {
+            var large = bytes.U32(from) == 1;
+            var head = large ? 16 : 8;
+            size = large ? (long)Math.Min(bytes.U64(from + 8), long.MaxValue / 4) : bytes.U32(from) is not 0 and var given ? given : to - from;
+            if (size < head)
+            {
+                break;
+            }
+
+            if (!large) // whatever is so long holds pixels
+            {
+                boxes.Add((from + head, Math.Min(to, from + size)));
+            }
+        }
+
+        return boxes;
+    }
+
+    private static ulong Number(HeaderReader bytes, long at, int size) => size switch { 0 => 0, 2 => (ulong)bytes.U16(at), 4 => bytes.U32(at), 8 => bytes.U64(at), _ => throw bytes.Corrupt("its item locations have no size that there is") };
+}

@@ -1,0 +1,44 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>What an encoded picture says of itself before a pixel is decoded, read in managed code: no decoder has seen the bytes yet.</summary>
+/// <param name="Format">As in <see cref="ImageFormat.Decoded"/>.</param>
+/// <param name="Width">Pixels as stored.</param>
+/// <param name="Height">Pixels as stored.</param>
+internal sealed record ImageHeader(string Format, int Width, int Height)
+{
+    /// <summary>EXIF orientation, 1 to 8; 1 is upright. That of XMP does not count, and HEIF turns by its own boxes, which are applied to the sizes here.</summary>
+    public int Orientation { get; init; } = 1;
+
+    /// <summary>Frames or pages; the first is used.</summary>
+    public int Pages { get; init; } = 1;
+
+    /// <summary>A JPEG's scans, counted to one more than any limit; 1 for other formats.</summary>
+    public int Scans { get; init; } = 1;
+
+    /// <summary>A JPEG in progressive order.</summary>
+    public bool Progressive { get; init; }
+
+    /// <summary>Bytes that the decoder holds beside the rows that come out, whatever the shrink: coefficients, whole frames, strips.</summary>
+    public long Held { get; init; }
+
+    /// <summary>The decoder works on the whole picture at once and cannot be stopped while it does.</summary>
+    public bool Whole { get; init; }
+
+    /// <summary>What the file is, where it is a variant that is not read; otherwise null.</summary>
+    public string? Unsupported { get; init; }
+
+    public long Pixels => (long)Width * Height;
+
+    /// <summary>The header of a picture in one of <see cref="ImageFormat.Decoded"/>.</summary>
+    /// <exception cref="ImageException">The header is truncated or corrupt.</exception>
+    public static ImageHeader Read(string format, ReadOnlySpan<byte> bytes) => format switch
+    {
+        "jpeg" => JpegHeader.Read(new(bytes, format)),
+        "png" => PngHeader.Read(new(bytes, format)),
+        "webp" => WebpHeader.Read(new(bytes, format, bigEndian: false)),
+        "gif" => GifHeader.Read(new(bytes, format, bigEndian: false)),
+        "tiff" => TiffHeader.Read(new(bytes, format, bigEndian: bytes[0] == 'M')),
+        "avif" => HeifHeader.Read(new(bytes, format), format),
+        _ => throw new ArgumentException($"No way to read the header of {format}."),
+    };
+}

@@ -1,0 +1,116 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>A JPEG's markers (ITU-T T.81, Annex B) up to its pixels; where its decoder must hold the whole picture, up to its end.</summary>
+internal static class JpegHeader
+{
+    /// <summary>Scans are counted to here; no limit is higher.</summary>
+    private const int MostScans = 10_000;
+
+    public static ImageHeader Read(HeaderReader bytes)
+    {
+        ImageHeader? header = null;
+        var (orientation, components, scans) = (1, 0, 0);
+        for (var at = 2; NextMarker(bytes, ref at) is var marker and not EndOfImage;)
+        {
+            switch (marker)
+            {
+                case >= 0xD0 and <= 0xD8 or 0x01: // restart, another start, TEM: no length
+                    continue;
+                case >= 0xC0 and <= 0xCF and not (0xC4 or 0xC8 or 0xCC):
+                    header ??= Frame(bytes, at, marker, out components);
+                    break;
+                case 0xE1 when orientation == 1 && bytes.Is(at + 2, "Exif\0\0"u8):
+                    orientation = Exif.Orientation(bytes.Slice(at + 2, Segment(bytes, at) - 2));
+                    break;
+                case StartOfScan:
+                    scans++;
+                    var inScan = bytes.U8(at + 2);
+                    if (header is null)
+                    {
+                        throw bytes.Corrupt("its pixels come before its size");
+                    }
+
+                    if (!header.Progressive && inScan >= components && scans == 1)
+                    {
+                        return header with { Orientation = orientation, Held = 0 }; // rows come out as they go in
+                    }
+
+                    if (scans == MostScans)
+                    {
+                        return header with { Orientation = orientation, Scans = scans };
+                    }
+
+                    break;
+            }
+
+            at += Segment(bytes, at);
+        }
+
+        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans };
+    }
+
+    private const int EndOfImage = 0xD9;
+    private const int StartOfScan = 0xDA;
+
+    /// <summary>A segment's length, which counts its own two bytes.</summary>
+    private static int Segment(HeaderReader bytes, int at) => bytes.U16(at) is >= 2 and var length ? length : throw bytes.Corrupt("a segment of it has no length");
+
+    /// <summary>The next marker, and the place behind it; what lies before it is entropy-coded data, or is passed over as libjpeg does. The end of the bytes is the end of the image.</summary>
+    private static int NextMarker(HeaderReader bytes, ref int at)
+    {
+        while ((at = bytes.IndexOf(0xFF, at)) >= 0)
+        {
+            while (at < bytes.Length && bytes.U8(at) == 0xFF)
+            {
+                at++;
+            }
+
+            if (at < bytes.Length && bytes.U8(at++) is not 0 and var marker)
+            {
+                return marker;
+            }
+        }
+
+        return EndOfImage;
+    }
+
+    private static ImageHeader Frame(HeaderReader bytes, int at, int marker, out int components)
+    {
+        var (precision, height, width) = (bytes.U8(at + 2), bytes.U16(at + 3), bytes.U16(at + 5));
+        components = bytes.U8(at + 7);
+        var sampling = new (int Across, int Down)[components];
+        for (var i = 0; i < components; i++)
+        {
+            var factors = bytes.U8(at + 9 + 3 * i);
+            sampling[i] = (factors >> 4, factors & 15);
+        }
+
+        var unsupported = marker is 0xC3 or 0xC5 or 0xC6 or 0xC7 or >= 0xCB ? "a lossless or hierarchical JPEG"
+            : precision != 8 ? $"a JPEG of {precision} bits"
+            : components is not (1 or 3 or 4) ? $"a JPEG of {components} components"
+            : null;
+        if (sampling.Any(s => s.Across is 0 or > 4 || s.Down is 0 or > 4))
+        {
+            throw bytes.Corrupt("its sampling factors are none");
+        }
+
+        var progressive = marker is 0xC2 or 0xCA;
+        return new ImageHeader("jpeg", bytes.Side((ulong)width), bytes.Side((ulong)height))
+        {
+            Progressive = progressive,
+            Whole = true,
+            Unsupported = unsupported,
+            Held = Coefficients(width, height, sampling),
+        };
+    }
+
+    /// <summary>Two bytes for each coefficient, of blocks that are filled up to whole groups: what libjpeg keeps of a progressive JPEG, and of one that brings its colours one after another.</summary>
+    private static long Coefficients(int width, int height, (int Across, int Down)[] sampling)
+    {
+        var (across, down) = (sampling.Max(s => (int?)s.Across) ?? 1, sampling.Max(s => (int?)s.Down) ?? 1);
+        var groups = (long)Ceiling(width, 8 * across) * Ceiling(height, 8 * down);
+        return sampling.Sum(s => groups * s.Across * s.Down * 64 * 2);
+    }
+
+    private static int Ceiling(int length, int unit) => (length + unit - 1) / unit;
+}

@@ -1,0 +1,128 @@
+using NetVips;
+
+namespace FaceEmbedWorker.Images;
+
+/// <summary>Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.</summary>
+internal static class LibvipsDecoder
+{
+    /// <summary>Bytes of decoded rows that are fetched at a time; between two fetches a decode can be stopped.</summary>
+    private const int StripBytes = 64 * 1024;
+
+    static LibvipsDecoder()
+    {
+        NetVips.NetVips.BlockUntrusted = true;
+        Operation.Block("VipsForeignLoad", true);
+        foreach (var loader in (string[])["Jpeg", "Png", "Webp", "Nsgif", "Tiff", "Heif"])
+        {
+            Operation.Block("VipsForeignLoad" + loader, false);
+        }
+
+        // what a file is wrong about is in the error; a hostile one must not write into our log
+        Log.SetLogHandler("VIPS", Enums.LogLevelFlags.Warning, static (_, _, _) => { });
+        Cache.Max = 0;
+        NetVips.NetVips.Concurrency = 1; // parallelism is across jobs
+    }
+
+    /// <inheritdoc cref="EncodedImage.Decode"/>
+    public static Picture Decode(ImageHeader header, byte[] bytes, int shrink, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        Picture? picture = null;
+        var row = 0;
+        try
+        {
+            using var source = Source.NewFromMemory(Renamed(header, bytes)); // pinned, not copied
+            using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: Enums.FailOn.Error, kwargs: shrink > 1 ? new VOption { { "shrink", shrink } } : null);
+            var (width, height) = (loaded.Width, loaded.Height);
+            if (width != Shrunk(header.Width, shrink) || height != Shrunk(header.Height, shrink))
+            {
+                throw new ImageException(ImageFault.Undecodable, $"The {header.Format} is truncated or corrupt: its header says {header.Width} x {header.Height} pixels, its decoder {width} x {height}.");
+            }
+
+            using var rgb = ToRgb(loaded);
+            var turned = header.Orientation >= 5;
+            picture = new Picture(turned ? height : width, turned ? width : height)
+            {
+                ScaleX = (double)(turned ? header.Height : header.Width) / (turned ? height : width),
+                ScaleY = (double)(turned ? header.Width : header.Height) / (turned ? width : height),
+            };
+            using var region = Region.New(rgb);
+            var rows = Math.Clamp(StripBytes / (width * 3), 1, height);
+            for (; row < height; row += rows)
+            {
+                cancel.ThrowIfCancellationRequested();
+                var count = Math.Min(rows, height - row);
+                Pixels.Place(region.Fetch(0, row, width, count), row, width, height, header.Orientation, picture);
+            }
+
+            return picture;
+        }
+        catch (Exception e)
+        {
+            picture?.Dispose();
+            cancel.ThrowIfCancellationRequested();
+            if (e is VipsException)
+            {
+                throw Explain(header, e.Message, (long)row * shrink);
+            }
+
+            throw;
+        }
+    }
+
+    /// <summary>libvips takes an image sequence for what it is only by the name of its still picture.</summary>
+    private static byte[] Renamed(ImageHeader header, byte[] bytes)
+    {
+        if (header.Format != "avif" || !bytes.AsSpan(8, 4).SequenceEqual("avis"u8))
+        {
+            return bytes;
+        }
+
+        var still = (byte[])bytes.Clone();
+        "avif"u8.CopyTo(still.AsSpan(8));
+        return still;
+    }
+
+    /// <summary>libjpeg rounds up.</summary>
+    private static int Shrunk(int length, int shrink) => (length + shrink - 1) / shrink;
+
+    /// <summary>
+    /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That memory ran out somewhere
+    /// is enough to try again.
+    /// </summary>
+    private static Exception Explain(ImageHeader header, string messages, long row) => messages.Contains("out of memory", StringComparison.Ordinal)
+        ? new InsufficientMemoryException("libvips is out of memory.")
+        : new ImageException(ImageFault.Undecodable, row == 0 ? $"The {header.Format} is truncated or corrupt: its decoder gives none of its {header.Height} rows."
+            : $"The {header.Format} is truncated or corrupt: its decoder gives {Math.Min(row, header.Height)} of its {header.Height} rows.");
+
+    /// <summary>
+    /// As Pillow's <c>convert("RGB")</c>: alpha is dropped, grey is repeated, 16 bits keep their upper 8, embedded colour profiles are ignored.
+    /// </summary>
+    private static Image ToRgb(Image image)
+    {
+        if (image.Interpretation == Enums.Interpretation.Cmyk)
+        {
+            return CmykToRgb(image);
+        }
+
+        if (image is { Interpretation: Enums.Interpretation.Srgb, Format: Enums.BandFormat.Uchar, Bands: 3 })
+        {
+            return image.Copy();
+        }
+
+        using var srgb = image.Colourspace(Enums.Interpretation.Srgb);
+        using var three = srgb.Bands > 3 ? srgb.ExtractBand(0, n: 3) : srgb.Bands < 3 ? srgb[0].Bandjoin(srgb[0], srgb[0]) : srgb.Copy();
+        return three.Cast(Enums.BandFormat.Uchar);
+    }
+
+    /// <summary>The plain formula, without a colour profile: (255 - ink) x (255 - black) / 255, rounded.</summary>
+    private static Image CmykToRgb(Image image)
+    {
+        using var ink = image.ExtractBand(0, n: 3);
+        using var black = image[3];
+        using var product = (255 - ink) * (255 - black);
+        using var scaled = (product / 255).Rint();
+        using var rgb = scaled.Cast(Enums.BandFormat.Uchar);
+        return rgb.Copy(interpretation: Enums.Interpretation.Srgb);
+    }
+}

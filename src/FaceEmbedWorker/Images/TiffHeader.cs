@@ -1,0 +1,115 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>The directories of a TIFF (TIFF 6.0, and BigTIFF): its first page's, and how many follow.</summary>
+internal static class TiffHeader
+{
+    /// <summary>Pages are counted to here; no limit is higher.</summary>
+    private const int MostPages = 1_000_001;
+
+    public static ImageHeader Read(HeaderReader bytes)
+    {
+        var big = bytes.U16(2) == 43;
+        var first = big ? bytes.U64(8) : bytes.U32(4);
+        var tags = Directory(bytes, big, first);
+        ulong Tag(int tag, ulong otherwise) => tags.GetValueOrDefault(tag) is { Count: > 0 } values ? values[0] : otherwise;
+
+        var (width, height) = (bytes.Side(Tag(256, 0)), bytes.Side(Tag(257, 0)));
+        var (samples, planar) = (Tag(277, 1), Tag(284, 1) == 2);
+        var bits = tags.GetValueOrDefault(258) ?? [1];
+        var tiled = tags.ContainsKey(322);
+        return new ImageHeader("tiff", width, height)
+        {
+            Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
+            Pages = Pages(bytes, big, first),
+            Unsupported = Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar && tiled),
+            Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
+                : Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height)) * (Tag(259, 1) == 1 && !tiled ? 1 : 2),
+        };
+    }
+
+    /// <summary>A row of strips or tiles; a compressed one is held as it is decoded and on its way.</summary>
+    private static long Strips(int width, int height, int bytesPerPixel, bool tiled, long tileWidth, long tileHeight, long stripHeight)
+    {
+        var (across, rows) = tiled ? ((width + tileWidth - 1) / Math.Max(1, tileWidth) * tileWidth, tileHeight) : (width, Math.Max(1, stripHeight));
+        return checked(across * rows * bytesPerPixel);
+    }
+
+    /// <summary>What is decoded right is listed here; all else is named and refused, for libvips would make something of some of it.</summary>
+    private static string? Unsupported(IReadOnlyList<ulong> bits, ulong samples, ulong sampleFormat, ulong photometric, ulong compression, bool planarTiles)
+    {
+        var depth = bits[0];
+        return bits.Any(b => b != depth) ? "a TIFF whose colours have different depths"
+            : sampleFormat == 3 ? $"a TIFF of {depth}-bit floating-point samples"
+            : sampleFormat is not (1 or 4) ? "a TIFF of signed or complex samples"
+            : photometric switch
+            {
+                0 or 1 => depth is 1 or 2 or 4 or 8 or 16 && samples <= 2 ? null : $"a TIFF of {samples} grey samples of {depth} bits",
+                2 => depth is 8 or 16 && samples is 3 or 4 ? null : $"a TIFF of {samples} RGB samples of {depth} bits",
+                3 => depth is 1 or 2 or 4 or 8 && samples == 1 ? null : $"a TIFF of {samples} palette samples of {depth} bits",
+                5 => depth == 8 && samples == 4 ? null : $"a TIFF of {samples} CMYK samples of {depth} bits",
+                6 => compression == 6 ? "a TIFF with old-style JPEG" : depth == 8 && samples == 3 && compression == 7 ? null : "a TIFF of YCbCr samples that are not JPEG",
+                8 or 9 or 10 => "a TIFF in CIE L*a*b*",
+                32844 or 32845 => "a TIFF in LogLuv",
+                32803 or 34892 => "a camera's raw TIFF",
+                _ => $"a TIFF of photometric interpretation {photometric}",
+            }
+            ?? compression switch
+            {
+                1 or 2 or 3 or 4 or 5 or 7 or 8 or 32946 or 32773 => null,
+                6 => "a TIFF with old-style JPEG",
+                34925 => "a TIFF compressed by LZMA",
+                50000 => "a TIFF compressed by Zstandard",
+                50001 => "a TIFF compressed by WebP",
+                _ => $"a TIFF of compression {compression}",
+            }
+            ?? (planarTiles ? "a TIFF of tiles in separate planes" : null);
+    }
+
+    /// <summary>The integers of a directory; at most 64 of each entry.</summary>
+    private static Dictionary<int, IReadOnlyList<ulong>> Directory(HeaderReader bytes, bool big, ulong place)
+    {
+        var at = Place(bytes, place);
+        var (count, entries, size) = big ? ((long)Math.Min(bytes.U64(at), 65536), at + 8, 20) : (bytes.U16(at), at + 2, 12);
+        var tags = new Dictionary<int, IReadOnlyList<ulong>>();
+        for (var i = 0; i < count; i++)
+        {
+            var entry = entries + size * i;
+            var (tag, type) = (bytes.U16(entry), bytes.U16(entry + 2));
+            if (tag is not (256 or 257 or 258 or 259 or 262 or 274 or 277 or 278 or 284 or 322 or 323 or 339) || type is not (1 or 3 or 4 or 16))
+            {
+                continue;
+            }
+
+            var width = type switch { 1 => 1, 3 => 2, 4 => 4, _ => 8 };
+            var values = (int)Math.Min(big ? bytes.U64(entry + 4) : bytes.U32(entry + 4), 64);
+            var inline = values * width <= (big ? 8 : 4);
+            var from = big ? entry + 12 : entry + 8;
+            from = inline ? from : Place(bytes, big ? bytes.U64(from) : bytes.U32(from));
+            var list = new ulong[values];
+            for (var v = 0; v < values; v++)
+            {
+                var each = from + v * width;
+                list[v] = width switch { 1 => bytes.U8(each), 2 => (ulong)bytes.U16(each), 4 => bytes.U32(each), _ => bytes.U64(each) };
+            }
+
+            tags[tag] = list;
+        }
+
+        return tags;
+    }
+
+    private static int Pages(HeaderReader bytes, bool big, ulong place)
+    {
+        var seen = new HashSet<ulong>();
+        while (place != 0 && seen.Count < MostPages && seen.Add(place) && place < (ulong)bytes.Length - 8)
+        {
+            var count = big ? Math.Min(bytes.U64((long)place), 65536) : (ulong)bytes.U16((long)place);
+            var next = (long)(place + (big ? 8 + 20 * count : 2 + 12 * count));
+            place = next > bytes.Length - 8 && next > bytes.Length - (big ? 8 : 4) ? 0 : big ? bytes.U64(next) : bytes.U32(next);
+        }
+
+        return Math.Max(1, seen.Count);
+    }
+
+    private static long Place(HeaderReader bytes, ulong place) => place < (ulong)bytes.Length ? (long)place : throw bytes.Corrupt($"its header refers to byte {place:N0}, and it has {bytes.Length:N0}");
+}
