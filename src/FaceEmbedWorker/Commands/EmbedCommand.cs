@@ -84,7 +84,7 @@ internal static class EmbedCommand
         void Reject(string path, JobOutcome outcome)
         {
             var (error, message) = Reason(outcome);
-            Complain(path, $"{error}: {message}");
+            Complain(path, error == "source_missing" ? message : $"{error}: {message}");
             table?.AddRow(Markup.Escape(LogLine.Plain(path)), "rejected", "", "", "", "", Markup.Escape(error));
             lines?.Write([.. new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson(), (byte)'\n']);
         }

@@ -81,6 +81,12 @@ internal sealed class FaceAligner
     internal static void Warp(Picture picture, Similarity toTarget, Picture target)
     {
         var back = toTarget.Inverse();
+        if (!double.IsFinite(back.A + back.B + back.X + back.Y))
+        {
+            target.Pixels.Clear();
+            return;
+        }
+
         var factor = (int)Math.Clamp(back.Scale, 1, 64);
         if (factor == 1)
         {
@@ -111,10 +117,9 @@ internal sealed class FaceAligner
     {
         var from = Math.Floor(span.From) - 2 * factor;
         var blocks = Math.Floor((Math.Ceiling(span.To) + 2 * factor - from) / factor) + 1;
-        var outside = Math.Clamp(Math.Floor(-from / factor), 0, blocks - 1);
-        from += outside * factor;
-        var seen = Math.Clamp(Math.Ceiling((length - from) / factor), 1, blocks - outside);
-        return double.IsFinite(from) && from < length ? ((int)Math.Max(from, -factor), (int)seen * factor) : (length, factor);
+        from += Math.Floor(Math.Max(0, -from / factor)) * factor;
+        var end = Math.Min(Math.Floor(span.From) - 2 * factor + blocks * factor, from + Math.Ceiling((length - from) / factor) * factor);
+        return from > -factor && from < length && end > from ? ((int)from, (int)(end - from)) : (-factor, factor); // nothing of the picture is seen: a block of black
     }
 
     private static void Sample(Picture picture, Similarity back, Picture target)

@@ -1,12 +1,13 @@
+using System.Runtime.InteropServices;
 using NetVips;
 
 namespace FaceEmbedWorker.Images;
 
 /// <summary>Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.</summary>
-internal static class LibvipsDecoder
+internal static partial class LibvipsDecoder
 {
-    /// <summary>Bytes of decoded rows that are fetched at a time; between two fetches a decode can be stopped.</summary>
-    private const int StripBytes = 64 * 1024;
+    /// <summary>Bytes of decoded rows that are asked for at a time; between two times a decode can be stopped.</summary>
+    private const int StripBytes = 256 * 1024;
 
     static LibvipsDecoder()
     {
@@ -21,6 +22,8 @@ internal static class LibvipsDecoder
         Log.SetLogHandler("VIPS", Enums.LogLevelFlags.Warning, static (_, _, _) => { });
         Cache.Max = 0;
         NetVips.NetVips.Concurrency = 1; // parallelism is across jobs
+        NativeLibrary.SetDllImportResolver(typeof(LibvipsDecoder).Assembly, static (name, _, _) => name != Library ? 0
+            : NativeLibrary.Load(OperatingSystem.IsWindows() ? "libvips-42.dll" : OperatingSystem.IsMacOS() ? "libvips.42.dylib" : "libvips.so.42", typeof(Image).Assembly, null));
     }
 
     /// <inheritdoc cref="EncodedImage.Decode"/>
@@ -46,13 +49,25 @@ internal static class LibvipsDecoder
                 ScaleX = (double)(turned ? header.Height : header.Width) / (turned ? height : width),
                 ScaleY = (double)(turned ? header.Width : header.Height) / (turned ? width : height),
             };
-            using var region = Region.New(rgb);
             var rows = Math.Clamp(StripBytes / (width * 3), 1, height);
+            using var strip = header.Orientation == 1 ? null : new Picture(width, rows);
+            using var target = Wrapped(strip ?? picture);
+            using var from = Region.New(rgb);
+            using var to = Region.New(target);
             for (; row < height; row += rows)
             {
                 cancel.ThrowIfCancellationRequested();
-                var count = Math.Min(rows, height - row);
-                Pixels.Place(region.Fetch(0, row, width, count), row, width, height, header.Orientation, picture);
+                var wanted = new Area(0, row, width, Math.Min(rows, height - row));
+                var written = strip is null ? wanted : wanted with { Top = 0 };
+                if (PointInto(to, written) != 0 || Evaluate(from, to, wanted, written.Left, written.Top) != 0)
+                {
+                    throw new VipsException("The rows do not come.");
+                }
+
+                if (strip is not null)
+                {
+                    Pixels.Place(strip.Pixels[..(wanted.Width * wanted.Height * 3)], row, width, height, header.Orientation, picture);
+                }
             }
 
             return picture;
@@ -67,6 +82,15 @@ internal static class LibvipsDecoder
             }
 
             throw;
+        }
+    }
+
+    /// <summary>A picture's own memory as an image of libvips, for it to write into.</summary>
+    private static unsafe Image Wrapped(Picture picture)
+    {
+        fixed (byte* pixels = picture.Pixels)
+        {
+            return Image.NewFromMemory((nint)pixels, (ulong)picture.Pixels.Length, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar); // outside the managed heap: it stays where it is
         }
     }
 
@@ -125,4 +149,17 @@ internal static class LibvipsDecoder
         using var rgb = scaled.Cast(Enums.BandFormat.Uchar);
         return rgb.Copy(interpretation: Enums.Interpretation.Srgb);
     }
+
+    private const string Library = "libvips";
+
+    /// <summary>Makes a region stand for an area of its image.</summary>
+    [LibraryImport(Library, EntryPoint = "vips_region_image")]
+    private static partial int PointInto(Region region, in Area area);
+
+    /// <summary>Computes an area, on this thread, into another region from (<paramref name="left"/>, <paramref name="top"/>) on.</summary>
+    [LibraryImport(Library, EntryPoint = "vips_region_prepare_to")]
+    private static partial int Evaluate(Region region, Region into, in Area area, int left, int top);
+
+    /// <summary><c>VipsRect</c>.</summary>
+    private readonly record struct Area(int Left, int Top, int Width, int Height);
 }

@@ -21,7 +21,7 @@ internal static class TiffHeader
         {
             Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
             Pages = Pages(bytes, big, first),
-            Unsupported = Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar && tiled),
+            Unsupported = Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
             Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
                 : Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height)) * (Tag(259, 1) == 1 && !tiled ? 1 : 2),
         };
@@ -35,7 +35,7 @@ internal static class TiffHeader
     }
 
     /// <summary>What is decoded right is listed here; all else is named and refused, for libvips would make something of some of it.</summary>
-    private static string? Unsupported(IReadOnlyList<ulong> bits, ulong samples, ulong sampleFormat, ulong photometric, ulong compression, bool planarTiles)
+    private static string? Unsupported(IReadOnlyList<ulong> bits, ulong samples, ulong sampleFormat, ulong photometric, ulong compression, bool planar, bool tiled)
     {
         var depth = bits[0];
         return bits.Any(b => b != depth) ? "a TIFF whose colours have different depths"
@@ -62,7 +62,7 @@ internal static class TiffHeader
                 50001 => "a TIFF compressed by WebP",
                 _ => $"a TIFF of compression {compression}",
             }
-            ?? (planarTiles ? "a TIFF of tiles in separate planes" : null);
+            ?? (planar && tiled ? "a TIFF of tiles in separate planes" : planar && photometric <= 1 && samples > 1 ? "a TIFF of grey and alpha in separate planes" : null);
     }
 
     /// <summary>The integers of a directory; at most 64 of each entry.</summary>

@@ -103,6 +103,96 @@ public class HostilePictureTests
         }
     }
 
+    /// <summary>Labelled samples that are not part of the repository: what happened once is in their table, what should is here.</summary>
+    [Theory]
+    [InlineData("faces")]
+    [InlineData("image")]
+    public async Task Each_hostile_sample_ends_as_it_should(string mode)
+    {
+        var expected = new Dictionary<string, string>
+        {
+            ["crash_faces_4473925x1.png"] = "refused", ["crash_image_1x12782641.png"] = "refused", ["retry_faces_1x2300000.png"] = "refused", ["thin_1x1000000.png"] = "refused",
+            ["avif_rav1e_444_12.avif"] = "refused", ["png10000_rgba16_adam7.png"] = "refused", ["gif_43bytes.gif"] = "refused", ["webp_34bytes.webp"] = "refused",
+            ["scan2646_rgb.jpg"] = "refused", ["flower-separated-contig-16.tif"] = "unsupported", ["flower-minisblack-32.tif"] = "unsupported", ["ojpeg-tile.tif"] = "unsupported",
+            ["lab.tif"] = "unsupported", ["tiff_tiled_planar_lzw.tiff"] = "unsupported", ["hopper_lzma.tif"] = "unsupported",
+            ["avis.avif"] = "decoded", ["warns.jpg"] = "decoded", ["xmp_tags_orientation.png"] = "decoded", ["transparent.gif"] = "decoded",
+        };
+        var samples = TestData.Verification("../hostile");
+        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 5, Mode = Enum.Parse<EmbedMode>(mode, ignoreCase: true) });
+        foreach (var (name, word) in expected)
+        {
+            var start = Stopwatch.GetTimestamp();
+            var outcome = await handler.HandleAsync(new EmbedJob(name, new ImageSource.File(Path.Combine(samples, name))), CancellationToken.None);
+            Assert.True(Stopwatch.GetElapsedTime(start).TotalSeconds < 10, $"{name} took {Stopwatch.GetElapsedTime(start)}");
+            var ended = outcome switch { JobOutcome.Completed { Result.Outcome: "embedded" or "no_face" } => "decoded", JobOutcome.Rejected r => r.Reason, _ => outcome.ToString() };
+            Assert.Equal((name, word), (name, ended));
+        }
+    }
+
+    [Fact]
+    public void A_decode_that_cannot_be_stopped_does_not_hold_its_job()
+    {
+        using var black = Image.Black(4000, 4000, bands: 3).Copy(interpretation: Enums.Interpretation.Srgb);
+        foreach (var bytes in new[] { black.WebpsaveBuffer(lossless: true, effort: 0), black.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1), black.PngsaveBuffer(interlace: true, compression: 1) })
+        {
+            using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions()), places: 1);
+            var encoded = decoder.Open(bytes);
+            using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(5));
+            Assert.ThrowsAny<OperationCanceledException>(() => encoded.Decode(1, soon.Token).Dispose());
+
+            // what was given up keeps its place until it ends, and then the next one has it
+            encoded.Decode(1, CancellationToken.None).Dispose();
+        }
+    }
+
+    /// <summary>libvips keeps its messages in one place for the whole process.</summary>
+    [Fact]
+    public async Task No_text_of_one_picture_is_in_the_answer_to_another()
+    {
+        byte[][] bad = [.. new[] { "baseline.jpg", "progressive.jpg", "rgb.png", "lossless.webp", "lzw.tif" }.Select(f => TestData.Read("formats/" + f)).Select(b => b[..(b.Length * 2 / 3)])];
+        var expected = bad.Select(Told).ToArray();
+        Assert.All(expected, (text, i) => Assert.Contains($"The {ImageFormat.Of(bad[i])} is truncated or corrupt: its ", text, StringComparison.Ordinal));
+        await Parallel.ForAsync(0, 2000, new ParallelOptions { MaxDegreeOfParallelism = 4 }, (n, _) =>
+        {
+            Assert.Equal(expected[n % bad.Length], Told(bad[n % bad.Length]));
+            return ValueTask.CompletedTask;
+        });
+
+        static string Told(byte[] bytes)
+        {
+            var fault = Assert.Throws<ImageException>(() => Pipeline.Decode(bytes).Dispose());
+            Assert.Null(fault.InnerException);
+            return fault.Message;
+        }
+    }
+
+    /// <summary>Real pictures in shapes that nobody has: one pixel high, one pixel wide, at the limits and one beyond. FACE_EMBED_FUZZ says how many.</summary>
+    [Fact]
+    public async Task Pictures_of_extreme_shapes_end_in_time()
+    {
+        int[] sides = [1, 2, 3, 99, 100, 101, 999, 1000, 1001, 4095, 9999, 10_000, 65_500, 65_535, 65_536, 100_000];
+        string[] formats = [".png", ".jpg", ".webp", ".tif", ".gif", ".avif"];
+        var count = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FUZZ") ?? "2000", CultureInfo.InvariantCulture) / 10;
+        var outcomes = new System.Collections.Concurrent.ConcurrentDictionary<string, int>();
+        await Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (seed, _) =>
+        {
+            var random = new Random(seed);
+            var (width, height) = (sides[random.Next(sides.Length)], sides[random.Next(sides.Length)]);
+            var format = formats[random.Next(formats.Length)];
+            var most = format switch { ".webp" or ".gif" or ".avif" => 16_383, ".jpg" => 65_500, _ => 200_000 };
+            if ((long)width * height > 3_000_000 || Math.Max(width, height) > most)
+            {
+                return;
+            }
+
+            using var black = Image.Black(width, height, bands: 3).Copy(interpretation: Enums.Interpretation.Srgb);
+            var interlaced = format is ".png" or ".jpg" && random.Next(2) == 0 ? new VOption { { "interlace", true } } : null;
+            await EndsInTimeAsync(black.WriteToBuffer(format, interlaced), outcome => outcomes.AddOrUpdate(outcome, 1, (_, n) => n + 1), $"seed {seed}: {width} x {height} {format}");
+        });
+        Assert.True(outcomes.ContainsKey("refused") && outcomes.ContainsKey("no_face"), string.Join(", ", outcomes));
+        Assert.False(outcomes.ContainsKey("stub"), string.Join(", ", outcomes));
+    }
+
     /// <summary>A seeded mutator over the corpus: flipped bits, cut, repeated and exchanged pieces, wild lengths. FACE_EMBED_FUZZ says how many.</summary>
     [Fact]
     public async Task Mutated_pictures_end_in_time_and_within_memory()

@@ -34,6 +34,12 @@ public class SettingsTests
     [InlineData("--Jobs:Mode=7", "Jobs:Mode")]
     [InlineData("--Jobs:DeadlineSeconds=0", "Jobs:DeadlineSeconds")]
     [InlineData("--Images:MaxBytes=0", "Images:MaxBytes")]
+    [InlineData("--Images:MaxBytes=2000000000", "Images:MaxBytes")]
+    [InlineData("--Images:MaxPixels=1000000000", "Images:MaxPixels")]
+    [InlineData("--Images:MaxProgressivePixels=1000000000", "Images:MaxProgressivePixels")]
+    [InlineData("--Images:MaxMemory=1000", "Images:MaxMemory")]
+    [InlineData("--Images:MaxSide=0", "Images:MaxSide")]
+    [InlineData("--Images:MaxScans=10000", "Images:MaxScans")]
     [InlineData("--Faces:DetectionThreshold=2", "Faces:DetectionThreshold")]
     [InlineData("--Face:DetectionThreshold=0.5", "'Face'")]
     public void A_wrong_setting_names_itself(string argument, string name) =>

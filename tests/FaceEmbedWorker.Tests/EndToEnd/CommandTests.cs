@@ -31,7 +31,52 @@ public sealed class CommandTests : IDisposable
         Assert.Equal((1, ""), (code, output));
         Assert.Contains("iphone.heic: unsupported: The picture is HEIC", errors, StringComparison.Ordinal);
         Assert.Contains("no-such-file.jpg: there is no such file", errors, StringComparison.Ordinal);
-        Assert.Equal(["stub", "embedded"], (await File.ReadAllLinesAsync(lines)).Select(l => JsonElement.Parse(l).GetProperty("outcome").GetString()));
+        var documents = (await File.ReadAllLinesAsync(lines)).Select(l => JsonElement.Parse(l)).ToArray();
+        Assert.Equal(["no-such-file.jpg: rejected source_missing", $"{heic}: rejected unsupported", $"{noise}: stub undecodable", "tests/data/astronaut.png: embedded "],
+            documents.Select(d => $"{d.GetProperty("file")}: {d.GetProperty("outcome")} {(d.TryGetProperty("error", out var error) ? error : "")}"));
+        Assert.All(documents, d => Assert.Null(MessageSchemas.Trouble(d.GetProperty("outcome").GetString() == "rejected" ? MessageSchemas.RejectedFile : MessageSchemas.Result, d)));
+    }
+
+    /// <summary>A folder as strangers leave it: loops, pipes, devices, what may not be read, and names made for a terminal.</summary>
+    [Fact]
+    public async Task Whatever_lies_in_a_folder_is_embedded_or_named()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Pipes and devices are Linux' here.");
+        var below = Directory.CreateDirectory(In("below")).FullName;
+        File.Copy(TestData.GraceHopper, In("a.jpg"));
+        File.Copy(TestData.GraceHopper, Path.Combine(below, "copy.jpg"));
+        File.CreateSymbolicLink(In("again.jpg"), In("a.jpg"));
+        File.CreateSymbolicLink(In("nowhere.jpg"), In("gone.jpg"));
+        File.CreateSymbolicLink(In("zeros.png"), "/dev/zero");
+        Directory.CreateSymbolicLink(Path.Combine(below, "loop"), folder);
+        await File.WriteAllBytesAsync(In("line\nbreak\u001b[2J.jpg"), [1, 2, 3]);
+        await File.WriteAllBytesAsync(In("large.jpg"), new byte[200_000]);
+        using (var shell = System.Diagnostics.Process.Start("sh", ["-c", $"mkfifo '{In("pipe.jpg")}'; printf x > \"$(printf '{folder}/latin\\351.jpg')\""]))
+        {
+            await shell.WaitForExitAsync(TestContext.Current.CancellationToken);
+        }
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("embed", folder, In("a.jpg"), "/dev/null", "--Images:MaxBytes=100000");
+
+        Assert.Equal(1, code);
+        var documents = output.Split('\n').Select(l => JsonElement.Parse(l)).ToDictionary(d => Path.GetRelativePath(folder, d.GetProperty("file").GetString()!), d => $"{d.GetProperty("outcome")} {(d.TryGetProperty("error", out var e) ? e : "")}");
+        Assert.Equal(new Dictionary<string, string>
+        {
+            ["a.jpg"] = "embedded ",
+            ["below/copy.jpg"] = "embedded ",
+            ["large.jpg"] = "rejected too_large",
+            ["latin\uFFFD.jpg"] = "rejected unreadable",
+            ["line\nbreak\u001b[2J.jpg"] = "stub undecodable",
+            ["nowhere.jpg"] = "rejected source_missing",
+            ["pipe.jpg"] = "rejected unreadable",
+            ["zeros.png"] = "rejected unreadable",
+        }.OrderBy(d => d.Key, StringComparer.Ordinal), documents.Where(d => !d.Key.StartsWith("..", StringComparison.Ordinal)).OrderBy(d => d.Key, StringComparer.Ordinal));
+        Assert.Contains("rejected", documents[Path.GetRelativePath(folder, "/dev/null")], StringComparison.Ordinal);
+        Assert.Contains("a pipe (FIFO)", errors, StringComparison.Ordinal);
+        Assert.Contains("its name is not UTF-8", errors, StringComparison.Ordinal);
+        Assert.DoesNotContain('\u001b', errors);
+        using var clean = System.Diagnostics.Process.Start("sh", ["-c", $"rm '{folder}'/latin*"]); // .NET cannot name it
+        await clean.WaitForExitAsync(TestContext.Current.CancellationToken);
     }
 
     [Fact]

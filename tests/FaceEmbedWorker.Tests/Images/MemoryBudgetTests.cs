@@ -1,0 +1,152 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using FaceEmbedWorker.Images;
+using Microsoft.Extensions.Options;
+using NetVips;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+/// <summary>What decoding really takes, in a process of its own for each picture, against what the header made us expect.</summary>
+public sealed partial class MemoryBudgetTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-budget-").FullName;
+
+    [Fact]
+    public async Task The_estimate_of_each_format_holds_and_is_no_multiple_of_what_is_taken()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Peaks are read from Linux' /proc.");
+        using var photo = Photo(3000, 2800);
+        using var alpha = photo.Bandjoin(200);
+        using var deep = photo.Colourspace(Enums.Interpretation.Rgb16);
+        using var grey = photo.Colourspace(Enums.Interpretation.Bw);
+        var pictures = new (string Name, byte[] Bytes)[]
+        {
+            ("baseline 4:2:0.jpg", photo.JpegsaveBuffer(q: 85)),
+            ("baseline 4:4:4.jpg", photo.JpegsaveBuffer(q: 85, subsampleMode: Enums.ForeignSubsample.Off)),
+            ("progressive 4:2:0.jpg", photo.JpegsaveBuffer(q: 85, interlace: true)),
+            ("progressive 4:4:4.jpg", photo.JpegsaveBuffer(q: 85, interlace: true, subsampleMode: Enums.ForeignSubsample.Off)),
+            ("turned.jpg", Turned(photo)),
+            ("8 bits.png", photo.PngsaveBuffer(compression: 1)),
+            ("16 bits.png", deep.PngsaveBuffer(compression: 1)),
+            ("adam7.png", photo.PngsaveBuffer(compression: 1, interlace: true)),
+            ("adam7 alpha.png", alpha.PngsaveBuffer(compression: 1, interlace: true)),
+            ("adam7 16 bits.png", deep.PngsaveBuffer(compression: 1, interlace: true)),
+            ("adam7 grey.png", grey.PngsaveBuffer(compression: 1, interlace: true)),
+            ("lossy.webp", photo.WebpsaveBuffer(q: 80, effort: 0)),
+            ("lossless.webp", photo.WebpsaveBuffer(lossless: true, effort: 0)),
+            ("alpha.webp", alpha.WebpsaveBuffer(q: 80, effort: 0)),
+            ("one frame.gif", grey.GifsaveBuffer(effort: 1)),
+            ("8 bits 4:2:0.avif", photo.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.On)),
+            ("8 bits 4:4:4.avif", photo.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.Off)),
+            ("12 bits.avif", deep.HeifsaveBuffer(q: 50, effort: 0, bitdepth: 12, compression: Enums.ForeignHeifCompression.Av1)),
+            ("strips.tif", photo.TiffsaveBuffer()),
+            ("strips lzw.tif", photo.TiffsaveBuffer(compression: Enums.ForeignTiffCompression.Lzw)),
+            ("tiles.tif", photo.TiffsaveBuffer(tile: true, compression: Enums.ForeignTiffCompression.Deflate)),
+            ("one tile.tif", photo.TiffsaveBuffer(tile: true, tileWidth: 3008, tileHeight: 2816, compression: Enums.ForeignTiffCompression.Deflate)),
+            ("jpeg.tif", photo.TiffsaveBuffer(compression: Enums.ForeignTiffCompression.Jpeg)),
+        };
+        var small = await PeakAsync(Save("small.png", Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.1))));
+        var report = new List<string>();
+        var wrong = 0;
+        foreach (var (name, bytes) in pictures)
+        {
+            var file = Save(name.Replace(':', '-'), bytes);
+            var (estimate, taken) = (Estimate(bytes), await PeakAsync(file) - small);
+            var good = taken <= estimate && estimate <= Math.Max(2.2 * taken, taken + 40_000_000);
+            wrong += good ? 0 : 1;
+            report.Add(string.Create(CultureInfo.InvariantCulture, $"{name,-24} estimate {estimate / 1e6,6:0} MB, taken {taken / 1e6,6:0} MB{(good ? "" : "  <--")}"));
+        }
+
+        Console.WriteLine(string.Join('\n', report));
+        Assert.True(wrong == 0, string.Join('\n', report));
+    }
+
+    /// <summary>The worst of what is let through, in as many slots as the shipped manifests have, within their memory.</summary>
+    [Theory]
+    [InlineData(1, 768)]
+    [InlineData(2, 1024)]
+    public async Task The_worst_pictures_that_are_let_through_leave_a_pod_alive(int slots, int mebibytes)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Peaks are read from Linux' /proc.");
+        using var large = Image.Black(10_000, 10_000, bands: 3).Copy(interpretation: Enums.Interpretation.Srgb);
+        using var some = Photo(4200, 4200);
+        using var alpha = some.Bandjoin(200);
+        string[] files =
+        [
+            Save("a.png", large.PngsaveBuffer(compression: 1)), Save("b.tif", large.TiffsaveBuffer(compression: Enums.ForeignTiffCompression.Deflate)), Save("c.jpg", large.JpegsaveBuffer()),
+            Save("d.webp", large.WebpsaveBuffer(lossless: true, effort: 0)), Save("e.png", large.PngsaveBuffer(compression: 1, interlace: true)),
+            Save("f.png", alpha.PngsaveBuffer(compression: 1, interlace: true)), Save("g.webp", alpha.WebpsaveBuffer(lossless: true, effort: 0)),
+            Save("h.avif", some.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.Off)),
+            Save("i.avif", large.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1)), Save("j.jpg", Photo(6000, 6000).JpegsaveBuffer(interlace: true)),
+        ];
+        foreach (var mode in new[] { "faces", "image" })
+        {
+            // twice each, side by side: the worst neighbours that there are
+            var peak = await PeakAsync(["embed", "--mode", mode, $"--Jobs:Parallelism={slots}", .. files.SelectMany(f => new[] { f, Save("z" + Path.GetFileName(f), File.ReadAllBytes(f)) })]);
+            Console.WriteLine($"{slots} slots, {mode}: peak {peak / 1_048_576} MiB of {mebibytes}");
+            Assert.InRange(peak, 0, mebibytes * 1_048_576L);
+        }
+    }
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    private static Image Photo(int width, int height)
+    {
+        using var photo = Image.NewFromFile(TestData.Astronaut);
+        return photo.ThumbnailImage(width, height: height, size: Enums.Size.Force).CopyMemory();
+    }
+
+    private static byte[] Turned(Image photo)
+    {
+        using var turned = photo.Mutate(m => m.Set(GValue.GIntType, "orientation", 6));
+        return turned.JpegsaveBuffer(q: 85);
+    }
+
+    private string Save(string name, byte[] bytes)
+    {
+        var file = Path.Combine(folder, name);
+        File.WriteAllBytes(file, bytes);
+        return file;
+    }
+
+    /// <summary>The figure that a refusal gives.</summary>
+    private static long Estimate(byte[] bytes)
+    {
+        var encoded = Pipeline.Decoder.Open(bytes);
+        using var tight = new ImageDecoder(Options.Create(new ImageOptions { MaxMemory = 1 }));
+        var fault = Assert.Throws<ImageException>(() => tight.Decode(ImageHeader.Read(encoded.Format, bytes), bytes, shrink: 1, held: null, CancellationToken.None));
+        Assert.Equal(ImageFault.Refused, fault.Fault);
+        return long.Parse(Figure().Match(fault.Message).Groups[1].Value, NumberStyles.AllowThousands, CultureInfo.InvariantCulture);
+    }
+
+    private static Task<long> PeakAsync(string file) => PeakAsync(["embed", "--mode", "image", "--Jobs:Parallelism=1", file]);
+
+    /// <summary>Largest resident memory of a run of the program.</summary>
+    private static async Task<long> PeakAsync(string[] arguments)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = TestData.Repository };
+        start.Environment["DOTNET_gcServer"] = "0";
+        using var process = Process.Start(start)!;
+        var output = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        var peak = 0L;
+        while (!process.WaitForExit(10))
+        {
+            try
+            {
+                var line = File.ReadLines($"/proc/{process.Id}/status").FirstOrDefault(l => l.StartsWith("VmHWM:", StringComparison.Ordinal));
+                peak = line is null ? peak : Math.Max(peak, long.Parse(line.Split(' ', StringSplitOptions.RemoveEmptyEntries)[^2], CultureInfo.InvariantCulture) * 1024);
+            }
+            catch (IOException)
+            {
+            }
+        }
+
+        await output;
+        Assert.InRange(process.ExitCode, 0, 1);
+        return peak;
+    }
+
+    [GeneratedRegex("would take ([0-9,]+) bytes")]
+    private static partial Regex Figure();
+}
