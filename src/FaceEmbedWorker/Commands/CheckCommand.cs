@@ -37,9 +37,8 @@ internal static class CheckCommand
 
         var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
         Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
-        var megabytes = (long)jobs.Slots * images.MaxPixels * 3 / 1_000_000;
-        var available = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1_000_000;
-        Line("plan", 2 * megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; decoded pictures take up to {megabytes} MB, and {available} MB are here{(2 * megabytes < available ? "" : ": lower Images:MaxPixels or Jobs:Parallelism")}"));
+        var (megabytes, available) = (200 + jobs.Slots * images.MaxMemory / 1_000_000, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1_000_000);
+        Line("plan", megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; with the largest pictures they take up to {megabytes} MB, and {available} MB are here{(megabytes < available ? "" : ": lower Images:MaxMemory or Jobs:Parallelism")}"));
 
         try
         {

@@ -5,8 +5,8 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Opens encoded pictures: header and limits first, in managed code; pixels when asked, within <c>Images:MaxMemory</c> and a deadline.</summary>
 internal sealed class ImageDecoder : IDisposable
 {
-    /// <summary>What a decoder takes for any picture: tables, rows, its buffers.</summary>
-    private const long Fixed = 12 * 1024 * 1024;
+    /// <summary>What decoding takes for any picture: the decoder's code, tables and buffers, and what comes after it.</summary>
+    private const long Fixed = 24 * 1024 * 1024;
 
     /// <summary>Rows that a decoder holds of a picture that passes through it.</summary>
     private const int Rows = 128;

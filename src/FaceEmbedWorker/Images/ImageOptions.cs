@@ -28,7 +28,7 @@ internal sealed class ImageOptions
 
     /// <summary>Bytes that decoding one picture may take, by an estimate from its header: the encoded bytes, what the decoder holds, and the pixels that come out. A worker takes this much for each job at once, and about 200 MB.</summary>
     [Range(16 * 1024 * 1024, 64L * 1024 * 1024 * 1024)]
-    public long MaxMemory { get; set; } = 384 * 1024 * 1024;
+    public long MaxMemory { get; set; } = 360 * 1024 * 1024;
 
     /// <summary>Largest progressive JPEG, in pixels: its decoder holds every coefficient in memory, whatever the shrink.</summary>
     [Range(1, MostPixels)]
