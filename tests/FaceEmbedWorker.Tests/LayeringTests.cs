@@ -21,6 +21,7 @@ public partial class LayeringTests
         ["RabbitMQ.Client"] = ["Broker"],
         ["Microsoft.ML.OnnxRuntime"] = ["Faces"],
         ["NetVips"] = ["Images"],
+        ["SixLabors.ImageSharp"] = ["Images"],
         ["Google.Protobuf"] = ["Onnx"],
         ["System.CommandLine"] = ["Commands", "Program.cs"],
         ["Spectre.Console"] = ["Commands"],

@@ -17,6 +17,9 @@ internal sealed class EncodedImage
 
     public string Format => header.Format;
 
+    /// <summary><c>libvips</c> or <c>imagesharp</c>.</summary>
+    public string DecodedBy => decoder.IsManaged(header) ? "imagesharp" : "libvips";
+
     /// <summary>Pixels, upright.</summary>
     public int Width { get; }
 
@@ -31,7 +34,7 @@ internal sealed class EncodedImage
     /// <paramref name="wanted"/> pixels. 1 for other formats.
     /// </summary>
     public int ShrinkFor((int Width, int Height) wanted) =>
-        Format == "jpeg" ? Math.Min(ShrinkFor(Width, wanted.Width), ShrinkFor(Height, wanted.Height)) : 1;
+        decoder.CanShrink(header) ? Math.Min(ShrinkFor(Width, wanted.Width), ShrinkFor(Height, wanted.Height)) : 1;
 
     /// <summary>The largest factor of 1, 2, 4 and 8 that leaves <paramref name="wanted"/> of <paramref name="length"/> pixels.</summary>
     public static int ShrinkFor(double length, double wanted) => (length / wanted) switch { >= 8 => 8, >= 4 => 4, >= 2 => 2, _ => 1 };
@@ -43,7 +46,7 @@ internal sealed class EncodedImage
     public int WithinMemory(int wanted, Picture? held = null)
     {
         var shrink = wanted;
-        while (Format == "jpeg" && shrink < 8 && decoder.IsOver(header, bytes, shrink, held))
+        while (decoder.CanShrink(header) && shrink < 8 && decoder.IsOver(header, bytes, shrink, held))
         {
             shrink *= 2;
         }

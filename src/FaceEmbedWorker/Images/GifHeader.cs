@@ -13,7 +13,7 @@ internal static class GifHeader
     {
         var (width, height) = (bytes.U16(6), bytes.U16(8));
         var at = 13L + Palette(bytes.U8(10));
-        var frames = 0;
+        var (frames, cut) = (0, false);
         while (frames < MostFrames && at < bytes.Length)
         {
             var block = bytes.U8(at);
@@ -26,6 +26,7 @@ internal static class GifHeader
                 // a frame may reach beyond the screen, which then grows
                 (width, height) = frames++ == 0 ? (Math.Max(width, bytes.U16(at + 1) + bytes.U16(at + 5)), Math.Max(height, bytes.U16(at + 3) + bytes.U16(at + 7))) : (width, height);
                 at = BehindData(bytes, at + 10 + Palette(bytes.U8(at + 9)) + 1);
+                cut |= frames == 1 && at > bytes.Length;
             }
             else
             {
@@ -35,7 +36,7 @@ internal static class GifHeader
 
         (width, height) = (bytes.Side((ulong)width), bytes.Side((ulong)height));
         return frames == 0 ? throw bytes.Corrupt("it has no frame")
-            : new ImageHeader("gif", width, height) { Pages = frames, Whole = true, Held = (long)width * height * FrameBytes };
+            : new ImageHeader("gif", width, height) { Pages = frames, Whole = true, Held = (long)width * height * FrameBytes, Cut = cut };
     }
 
     private static int Palette(int flags) => (flags & 0x80) != 0 ? 3 << (flags & 7) + 1 : 0;

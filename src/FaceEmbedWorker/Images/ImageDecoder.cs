@@ -34,19 +34,25 @@ internal sealed class ImageDecoder : IDisposable
             ?? throw new ImageException(ImageFault.Undecodable, "The bytes are not a picture of any known format.");
         if (!ImageFormat.Decoded.Contains(format))
         {
-            throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which this worker does not decode; send JPEG, PNG, WebP, GIF, TIFF or AVIF.");
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which this worker does not decode; send JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, TGA or PNM.");
+        }
+
+        if (options.Decoder == PictureDecoder.ImageSharp && !ImageSharpDecoder.Formats.Contains(format))
+        {
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which ImageSharp does not decode; Images:Decoder=Libvips does.");
         }
 
         var header = ImageHeader.Read(format, bytes);
         if (header.Unsupported is { } variant)
         {
-            throw new ImageException(ImageFault.Unsupported, $"The picture is {variant}, which this worker does not decode; send an ordinary JPEG, PNG, WebP, GIF, TIFF or AVIF.");
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {variant}, which this worker does not decode; send an ordinary JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, TGA or PNM.");
         }
 
         CheckLimits(header);
-        if (IsOver(header, bytes, format == "jpeg" ? 8 : 1, held: null))
+        var coarsest = CanShrink(header) ? 8 : 1;
+        if (IsOver(header, bytes, coarsest, held: null))
         {
-            throw OverMemory(header, bytes, format == "jpeg" ? 8 : 1, held: null);
+            throw OverMemory(header, bytes, coarsest, held: null);
         }
 
         return new EncodedImage(bytes, header, this);
@@ -65,8 +71,16 @@ internal sealed class ImageDecoder : IDisposable
             throw OverMemory(header, bytes, shrink, held);
         }
 
-        return header.Whole ? Alone(() => LibvipsDecoder.Decode(header, bytes, shrink, cancel), cancel) : LibvipsDecoder.Decode(header, bytes, shrink, cancel);
+        return header.Whole ? Alone(Now, cancel) : Now();
+
+        Picture Now() => IsManaged(header) ? ImageSharpDecoder.Decode(header, bytes, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, bytes, shrink, cancel);
     }
+
+    /// <summary>A decoder can give the picture at 1/2, 1/4 or 1/8 of its size for less.</summary>
+    internal bool CanShrink(ImageHeader header) => header.Format == "jpeg" && !IsManaged(header);
+
+    /// <summary>ImageSharp decodes it.</summary>
+    internal bool IsManaged(ImageHeader header) => options.Decoder == PictureDecoder.ImageSharp || !LibvipsDecoder.Formats.Contains(header.Format);
 
     /// <summary>
     /// Runs a decode that cannot be stopped. Where the token is cancelled first its caller goes on, and what comes out later is thrown away; it keeps its place
@@ -75,7 +89,7 @@ internal sealed class ImageDecoder : IDisposable
     private Picture Alone(Func<Picture> decode, CancellationToken cancel)
     {
         places.Wait(cancel);
-        var running = Task.Run(decode, CancellationToken.None);
+        var running = Task.Factory.StartNew(decode, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default); // a thread of its own: this one waits
         try
         {
             running.Wait(cancel);
@@ -106,10 +120,11 @@ internal sealed class ImageDecoder : IDisposable
     /// Bytes that a decode takes at its peak, those of the file included: what the decoder holds, and 3 for each pixel that comes out.
     /// Held against measured peaks by <c>MemoryBudgetTests</c>.
     /// </summary>
-    private static long Estimate(ImageHeader header, byte[] bytes, int shrink, Picture? held)
+    private long Estimate(ImageHeader header, byte[] bytes, int shrink, Picture? held)
     {
         var (width, height) = ((header.Width + (long)shrink - 1) / shrink, (header.Height + (long)shrink - 1) / shrink);
-        return Fixed + bytes.Length + header.Held + header.Width * 4L * Rows + width * height * 3 + (held is null ? 0 : (long)held.Width * held.Height * 3);
+        return Fixed + bytes.Length + header.Held + header.Width * 4L * Rows + width * height * 3 + (held is null ? 0 : (long)held.Width * held.Height * 3)
+            + (IsManaged(header) ? width * height * 4 : 0); // its own picture, from which ours is copied
     }
 
     private ImageException OverMemory(ImageHeader header, byte[] bytes, int shrink, Picture? held) => new(ImageFault.Refused,

@@ -24,6 +24,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>The decoder works on the whole picture at once and cannot be stopped while it does.</summary>
     public bool Whole { get; init; }
 
+    /// <summary>The file ends before its pixels do; known of formats whose decoder would fill up what is missing.</summary>
+    public bool Cut { get; init; }
+
     /// <summary>What the file is, where it is a variant that is not read; otherwise null.</summary>
     public string? Unsupported { get; init; }
 
@@ -38,6 +41,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
         "webp" => WebpHeader.Read(new(bytes, format, bigEndian: false)),
         "gif" => GifHeader.Read(new(bytes, format, bigEndian: false)),
         "tiff" => TiffHeader.Read(new(bytes, format, bigEndian: bytes[0] == 'M')),
+        "bmp" => BmpHeader.Read(new(bytes, format, bigEndian: false)),
+        "tga" => TgaHeader.Read(new(bytes, format, bigEndian: false)),
+        "pnm" => PnmHeader.Read(new(bytes, format)),
         "avif" => HeifHeader.Read(new(bytes, format), format),
         _ => throw new ArgumentException($"No way to read the header of {format}."),
     };

@@ -2,6 +2,16 @@ using System.ComponentModel.DataAnnotations;
 
 namespace FaceEmbedWorker.Images;
 
+/// <summary>Who decodes pictures.</summary>
+internal enum PictureDecoder
+{
+    /// <summary>The fastest: shrinks JPEGs while decoding; native code.</summary>
+    Libvips,
+
+    /// <summary>Managed code only; no native decoder is loaded.</summary>
+    ImageSharp,
+}
+
 /// <summary>Limits that are checked on a picture's header, before a pixel is decoded. Section <c>Images</c>.</summary>
 internal sealed class ImageOptions
 {
@@ -9,6 +19,10 @@ internal sealed class ImageOptions
 
     /// <summary>Three bytes a pixel in one span of bytes.</summary>
     private const long MostPixels = 700_000_000;
+
+    /// <summary>Who decodes: libvips, the fastest, or ImageSharp, which is managed code only and reads no AVIF. BMP, TGA and PBM, PGM and PPM are ImageSharp's in either case.</summary>
+    [EnumDataType(typeof(PictureDecoder))]
+    public PictureDecoder Decoder { get; set; } = PictureDecoder.Libvips;
 
     /// <summary>Largest encoded picture, in bytes.</summary>
     [Range(1, 1_000_000_000)]

@@ -32,7 +32,7 @@ internal static class JpegHeader
 
                     if (!header.Progressive && inScan >= components && scans == 1)
                     {
-                        return header with { Orientation = orientation, Held = 0 }; // rows come out as they go in
+                        return header with { Orientation = orientation, Held = 0, Whole = false, Cut = !Ends(bytes, at) }; // rows come out as they go in
                     }
 
                     if (scans == MostScans)
@@ -46,8 +46,11 @@ internal static class JpegHeader
             at += Segment(bytes, at);
         }
 
-        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans };
+        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans, Cut = !Ends(bytes, 0) };
     }
+
+    /// <summary>There is an end of image behind the pixels' beginning; that of a thumbnail comes before it.</summary>
+    private static bool Ends(HeaderReader bytes, int from) => bytes.Slice(from, bytes.Length - from).LastIndexOf([(byte)0xFF, (byte)EndOfImage]) >= 0;
 
     private const int EndOfImage = 0xD9;
     private const int StartOfScan = 0xDA;

@@ -6,6 +6,9 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.</summary>
 internal static partial class LibvipsDecoder
 {
+    /// <summary>The formats that are decoded with it; no other loader is allowed to run.</summary>
+    public static readonly IReadOnlySet<string> Formats = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif" };
+
     /// <summary>Bytes of decoded rows that are asked for at a time; between two times a decode can be stopped.</summary>
     private const int StripBytes = 256 * 1024;
 

@@ -22,11 +22,18 @@ internal static class PngHeader
             }
         }
 
+        long end = 8;
+        while (end <= bytes.Length - 12 && !bytes.Is(end + 4, "IEND"u8))
+        {
+            end += 12L + bytes.U32(end);
+        }
+
         var samples = color switch { 0 => 1, 2 or 3 => 3, 4 => 2, 6 => 4, _ => throw bytes.Corrupt($"it has no colour type {color}") } + (transparent ? 1 : 0);
         return new ImageHeader("png", width, height)
         {
             Orientation = orientation,
             Whole = interlaced,
+            Cut = end > bytes.Length - 12,
             Held = interlaced ? (long)width * height * samples * (bits == 16 ? 2 : 1) : 0, // Adam7 gives its first row only when it has nearly all
         };
     }

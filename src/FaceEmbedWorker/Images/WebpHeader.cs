@@ -36,7 +36,7 @@ internal static class WebpHeader
         }
 
         (width, height) = (bytes.Side((ulong)width), bytes.Side((ulong)height));
-        return new ImageHeader("webp", width, height) { Orientation = orientation, Pages = Math.Max(1, frames), Whole = true, Held = (long)width * height * FrameBytes };
+        return new ImageHeader("webp", width, height) { Orientation = orientation, Pages = Math.Max(1, frames), Whole = true, Held = (long)width * height * FrameBytes, Cut = bytes.U32(4) + 8L > bytes.Length };
     }
 
     private static int U24(HeaderReader bytes, long at) => bytes.U16(at) | bytes.U8(at + 2) << 16;

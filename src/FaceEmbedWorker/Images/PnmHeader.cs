@@ -1,0 +1,43 @@
+namespace FaceEmbedWorker.Images;
+
+/// <summary>A portable bitmap, greymap or pixmap (PBM, PGM, PPM): numbers as text, with comments between them.</summary>
+internal static class PnmHeader
+{
+    public static ImageHeader Read(HeaderReader bytes)
+    {
+        var kind = bytes.U8(1) - '0';
+        var at = 2;
+        var header = new ImageHeader("pnm", bytes.Side(Number(bytes, ref at)), bytes.Side(Number(bytes, ref at)));
+        var most = kind is 1 or 4 ? 1 : Number(bytes, ref at);
+        var rowBits = (long)header.Width * (kind == 4 ? 1 : most > 255 ? 16 : 8) * (kind == 6 ? 3 : 1);
+        return header with
+        {
+            Whole = true,
+            Held = header.Pixels * 4,
+            Cut = kind >= 4 && (rowBits + 7) / 8 * header.Height > bytes.Length - at - 1,
+            Unsupported = most is 0 or > 65535 ? $"a PNM of {most} levels" : null,
+        };
+    }
+
+    private static ulong Number(HeaderReader bytes, ref int at)
+    {
+        var comment = false;
+        for (; comment || !char.IsAsciiDigit((char)bytes.U8(at)); at++)
+        {
+            var c = bytes.U8(at);
+            comment = comment ? c is not ((byte)'\n' or (byte)'\r') : c == '#';
+            if (!comment && !char.IsWhiteSpace((char)c) && c != '#')
+            {
+                throw bytes.Corrupt("its header is not made of numbers");
+            }
+        }
+
+        ulong value = 0;
+        for (; at < bytes.Length && char.IsAsciiDigit((char)bytes.U8(at)); at++)
+        {
+            value = Math.Min(value * 10 + bytes.U8(at) - '0', uint.MaxValue);
+        }
+
+        return value;
+    }
+}
