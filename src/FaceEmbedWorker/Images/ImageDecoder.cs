@@ -37,7 +37,7 @@ internal sealed class ImageDecoder : IDisposable
             throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which this worker does not decode; send JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, TGA or PNM.");
         }
 
-        if (options.Decoder == PictureDecoder.ImageSharp && !ImageSharpDecoder.Formats.Contains(format))
+        if (options.Decoder == PictureDecoder.ImageSharp && !ImageFormat.ImageSharp.Contains(format))
         {
             throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which ImageSharp does not decode; Images:Decoder=Libvips does.");
         }
@@ -80,7 +80,7 @@ internal sealed class ImageDecoder : IDisposable
     internal bool CanShrink(ImageHeader header) => header.Format == "jpeg" && !IsManaged(header);
 
     /// <summary>ImageSharp decodes it.</summary>
-    internal bool IsManaged(ImageHeader header) => options.Decoder == PictureDecoder.ImageSharp || !LibvipsDecoder.Formats.Contains(header.Format);
+    internal bool IsManaged(ImageHeader header) => options.Decoder == PictureDecoder.ImageSharp || !ImageFormat.Libvips.Contains(header.Format);
 
     /// <summary>
     /// Runs a decode that cannot be stopped. Where the token is cancelled first its caller goes on, and what comes out later is thrown away; it keeps its place

@@ -5,8 +5,14 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Names a file format by its first bytes.</summary>
 internal static class ImageFormat
 {
+    /// <summary>The formats that are decoded with libvips; no other of its loaders is allowed to run.</summary>
+    public static readonly IReadOnlySet<string> Libvips = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif" };
+
+    /// <summary>The formats that ImageSharp reads.</summary>
+    public static readonly IReadOnlySet<string> ImageSharp = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "bmp", "tga", "pnm" };
+
     /// <summary>The formats that are decoded.</summary>
-    public static readonly IReadOnlySet<string> Decoded = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif", "bmp", "tga", "pnm" };
+    public static readonly IReadOnlySet<string> Decoded = new HashSet<string>(Libvips.Union(ImageSharp));
 
     /// <summary>File name endings that <c>embed</c> and <c>submit</c> take from a folder.</summary>
     public static readonly IReadOnlySet<string> FileExtensions = new HashSet<string>(StringComparer.OrdinalIgnoreCase)

@@ -32,6 +32,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
 
     public long Pixels => (long)Width * Height;
 
+    /// <summary>What is said of a picture whose decoder fails: in our words, the same whoever decodes.</summary>
+    public ImageException Broken() => new(ImageFault.Undecodable, $"The {Format} is truncated or corrupt: {(Cut ? "it ends before its pixels do" : "its pixels cannot be decoded")}.");
+
     /// <summary>The header of a picture in one of <see cref="ImageFormat.Decoded"/>.</summary>
     /// <exception cref="ImageException">The header is truncated or corrupt.</exception>
     public static ImageHeader Read(string format, ReadOnlySpan<byte> bytes) => format switch

@@ -20,15 +20,12 @@ namespace FaceEmbedWorker.Images;
 /// </summary>
 internal static class ImageSharpDecoder
 {
-    /// <summary>The formats that it reads; AVIF and HEIC it does not.</summary>
-    public static readonly IReadOnlySet<string> Formats = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "bmp", "tga", "pnm" };
-
     /// <inheritdoc cref="EncodedImage.Decode"/>
     public static Picture Decode(ImageHeader header, byte[] bytes, long maxMemory, CancellationToken cancel)
     {
         if (header.Cut)
         {
-            throw new ImageException(ImageFault.Undecodable, $"The {header.Format} is truncated or corrupt: it ends before its pixels do.");
+            throw header.Broken(); // it would fill up what is missing
         }
 
         Picture? picture = null;
@@ -37,7 +34,7 @@ internal static class ImageSharpDecoder
             using var image = Load(header, bytes, maxMemory, cancel);
             if (image.Width != header.Width || image.Height != header.Height)
             {
-                throw new ImageException(ImageFault.Undecodable, $"The {header.Format} is truncated or corrupt: its header says {header.Width} x {header.Height} pixels, its decoder {image.Width} x {image.Height}.");
+                throw header.Broken();
             }
 
             picture = header.Orientation < 5 ? new Picture(header.Width, header.Height) : new Picture(header.Height, header.Width);
@@ -58,7 +55,7 @@ internal static class ImageSharpDecoder
             {
                 OutOfMemoryException or InvalidMemoryOperationException => new ImageException(ImageFault.Refused, $"The {header.Format} ({header.Width} x {header.Height}) takes more memory than its header tells; Images:MaxMemory allows {maxMemory:N0} bytes."),
                 NotSupportedException => new ImageException(ImageFault.Unsupported, $"The picture is a {header.Format} of a kind that ImageSharp does not decode; Images:Decoder=Libvips may."),
-                _ => new ImageException(ImageFault.Undecodable, $"The {header.Format} is truncated or corrupt: its decoder gives none of its {header.Height} rows."),
+                _ => header.Broken(),
             };
         }
     }

@@ -6,9 +6,6 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.</summary>
 internal static partial class LibvipsDecoder
 {
-    /// <summary>The formats that are decoded with it; no other loader is allowed to run.</summary>
-    public static readonly IReadOnlySet<string> Formats = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif" };
-
     /// <summary>Bytes of decoded rows that are asked for at a time; between two times a decode can be stopped.</summary>
     private const int StripBytes = 256 * 1024;
 
@@ -34,7 +31,6 @@ internal static partial class LibvipsDecoder
     {
         cancel.ThrowIfCancellationRequested();
         Picture? picture = null;
-        var row = 0;
         try
         {
             using var source = Source.NewFromMemory(Renamed(header, bytes)); // pinned, not copied
@@ -42,7 +38,7 @@ internal static partial class LibvipsDecoder
             var (width, height) = (loaded.Width, loaded.Height);
             if (width != Shrunk(header.Width, shrink) || height != Shrunk(header.Height, shrink))
             {
-                throw new ImageException(ImageFault.Undecodable, $"The {header.Format} is truncated or corrupt: its header says {header.Width} x {header.Height} pixels, its decoder {width} x {height}.");
+                throw header.Broken();
             }
 
             using var rgb = ToRgb(loaded);
@@ -57,7 +53,7 @@ internal static partial class LibvipsDecoder
             using var target = Wrapped(strip ?? picture);
             using var from = Region.New(rgb);
             using var to = Region.New(target);
-            for (; row < height; row += rows)
+            for (var row = 0; row < height; row += rows)
             {
                 cancel.ThrowIfCancellationRequested();
                 var wanted = new Area(0, row, width, Math.Min(rows, height - row));
@@ -81,7 +77,7 @@ internal static partial class LibvipsDecoder
             cancel.ThrowIfCancellationRequested();
             if (e is VipsException)
             {
-                throw Explain(header, e.Message, (long)row * shrink);
+                throw Explain(header, e.Message);
             }
 
             throw;
@@ -117,10 +113,8 @@ internal static partial class LibvipsDecoder
     /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That memory ran out somewhere
     /// is enough to try again.
     /// </summary>
-    private static Exception Explain(ImageHeader header, string messages, long row) => messages.Contains("out of memory", StringComparison.Ordinal)
-        ? new InsufficientMemoryException("libvips is out of memory.")
-        : new ImageException(ImageFault.Undecodable, row == 0 ? $"The {header.Format} is truncated or corrupt: its decoder gives none of its {header.Height} rows."
-            : $"The {header.Format} is truncated or corrupt: its decoder gives {Math.Min(row, header.Height)} of its {header.Height} rows.");
+    private static Exception Explain(ImageHeader header, string messages) =>
+        messages.Contains("out of memory", StringComparison.Ordinal) ? new InsufficientMemoryException("libvips is out of memory.") : header.Broken();
 
     /// <summary>
     /// As Pillow's <c>convert("RGB")</c>: alpha is dropped, grey is repeated, 16 bits keep their upper 8, embedded colour profiles are ignored.

@@ -1,4 +1,6 @@
-using NetVips;
+using SixLabors.ImageSharp;
+using SixLabors.ImageSharp.Formats.Jpeg;
+using SixLabors.ImageSharp.PixelFormats;
 
 namespace FaceEmbedWorker.Images;
 
@@ -7,8 +9,9 @@ internal static class PictureEncoder
 {
     public static byte[] Jpeg(Picture picture, int quality = 90)
     {
-        using var image = Image.NewFromMemoryCopy<byte>(picture.Pixels, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar);
-        using var srgb = image.Copy(interpretation: Enums.Interpretation.Srgb);
-        return srgb.JpegsaveBuffer(q: quality, keep: Enums.ForeignKeep.None);
+        using var image = Image.LoadPixelData<Rgb24>(picture.Pixels, picture.Width, picture.Height);
+        using var stream = new MemoryStream();
+        image.SaveAsJpeg(stream, new JpegEncoder { Quality = quality });
+        return stream.ToArray();
     }
 }

@@ -101,8 +101,9 @@ internal sealed record RejectedFile(string JobId, string Outcome, string Error, 
 internal sealed record ResultModel(string Id, string Space, int Dimensions, string? SelfTest = null);
 
 /// <summary>Sizes in pixels of the upright picture; absent where the bytes are no picture.</summary>
+/// <param name="Decoder"><c>libvips</c> or <c>imagesharp</c>.</param>
 /// <param name="Rotation">Degrees clockwise by which the picture should be turned for its faces to be upright; absent where they are.</param>
-internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null, int? Rotation = null);
+internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null, int? Rotation = null, string? Decoder = null);
 
 /// <param name="Source"><c>face</c>, <c>image</c> or <c>stub</c>.</param>
 /// <param name="Vector">float32, unit L2 length; absent in JSON where <paramref name="VectorBase64"/> stands for it.</param>

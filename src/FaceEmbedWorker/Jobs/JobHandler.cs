@@ -180,7 +180,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     private ResultModel Model(string space) => new(embedder.Card.Id, space, embedder.Dimensions, ModelDoubt is null ? null : "failed");
 
     private static ResultImage Describe(byte[] bytes, EncodedImage encoded) =>
-        new(Sha256(bytes), encoded.Format, encoded.Width, encoded.Height, encoded.Orientation);
+        new(Sha256(bytes), encoded.Format, encoded.Width, encoded.Height, encoded.Orientation, Decoder: encoded.DecodedBy);
 
     private ResultEmbedding Describe(Face face, EncodedImage encoded)
     {

@@ -28,6 +28,7 @@ internal static class Telemetry
     private static readonly Counter<long> Consumed = Meter.CreateCounter<long>("messaging.client.consumed.messages", "{message}", "Jobs handed out by the broker.");
     private static readonly Counter<long> Sent = Meter.CreateCounter<long>("messaging.client.sent.messages", "{message}", "Messages that the broker has confirmed.");
     private static readonly Counter<long> Jobs = Meter.CreateCounter<long>("face_embed.jobs", "{job}", "Jobs settled, by outcome.");
+    private static readonly Counter<long> Pictures = Meter.CreateCounter<long>("face_embed.pictures", "{picture}", "Pictures decoded, by format and decoder.");
     private static readonly Counter<long> Retries = Meter.CreateCounter<long>("face_embed.retries", "{job}", "Attempts that failed for no fault of the job's, by reason.");
     private static readonly Counter<long> DeadLetters = Meter.CreateCounter<long>("face_embed.dead_letters", "{job}", "Jobs given up, by reason.");
 
@@ -66,6 +67,7 @@ internal static class Telemetry
         Jobs.Add(1, new("outcome", result.Outcome), new("space", result.Model.Space));
         if (result.Outcome != EmbedResult.Stub)
         {
+            Pictures.Add(1, new("format", result.Image.Format), new("decoder", result.Image.Decoder));
             FacesPerPhoto.Record(result.Embeddings.Count, new KeyValuePair<string, object?>("space", result.Model.Space));
         }
 
