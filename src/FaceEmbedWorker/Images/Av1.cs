@@ -23,7 +23,7 @@ internal static class Av1
 
             if (type == SequenceHeader)
             {
-                return Sequence(new Bits(stream[at..]));
+                return Sequence(new BitReader(stream[at..]));
             }
 
             at += (int)Math.Min(size, stream.Length);
@@ -32,7 +32,7 @@ internal static class Av1
         return default;
     }
 
-    private static (long Pixels, int PixelBytes) Sequence(Bits bits)
+    private static (long Pixels, int PixelBytes) Sequence(BitReader bits)
     {
         var profile = bits.Read(3);
         bits.Read(1); // still picture
@@ -51,7 +51,7 @@ internal static class Av1
                 bits.Read(32);
                 if (bits.Read(1) == 1)
                 {
-                    bits.SkipUvlc();
+                    bits.ReadGolomb();
                 }
 
                 decoderModel = bits.Read(1) == 1;
@@ -100,7 +100,7 @@ internal static class Av1
     }
 
     /// <summary>The rest of the colour configuration: are there fewer colour samples than grey ones (4:2:0, or none)?</summary>
-    private static bool HasHalvedColours(ref Bits bits, ulong profile, bool deep)
+    private static bool HasHalvedColours(ref BitReader bits, ulong profile, bool deep)
     {
         var twelve = profile == 2 && deep && bits.Read(1) == 1;
         var grey = profile != 1 && bits.Read(1) == 1;
@@ -116,7 +116,7 @@ internal static class Av1
     }
 
     /// <summary>What stands between the sizes and the colours.</summary>
-    private static void SkipTools(ref Bits bits, bool reduced)
+    private static void SkipTools(ref BitReader bits, bool reduced)
     {
         if (!reduced && bits.Read(1) == 1) // frame numbers
         {
@@ -155,34 +155,5 @@ internal static class Av1
         }
 
         return -1;
-    }
-
-    /// <summary>Bits from the left; behind the end there are zeros.</summary>
-    private ref struct Bits(ReadOnlySpan<byte> bytes)
-    {
-        private readonly ReadOnlySpan<byte> bytes = bytes;
-        private int at;
-
-        public ulong Read(int count)
-        {
-            ulong value = 0;
-            for (; count > 0; count--, at++)
-            {
-                value = value << 1 | (at / 8 < bytes.Length ? (ulong)(bytes[at / 8] >> 7 - at % 8 & 1) : 0);
-            }
-
-            return value;
-        }
-
-        public void SkipUvlc()
-        {
-            var zeros = 0;
-            while (zeros < 32 && at / 8 < bytes.Length && Read(1) == 0)
-            {
-                zeros++;
-            }
-
-            Read(zeros < 32 ? zeros : 0);
-        }
     }
 }

@@ -14,7 +14,7 @@ internal static class HeifHeader
                 : new ImageHeader(format, 1, 1) { Unsupported = $"a sequence of {format} pictures without a still one" };
         }
 
-        var (properties, items) = (Properties(bytes, meta), Items(bytes, meta));
+        var properties = Properties(bytes, meta);
         var primary = Find(bytes, "pitm"u8, meta.From + 4, meta.To) is { } box ? Number(bytes, box.From + 4, bytes.U8(box.From) == 0 ? 2 : 4) : throw bytes.Corrupt("it does not say which picture is its own");
         var (width, height, coded) = (0UL, 0UL, 0L);
         foreach (var property in properties.GetValueOrDefault(primary) ?? [])
@@ -36,9 +36,14 @@ internal static class HeifHeader
 
         // what is decoded has the size and depth that its own stream says, whatever the boxes around it claim
         var held = 0L;
-        foreach (var item in items)
+        var streams = HevcParameters(bytes, meta);
+        foreach (var (from, to) in AvifItems(bytes, meta))
         {
-            var (pixels, pixelBytes) = Av1.Read(bytes.Slice(item.From, Math.Min(item.To - item.From, 4096)));
+            streams.Add(Av1.Read(bytes.Slice(from, Math.Min(to - from, 4096))));
+        }
+
+        foreach (var (pixels, pixelBytes) in streams)
+        {
             held = Math.Max(held, Math.Max(coded, pixels) * pixelBytes);
         }
 
@@ -49,12 +54,12 @@ internal static class HeifHeader
     private static Dictionary<ulong, List<(long From, long To)>> Properties(HeaderReader bytes, (long From, long To) meta)
     {
         var found = new Dictionary<ulong, List<(long, long)>>();
-        if (Find(bytes, "iprp"u8, meta.From + 4, meta.To) is not { } properties || Find(bytes, "ipco"u8, properties.From, properties.To) is not { } list || Find(bytes, "ipma"u8, properties.From, properties.To) is not { } map)
+        if (Find(bytes, "iprp"u8, meta.From + 4, meta.To) is not { } properties || Find(bytes, "ipma"u8, properties.From, properties.To) is not { } map)
         {
             return found;
         }
 
-        var all = Boxes(bytes, list.From, list.To);
+        var all = PropertyBoxes(bytes, meta);
         var (version, wide) = (bytes.U8(map.From), (bytes.U8(map.From + 3) & 1) == 1);
         var at = map.From + 8;
         for (var entries = Math.Min(bytes.U32(map.From + 4), Most); entries > 0; entries--)
@@ -76,10 +81,47 @@ internal static class HeifHeader
         return found;
     }
 
-    /// <summary>Where each item's first bytes are (<c>iloc</c>), of those that lie in the file as they are.</summary>
-    private static List<(long From, long To)> Items(HeaderReader bytes, (long From, long To) meta)
+    private static List<(long From, long To)> PropertyBoxes(HeaderReader bytes, (long From, long To) meta) =>
+        Find(bytes, "iprp"u8, meta.From + 4, meta.To) is { } properties && Find(bytes, "ipco"u8, properties.From, properties.To) is { } all ? Boxes(bytes, all.From, all.To) : [];
+
+    private static List<(long Pixels, int PixelBytes)> HevcParameters(HeaderReader bytes, (long From, long To) meta)
+    {
+        var found = new List<(long, int)>();
+        foreach (var box in PropertyBoxes(bytes, meta))
+        {
+            if (bytes.Is(box.From - 4, "hvcC"u8))
+            {
+                found.Add(Hevc.Read(bytes, box.From, box.To));
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>The numbers of the items that are AV1 pictures (<c>iinf</c>).</summary>
+    private static HashSet<ulong> AvifNumbers(HeaderReader bytes, (long From, long To) meta)
+    {
+        var found = new HashSet<ulong>();
+        if (Find(bytes, "iinf"u8, meta.From + 4, meta.To) is { } list)
+        {
+            foreach (var entry in Boxes(bytes, list.From + (bytes.U8(list.From) == 0 ? 6 : 8), list.To))
+            {
+                var size = bytes.U8(entry.From) == 2 ? 2 : 4;
+                if (bytes.Is(entry.From + 4 + size + 2, "av01"u8))
+                {
+                    found.Add(Number(bytes, entry.From + 4, size));
+                }
+            }
+        }
+
+        return found;
+    }
+
+    /// <summary>Where the first bytes of each AV1 picture are (<c>iloc</c>), of those that lie in the file as they are.</summary>
+    private static List<(long From, long To)> AvifItems(HeaderReader bytes, (long From, long To) meta)
     {
         var found = new List<(long, long)>();
+        var wanted = AvifNumbers(bytes, meta);
         if (Find(bytes, "iloc"u8, meta.From + 4, meta.To) is not { } places)
         {
             return found;
@@ -92,6 +134,7 @@ internal static class HeifHeader
         at += version < 2 ? 2 : 4;
         for (; count > 0; count--)
         {
+            var item = Number(bytes, at, version < 2 ? 2 : 4);
             at += version < 2 ? 2 : 4;
             var inFile = version == 0 || (bytes.U16(at) & 15) == 0;
             at += version == 0 ? 2 : 4;
@@ -103,7 +146,7 @@ internal static class HeifHeader
             {
                 var place = from + (long)Math.Min(Number(bytes, at + index, offset), long.MaxValue / 4);
                 var size = (long)Math.Min(Number(bytes, at + index + offset, length), long.MaxValue / 4);
-                if (extent == 0 && inFile && place < bytes.Length)
+                if (extent == 0 && inFile && wanted.Contains(item) && place < bytes.Length)
                 {
                     found.Add((place, size == 0 ? bytes.Length : Math.Min(bytes.Length, place + size)));
                 }

@@ -39,7 +39,12 @@ internal sealed class ImageDecoder : IDisposable
 
         if (options.Decoder == PictureDecoder.ImageSharp && !ImageFormat.ImageSharp.Contains(format))
         {
-            throw new ImageException(ImageFault.Unsupported, $"The picture is {format}, which ImageSharp does not decode; Images:Decoder=Libvips does.");
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {format.ToUpperInvariant()}, which ImageSharp does not decode; Images:Decoder=Libvips may.");
+        }
+
+        if (format == "heic" && !LibvipsDecoder.ReadsHeic)
+        {
+            throw new ImageException(ImageFault.Unsupported, "The picture is HEIC, which the libvips in use does not decode (patents); build with -p:SystemLibvips=true where the system's does, or convert it to JPEG first.");
         }
 
         var header = ImageHeader.Read(format, bytes);
@@ -57,6 +62,12 @@ internal sealed class ImageDecoder : IDisposable
 
         return new EncodedImage(bytes, header, this);
     }
+
+    /// <summary>Which library decodes, of which version, and what it reads: for people.</summary>
+    public string Describe() => options.Decoder == PictureDecoder.ImageSharp ? $"ImageSharp {typeof(SixLabors.ImageSharp.Image).Assembly.GetName().Version!.ToString(3)}: {Names(ImageFormat.ImageSharp)}"
+        : $"{LibvipsDecoder.Version}: {Names(ImageFormat.Libvips.Where(f => f != "heic" || LibvipsDecoder.ReadsHeic))}; ImageSharp: {Names(ImageFormat.ImageSharp.Except(ImageFormat.Libvips))}";
+
+    private static string Names(IEnumerable<string> formats) => string.Join(", ", formats.Select(f => f.ToUpperInvariant()));
 
     public void Dispose() => places.Dispose();
 

@@ -5,8 +5,8 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Names a file format by its first bytes.</summary>
 internal static class ImageFormat
 {
-    /// <summary>The formats that are decoded with libvips; no other of its loaders is allowed to run.</summary>
-    public static readonly IReadOnlySet<string> Libvips = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif" };
+    /// <summary>The formats that are decoded with libvips, HEIC where the library in use can; no other of its loaders is allowed to run.</summary>
+    public static readonly IReadOnlySet<string> Libvips = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif", "heic" };
 
     /// <summary>The formats that ImageSharp reads.</summary>
     public static readonly IReadOnlySet<string> ImageSharp = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "bmp", "tga", "pnm" };
@@ -88,7 +88,7 @@ internal static class ImageFormat
         }
 
         return Has(box, "avif"u8) || Has(box, "avis"u8) ? "avif"
-            : Has(box, "heic"u8) || Has(box, "heix"u8) || Has(box, "hevc"u8) || Has(box, "mif1"u8) || Has(box, "msf1"u8) ? "HEIC"
+            : Has(box, "heic"u8) || Has(box, "heix"u8) || Has(box, "heim"u8) || Has(box, "heis"u8) || Has(box, "hevc"u8) || Has(box, "hevx"u8) || Has(box, "mif1"u8) || Has(box, "msf1"u8) ? "heic"
             : Has(box, "crx "u8) ? "Canon RAW"
             : Has(box, "qt  "u8) || Has(box, "isom"u8) || Has(box, "mp42"u8) || Has(box, "iso2"u8) || Has(box, "mp41"u8) || Has(box, "M4V "u8) || Has(box, "avc1"u8) || Has(box, "3gp4"u8) || Has(box, "3gp5"u8) ? "video"
             : null;

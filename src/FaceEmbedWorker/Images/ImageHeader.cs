@@ -47,7 +47,7 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
         "bmp" => BmpHeader.Read(new(bytes, format, bigEndian: false)),
         "tga" => TgaHeader.Read(new(bytes, format, bigEndian: false)),
         "pnm" => PnmHeader.Read(new(bytes, format)),
-        "avif" => HeifHeader.Read(new(bytes, format), format),
+        "avif" or "heic" => HeifHeader.Read(new(bytes, format), format),
         _ => throw new ArgumentException($"No way to read the header of {format}."),
     };
 }
