@@ -61,7 +61,7 @@ internal static class Hevc
 
         var deep = bits.ReadGolomb() > 0;
         var pixels = (long)Math.Min(width, 1 << 20) * (long)Math.Min(height, 1 << 20);
-        return (pixels, (deep ? 18 : 14) + (colours > 1 ? 6 : 0));
+        return (pixels, (deep ? 12 : 8) + (colours > 1 ? 4 : 0)); // measured with libheif 1.15: 5.6 at 8 bits and halved colours
     }
 
     /// <summary>Without the bytes that keep the stream from looking like a start code.</summary>

@@ -17,7 +17,7 @@ internal static class ImageFormat
     /// <summary>File name endings that <c>embed</c> and <c>submit</c> take from a folder.</summary>
     public static readonly IReadOnlySet<string> FileExtensions = new HashSet<string>(StringComparer.OrdinalIgnoreCase)
     {
-        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif", ".bmp", ".dib", ".tga", ".pbm", ".pgm", ".ppm", ".pnm", ".jxl", ".jp2",
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".heics", ".hif", ".bmp", ".dib", ".tga", ".pbm", ".pgm", ".ppm", ".pnm", ".jxl", ".jp2",
     };
 
     /// <summary>What people send as pictures and is told by its first bytes; none is decoded.</summary>
@@ -69,7 +69,7 @@ internal static class ImageFormat
         return null;
     }
 
-    private static bool IsSvg(ReadOnlySpan<byte> bytes) => MemoryExtensions.TrimStart(bytes, (ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF, (byte)' ', (byte)'\t', (byte)'\r', (byte)'\n']) is [(byte)'<', (byte)'?' or (byte)'!', ..] && bytes[..Math.Min(bytes.Length, 4096)].IndexOf("<svg"u8) >= 0;
+    private static bool IsSvg(ReadOnlySpan<byte> bytes) => MemoryExtensions.TrimStart(bytes, (ReadOnlySpan<byte>)[0xEF, 0xBB, 0xBF, (byte)' ', (byte)'\t', (byte)'\r', (byte)'\n']) is [(byte)'<', (byte)'?' or (byte)'!' or (byte)'s', ..] && bytes[..Math.Min(bytes.Length, 4096)].IndexOf("<svg"u8) >= 0;
 
     /// <summary>ISO base media files (HEIF family, video) say what they are in their brands.</summary>
     private static string? Brand(ReadOnlySpan<byte> bytes)

@@ -14,10 +14,13 @@ internal static class PnmHeader
         {
             Whole = true,
             Held = header.Pixels * 4,
-            Cut = kind >= 4 && (rowBits + 7) / 8 * header.Height > bytes.Length - at - 1,
+            Cut = Least(kind, header, (rowBits + 7) / 8) > bytes.Length - at - 1,
             Unsupported = most is 0 or > 65535 ? $"a PNM of {most} levels" : null,
         };
     }
+
+    /// <summary>Bytes that the samples take at least: as text, a digit and what parts it from the next; bits as text need no parting.</summary>
+    private static long Least(int kind, ImageHeader header, long row) => kind switch { 1 => header.Pixels - 1, 2 => header.Pixels * 2 - 2, 3 => header.Pixels * 6 - 2, _ => row * header.Height };
 
     private static ulong Number(HeaderReader bytes, ref int at)
     {

@@ -20,7 +20,8 @@ internal static class TiffHeader
         return new ImageHeader("tiff", width, height)
         {
             Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
-            Pages = Pages(bytes, big, first),
+            Pages = Pages(bytes, big, first, out var broken),
+            Cut = broken || IsCut(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279),
             Unsupported = Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
             Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
                 : Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height)) * (Tag(259, 1) == 1 && !tiled ? 1 : 2),
@@ -65,6 +66,44 @@ internal static class TiffHeader
             ?? (planar && tiled ? "a TIFF of tiles in separate planes" : planar && photometric <= 1 && samples > 1 ? "a TIFF of grey and alpha in separate planes" : null);
     }
 
+    /// <summary>A strip or tile lies beyond the file's end.</summary>
+    private static bool IsCut(HeaderReader bytes, bool big, ulong directory, int places, int lengths)
+    {
+        var (from, size) = (Entry(bytes, big, directory, places), Entry(bytes, big, directory, lengths));
+        for (long i = 0; i < Math.Min(from.Count, size.Count); i++)
+        {
+            if (Value(bytes, from, i) + Value(bytes, size, i) > (ulong)bytes.Length)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    /// <summary>Where the values of an entry are, how wide each is, and how many; none where there is no such entry.</summary>
+    private static (long At, int Width, long Count) Entry(HeaderReader bytes, bool big, ulong directory, int tag)
+    {
+        var at = Place(bytes, directory);
+        var (count, entries, size) = big ? ((long)Math.Min(bytes.U64(at), 65536), at + 8, 20) : (bytes.U16(at), at + 2, 12);
+        for (var i = 0; i < count; i++)
+        {
+            var entry = entries + size * i;
+            if (bytes.U16(entry) == tag && bytes.U16(entry + 2) is (3 or 4 or 16) and var type)
+            {
+                var width = type switch { 3 => 2, 4 => 4, _ => 8 };
+                var values = (long)Math.Min(big ? bytes.U64(entry + 4) : bytes.U32(entry + 4), (ulong)bytes.Length);
+                var from = big ? entry + 12 : entry + 8;
+                return (values * width <= (big ? 8 : 4) ? from : Place(bytes, big ? bytes.U64(from) : bytes.U32(from)), width, values);
+            }
+        }
+
+        return default;
+    }
+
+    private static ulong Value(HeaderReader bytes, (long At, int Width, long Count) entry, long index) =>
+        entry.Width switch { 2 => (ulong)bytes.U16(entry.At + 2 * index), 4 => bytes.U32(entry.At + 4 * index), _ => Math.Min(bytes.U64(entry.At + 8 * index), ulong.MaxValue / 4) };
+
     /// <summary>The integers of a directory; at most 64 of each entry.</summary>
     private static Dictionary<int, IReadOnlyList<ulong>> Directory(HeaderReader bytes, bool big, ulong place)
     {
@@ -98,14 +137,18 @@ internal static class TiffHeader
         return tags;
     }
 
-    private static int Pages(HeaderReader bytes, bool big, ulong place)
+    /// <param name="broken">The chain of pages leads out of the file.</param>
+    private static int Pages(HeaderReader bytes, bool big, ulong place, out bool broken)
     {
         var seen = new HashSet<ulong>();
-        while (place != 0 && seen.Count < MostPages && seen.Add(place) && place < (ulong)bytes.Length - 8)
+        broken = false;
+        while (place != 0 && seen.Count < MostPages && seen.Add(place))
         {
-            var count = big ? Math.Min(bytes.U64((long)place), 65536) : (ulong)bytes.U16((long)place);
-            var next = (long)(place + (big ? 8 + 20 * count : 2 + 12 * count));
-            place = next > bytes.Length - 8 && next > bytes.Length - (big ? 8 : 4) ? 0 : big ? bytes.U64(next) : bytes.U32(next);
+            broken = place >= (ulong)(bytes.Length - 8);
+            var count = broken ? 0 : big ? Math.Min(bytes.U64((long)place), 65536) : (ulong)bytes.U16((long)place);
+            var next = (long)Math.Min(place, long.MaxValue / 4) + (long)(big ? 8 + 20 * count : 2 + 12 * count);
+            broken |= next > bytes.Length - (big ? 8 : 4);
+            place = broken ? 0 : big ? bytes.U64(next) : bytes.U32(next);
         }
 
         return Math.Max(1, seen.Count);

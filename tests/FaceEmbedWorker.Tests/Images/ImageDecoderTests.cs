@@ -121,12 +121,22 @@ public class ImageDecoderTests
     [InlineData("0000001866747970686569630000000068656963", "HEIC")]
     [InlineData("FF0A0000000000000000", "JPEG XL")]
     [InlineData("0000000C6A5020200D0A870A", "JPEG 2000")]
-    [InlineData("424D46000000000000003600000028000000", "BMP")]
+    [InlineData("00000100010010100000010020006804", "ICO")]
+    [InlineData("00000200010010100000010020006804", "CUR")]
+    [InlineData("69636E73000000104943303400000008", "ICNS")]
+    [InlineData("44445320 7C000000", "DDS")]
+    [InlineData("0A050108000000003F003F00", "PCX")]
+    [InlineData("3C3F786D6C2076657273696F6E3D22312E30223F3E3C7376672F3E", "SVG")]
+    [InlineData("EFBBBF3C73766720786D6C6E733D22687474703A2F2F7777772E77332E6F7267223E", "SVG")]
+    [InlineData("0000001C667479706D703432000000006D70343269736F6D", "video")]
+    [InlineData("1A45DFA3010000000000001F", "video")]
+    [InlineData("5249464600000000415649204C495354", "video")]
+    [InlineData("0000001866747970637278200000000163727820", "Canon RAW")]
     [InlineData("255044462D312E37", "PDF")]
     [InlineData("3842505300010000", "Photoshop")]
     public void Other_formats_are_named(string hex, string name)
     {
-        var fault = Assert.Throws<ImageException>(() => Pipeline.Decoder.Open(Convert.FromHexString(hex)));
+        var fault = Assert.Throws<ImageException>(() => Pipeline.Decoder.Open(Convert.FromHexString(hex.Replace(" ", "", StringComparison.Ordinal))));
         Assert.Equal(ImageFault.Unsupported, fault.Fault);
         Assert.Contains($"The picture is {name},", fault.Message, StringComparison.Ordinal);
     }

@@ -198,7 +198,7 @@ public class JobHandlerTests
 
         Assert.Equal(["job_id", "outcome", "model", "image", "embeddings", "metadata", "attempt", "worker", "version", "timings_ms", "completed_at"], Names(message));
         Assert.Equal(["id", "space", "dimensions"], Names(message.GetProperty("model")));
-        Assert.Equal(["sha256", "format", "width", "height", "orientation"], Names(message.GetProperty("image")));
+        Assert.Equal(["sha256", "format", "width", "height", "orientation", "decoder"], Names(message.GetProperty("image")));
         var face = message.GetProperty("embeddings")[0];
         Assert.Equal(["source", "vector", "box", "landmarks", "score", "quality"], Names(face));
         Assert.Equal(["x", "y", "width", "height"], Names(face.GetProperty("box")));

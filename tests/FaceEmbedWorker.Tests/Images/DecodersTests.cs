@@ -1,0 +1,122 @@
+using System.Diagnostics;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using SixLabors.ImageSharp;
+using SixLabors.ImageSharp.Formats;
+using SixLabors.ImageSharp.Formats.Bmp;
+using SixLabors.ImageSharp.Formats.Pbm;
+using SixLabors.ImageSharp.Formats.Png;
+using SixLabors.ImageSharp.Formats.Tga;
+using SixLabors.ImageSharp.PixelFormats;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+/// <summary>Two decoders behind one seam: the same outcomes, words and spaces.</summary>
+public class DecodersTests
+{
+    private static readonly JobHandler Libvips = Pipeline.Handler(images: new ImageOptions());
+    private static readonly JobHandler Managed = Pipeline.Handler(images: new ImageOptions { Decoder = PictureDecoder.ImageSharp });
+
+    public static TheoryData<string> Fixtures => [.. Directory.EnumerateFiles(Path.Combine(TestData.Folder, "formats")).Append(TestData.GraceHopper).Append(TestData.Astronaut)];
+
+    [Theory]
+    [MemberData(nameof(Fixtures))]
+    public async Task A_fixture_has_one_vector_whoever_decodes(string file)
+    {
+        var bytes = await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken);
+        foreach (var mode in new[] { EmbedMode.Faces, EmbedMode.Image })
+        {
+            var (one, other) = (await CompletedAsync(Libvips, bytes, mode), await CompletedAsync(Managed, bytes, mode));
+            Assert.Equal(("libvips", "imagesharp"), (one.Image.Decoder, other.Image.Decoder));
+            Assert.Equal((one.Outcome, one.Model.Space, one.Image with { Decoder = null }, one.Embeddings.Count), (other.Outcome, other.Model.Space, other.Image with { Decoder = null }, other.Embeddings.Count));
+            for (var i = 0; i < one.Embeddings.Count; i++)
+            {
+                // 61 x 47 pixels of noise in halved colours, which the two spread differently: .996; photos and all else .998
+                Assert.InRange(Pipeline.Cosine(one.Embeddings[i].Vector, other.Embeddings[i].Vector), one.Image is { Format: "jpeg", Width: < 100 } ? 0.995 : 0.998, 1.0001);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Refusals_have_the_same_words()
+    {
+        var cut = Fixtures.Select(f => File.ReadAllBytes(f.Data)).Select(b => b[..(b.Length / 2)]);
+        byte[][] wrong = [.. cut, Chaos.HostilePictureTests.Png(50_000, 50_000), Chaos.HostilePictureTests.Png(1, 9_000), [1, 2, 3], "%PDF-1.7"u8.ToArray(), Convert.FromHexString("FF0A0000000000000000")];
+        foreach (var bytes in wrong)
+        {
+            Assert.Equal(await WordsAsync(Libvips, bytes), await WordsAsync(Managed, bytes));
+        }
+
+        static async Task<string> WordsAsync(JobHandler handler, byte[] bytes) => await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(bytes)), CancellationToken.None) switch
+        {
+            JobOutcome.Completed(var result) => $"{result.Outcome} {result.Error} {result.Message}",
+            JobOutcome.Rejected(var reason, var message, _) => $"{reason} {message}",
+            var other => other.ToString(),
+        };
+    }
+
+    [Fact]
+    public async Task Five_formats_of_one_photo_give_one_face()
+    {
+        using var photo = Image.Load<Rgb24>(TestData.Astronaut);
+        var reference = (await CompletedAsync(Libvips, await File.ReadAllBytesAsync(TestData.Astronaut, TestContext.Current.CancellationToken), EmbedMode.Faces)).Embeddings[0].Vector;
+        foreach (var (format, encoder) in new (string, IImageEncoder)[] { ("bmp", new BmpEncoder()), ("tga", new TgaEncoder { Compression = TgaCompression.RunLength }), ("tga", new TgaEncoder { Compression = TgaCompression.None }), ("pnm", new PbmEncoder { Encoding = PbmEncoding.Plain, ColorType = PbmColorType.Rgb }), ("pnm", new PbmEncoder { Encoding = PbmEncoding.Binary, ColorType = PbmColorType.Rgb }), ("png", new PngEncoder()), ("jpeg", new SixLabors.ImageSharp.Formats.Jpeg.JpegEncoder { Quality = 98, ColorType = SixLabors.ImageSharp.Formats.Jpeg.JpegColorType.YCbCrRatio444 }) })
+        {
+            using var stream = new MemoryStream();
+            await photo.SaveAsync(stream, encoder, TestContext.Current.CancellationToken);
+            foreach (var handler in new[] { Libvips, Managed })
+            {
+                var result = await CompletedAsync(handler, stream.ToArray(), EmbedMode.Faces);
+                Assert.Equal((format, 512, 512, 1), (result.Image.Format, result.Image.Width, result.Image.Height, result.Embeddings.Count));
+                Assert.InRange(Pipeline.Cosine(reference, result.Embeddings[0].Vector), 0.998, 1.0001);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Cut_pictures_of_the_managed_formats_are_undecodable()
+    {
+        using var photo = Image.Load<Rgb24>(TestData.Astronaut);
+        foreach (var encoder in new IImageEncoder[] { new BmpEncoder(), new TgaEncoder { Compression = TgaCompression.None }, new PbmEncoder { Encoding = PbmEncoding.Plain }, new PbmEncoder { Encoding = PbmEncoding.Binary, ColorType = PbmColorType.Rgb } })
+        {
+            using var stream = new MemoryStream();
+            await photo.SaveAsync(stream, encoder, TestContext.Current.CancellationToken);
+            var result = await CompletedAsync(Libvips, stream.ToArray()[..200_000], EmbedMode.Faces);
+            Assert.Equal(("stub", "undecodable"), (result.Outcome, result.Error));
+            Assert.EndsWith("it ends before its pixels do.", result.Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>With <c>Images:Decoder=ImageSharp</c> the process has no libvips in its memory while it works.</summary>
+    [Fact]
+    public async Task No_native_decoder_is_loaded_where_managed_code_is_asked_for()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "What a process has loaded is read from Linux' /proc.");
+        Assert.True(await LoadsLibvipsAsync("Libvips"));
+        Assert.False(await LoadsLibvipsAsync("ImageSharp"));
+
+        static async Task<bool> LoadsLibvipsAsync(string decoder)
+        {
+            var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "embed", $"--Images:Decoder={decoder}", TestData.GraceHopper, Path.Combine(TestData.Folder, "formats")]) { RedirectStandardOutput = true, RedirectStandardError = true };
+            using var process = Process.Start(start)!;
+            var (seen, output) = (false, process.StandardOutput.ReadToEndAsync());
+            while (!process.WaitForExit(20))
+            {
+                try
+                {
+                    seen |= File.ReadAllText($"/proc/{process.Id}/maps").Contains("libvips", StringComparison.Ordinal);
+                }
+                catch (IOException)
+                {
+                }
+            }
+
+            Assert.Equal(0, process.ExitCode);
+            Assert.Contains($"\"decoder\":\"{decoder.ToLowerInvariant()}\"", await output, StringComparison.Ordinal);
+            return seen;
+        }
+    }
+
+    private static async Task<EmbedResult> CompletedAsync(JobHandler handler, byte[] bytes, EmbedMode mode) =>
+        Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(bytes), mode), CancellationToken.None)).Result;
+}
