@@ -72,7 +72,7 @@ internal static partial class RunCommand
 
         var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var pixels = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxPixels;
-        Plan(logger, Environment.ProcessorCount, slots, consumer.Prefetch, slots * pixels * 3 / 1_000_000, pixels / 1_000_000);
+        Plan(logger, Environment.ProcessorCount, slots, host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * pixels * 3 / 1_000_000, pixels / 1_000_000);
 
         // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one
         ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
