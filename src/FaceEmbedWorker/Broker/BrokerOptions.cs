@@ -62,6 +62,12 @@ internal sealed class BrokerOptions : IValidatableObject
     /// <summary><see cref="PrefetchMegabytes"/> in bytes.</summary>
     public long PrefetchBytes => PrefetchMegabytes > 0 ? PrefetchMegabytes * 1_000_000L : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4;
 
+    /// <summary>Reads the address once more, for a password may have been renewed; null: it stays as it is.</summary>
+    internal Func<string?>? ReadUri;
+
+    /// <summary>The address with the login of this moment.</summary>
+    internal string CurrentUri => ReadUri?.Invoke() is { } now && System.Uri.TryCreate(now, UriKind.Absolute, out var uri) && uri.Scheme is "amqp" or "amqps" ? now : Uri;
+
     /// <summary>The same for whoever only looks.</summary>
     public BrokerOptions WithoutDeclaring()
     {

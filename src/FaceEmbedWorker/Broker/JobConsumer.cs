@@ -141,7 +141,7 @@ internal sealed partial class JobConsumer : BackgroundService
             await DrainAsync(life);
         }
 
-        life.Dispose();
+        await life.EndAsync("stopped");
         await returning;
     }
 

@@ -24,6 +24,7 @@ internal sealed class JobReader(JobMessage message)
     private const int LongestMetadata = 1024 * 1024;
 
     private string? jobId;
+    private JsonPicture? picture;
 
     /// <exception cref="MalformedJobException">It is no job.</exception>
     public EmbedJob Read()
@@ -46,7 +47,7 @@ internal sealed class JobReader(JobMessage message)
 
     private EmbedJob ReadRaw() => OfHeaders(message.Identity, message.Bytes());
 
-    private EmbedJob OfHeaders(string id, byte[] picture) => new(Named(id), new ImageSource.Data(picture), ReadMode(TextHeader(JobMessage.ModeHeader)), ReadMetadataHeader(), message.Attempt,
+    private EmbedJob OfHeaders(string id, byte[] bytes) => new(Named(id), new ImageSource.Data(bytes), ReadMode(TextHeader(JobMessage.ModeHeader)), ReadMetadataHeader(), message.Attempt,
         ReadDetail(message.Header(JobMessage.DetailHeader)), ReadEncoding(TextHeader(JobMessage.VectorEncodingHeader)), ReadDeadline(TextHeader(JobMessage.DeadlineHeader)));
 
     private EmbedJob ReadJson()
@@ -58,7 +59,8 @@ internal sealed class JobReader(JobMessage message)
 
         try
         {
-            using var document = JsonDocument.Parse(message.Body);
+            picture = new JsonPicture(message.Body);
+            using var document = JsonDocument.Parse(picture.Rest);
             var root = document.RootElement;
             if (root.ValueKind != JsonValueKind.Object)
             {
@@ -69,7 +71,7 @@ internal sealed class JobReader(JobMessage message)
             var id = isEvent ? OpenEvent(ref root) : null;
             if (isEvent && root.ValueKind == JsonValueKind.String)
             {
-                return OfHeaders(id!, Base64(root) ?? throw Malformed("The CloudEvent's data_base64 is not base64, or empty.")) with { IsCloudEvent = true };
+                return OfHeaders(id!, picture!.Decode(root) ?? throw Malformed("The CloudEvent's data_base64 is not base64, or empty.")) with { IsCloudEvent = true };
             }
 
             return new EmbedJob(
@@ -111,10 +113,10 @@ internal sealed class JobReader(JobMessage message)
         }
 
         var id = OptionalString(root, "id")!;
-        root = (root.TryGetProperty("data", out var data), root.TryGetProperty("data_base64", out var picture)) switch
+        root = (root.TryGetProperty("data", out var data), root.TryGetProperty("data_base64", out var encoded)) switch
         {
             (true, false) when data.ValueKind == JsonValueKind.Object => data,
-            (false, true) when picture.ValueKind == JsonValueKind.String => picture,
+            (false, true) when encoded.ValueKind == JsonValueKind.String => encoded,
             _ => throw Malformed("The CloudEvent must have either 'data' with a job's object, or 'data_base64' with a picture."),
         };
         return id;
@@ -141,7 +143,7 @@ internal sealed class JobReader(JobMessage message)
         return (data.ValueKind == JsonValueKind.String, OptionalString(image, "url"), OptionalString(image, "path"), OptionalString(image, "s3")) switch
         {
             (true, null, null, null) when data.ValueEquals(""u8) => throw Malformed("The JSON job's image.data is empty."),
-            (true, null, null, null) => Base64(data) is { } bytes
+            (true, null, null, null) => picture!.Decode(data) is { } bytes
                 ? new ImageSource.Data(bytes, sum)
                 : throw Malformed("The JSON job's image.data is not base64 (RFC 4648, without line breaks)."),
             (false, { Length: > 0 } url, null, null) => new ImageSource.Url(url, sum),
@@ -199,6 +201,7 @@ internal sealed class JobReader(JobMessage message)
 
         try
         {
+            picture = new JsonPicture(message.Body);
             using var document = JsonDocument.Parse(text);
             return Metadata(document.RootElement);
         }
@@ -230,8 +233,6 @@ internal sealed class JobReader(JobMessage message)
         return written.WrittenCount <= LongestMetadata ? element.Clone()
             : throw Malformed($"'metadata' has {written.WrittenCount:N0} bytes; {LongestMetadata:N0} are allowed.");
     }
-
-    private static byte[]? Base64(JsonElement text) => text.TryGetBytesFromBase64(out var bytes) && bytes.Length > 0 ? bytes : null;
 
     /// <summary>The job's id, kept for what may still be wrong with it.</summary>
     private string Named(string id)

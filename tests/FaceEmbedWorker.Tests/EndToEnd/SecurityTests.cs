@@ -236,6 +236,20 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
                 Assert.DoesNotContain(Password, worker.Output + worker.Errors, StringComparison.Ordinal);
             }
 
+            // a password that is renewed while the worker runs is used from the next connection on
+            await using (var worker = FaceEmbed.Start(["run", .. settings], environment))
+            {
+                await worker.SaidAsync("Ready: taking jobs");
+                await broker.ControlAsync("change_password", "filed", "another-Pass");
+                await File.WriteAllTextAsync(file, Uri("filed").Replace(Password, "another-Pass", StringComparison.Ordinal));
+                await broker.ControlAsync("close_all_user_connections", "filed", "renewed");
+                await worker.SaidAsync("The broker went away");
+                await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "renewed");
+                await probe.ResultAsync("renewed");
+                Assert.Equal(0, await worker.TerminateAsync());
+                await broker.ControlAsync("change_password", "filed", Password);
+            }
+
             foreach (var wrong in new[] { Uri("nobody"), $"amqp://filed:{Password}@127.0.0.1:{new Uri(broker.Uri).Port}/nowhere", $"http://filed:{Password}@x", $"amqp://filed:{Password}@[::" })
             {
                 await File.WriteAllTextAsync(file, wrong);

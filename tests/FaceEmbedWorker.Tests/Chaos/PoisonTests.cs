@@ -1,14 +1,14 @@
 using System.Net;
 using System.Text;
-using FaceEmbedWorker.Tests.Chaos;
+using FaceEmbedWorker.Tests.EndToEnd;
 using RabbitMQ.Client;
 
-namespace FaceEmbedWorker.Tests.EndToEnd;
+namespace FaceEmbedWorker.Tests.Chaos;
 
-[Collection(AroundRabbitMq310.Name)]
+[Collection(AttackedRabbitMq310.Name)]
 public sealed class PoisonOnRabbitMq310Tests(DebianBroker broker) : PoisonTests(broker);
 
-[Collection(AroundRabbitMq4.Name)]
+[Collection(AttackedRabbitMq4.Name)]
 public sealed class PoisonOnRabbitMq4Tests(ContainerBroker broker) : PoisonTests(broker);
 
 /// <summary>Messages whose result, retry or dead letter cannot be written or published: each ends, and takes nothing else with it.</summary>
@@ -120,7 +120,7 @@ public abstract class PoisonTests(TestBroker broker)
     }
 
     /// <summary>Every good job has its result once; a channel that a message closed may double what was on it at that moment.</summary>
-    private static async Task NobodyElsePaysAsync(BrokerProbe probe, FaceEmbed worker, int letters, int results = 0)
+    private async Task NobodyElsePaysAsync(BrokerProbe probe, FaceEmbed worker, int letters, int results = 0)
     {
         await probe.AllAsync(Good + results);
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "an empty queue");
@@ -128,6 +128,7 @@ public abstract class PoisonTests(TestBroker broker)
         Assert.Equal((letters, 0u), (probe.Dead.Count, await probe.ReadyAsync(probe.Topology.Jobs)));
         Assert.DoesNotContain("The broker went away", worker.Output, StringComparison.Ordinal);
         Assert.InRange(probe.Results.Count, Good + results, Good + results + 2);
+        Ledger.Record(broker, "poison: results and dead letters that cannot be published", Good + results + letters, letters + results, probe);
     }
 
     private Task LimitAsync(int bytes) => broker.ControlAsync("eval", $"application:set_env(rabbit, max_message_size, {bytes}), persistent_term:put(max_message_size, {bytes}).");
