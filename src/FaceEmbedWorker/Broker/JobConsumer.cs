@@ -13,7 +13,6 @@ internal sealed partial class JobConsumer : BackgroundService
 {
     private static readonly TimeSpan LookTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan WatchTime = TimeSpan.FromSeconds(30);
-    private static readonly TimeSpan ReturnTime = TimeSpan.FromSeconds(4);
     private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(0.5);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
 
@@ -21,7 +20,6 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly Topology topology;
     private readonly IntakeGate gate;
     private readonly WorkerHealth health;
-    private readonly BrokerOptions options;
     private readonly TimeProvider time;
     private readonly ILogger<JobConsumer> logger;
     private readonly IBrokerLink link;
@@ -31,6 +29,7 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly JobSlots slots;
     private readonly SuspectLane lane;
     private readonly HandBack handBack;
+    private readonly Drain drain;
     private readonly PrefetchBudget budget;
     private readonly CancellationTokenSource abandon = new();
     private TimeSpan lastPause;
@@ -53,7 +52,6 @@ internal sealed partial class JobConsumer : BackgroundService
         this.topology = topology;
         this.gate = gate;
         this.health = health;
-        this.options = options.Value;
         this.time = time;
         this.logger = logger;
         this.link = link("consume", false);
@@ -61,8 +59,9 @@ internal sealed partial class JobConsumer : BackgroundService
         settler = new Settler(publisher, topology, tally, crashes, time, logger, abandon.Token);
         slots = new JobSlots(handle, settler.Begin, gate, crashes, jobs.Value, topology.Jobs, time, logger, abandon.Token);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, logger);
-        handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(this.options.HandBackSeconds), time, logger);
-        budget = new PrefetchBudget((ushort)(this.options.Prefetch > 0 ? this.options.Prefetch : Math.Min(3 * jobs.Value.Slots, ushort.MaxValue)), this.options.PrefetchBytes);
+        handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(options.Value.HandBackSeconds), time, logger);
+        drain = new Drain(slots, settler, lane, handBack, abandon, TimeSpan.FromSeconds(options.Value.DrainSeconds), time, logger);
+        budget = new PrefetchBudget((ushort)(options.Value.Prefetch > 0 ? options.Value.Prefetch : Math.Min(3 * jobs.Value.Slots, ushort.MaxValue)), options.Value.PrefetchBytes);
         (health.Link, health.Queues, health.Prefetch) = (this.link, depths, budget.Wanted);
     }
 
@@ -138,7 +137,7 @@ internal sealed partial class JobConsumer : BackgroundService
         }
         else
         {
-            await DrainAsync(life);
+            await drain.RunAsync(life);
         }
 
         await life.EndAsync("stopped");
@@ -255,33 +254,6 @@ internal sealed partial class JobConsumer : BackgroundService
         }
     }
 
-    /// <summary>Takes no more, gives back what has not started, finishes what runs, and settles it: all under one deadline.</summary>
-    private async Task DrainAsync(ConsumerLife life)
-    {
-        life.Closed = true;
-        Draining(logger, options.DrainSeconds);
-        try
-        {
-            await Task.WhenAny(FinishAsync(), life.EndedAsync()).WaitAsync(TimeSpan.FromSeconds(options.DrainSeconds), time);
-        }
-        catch (TimeoutException)
-        {
-            GivingBack(logger, options.DrainSeconds);
-            await abandon.CancelAsync();
-            await Task.WhenAny(Task.WhenAll(slots.Working, settler.AllAsync()), Task.Delay(ReturnTime / 2));
-            await Task.WhenAny(handBack.ReturnAllAsync(life), Task.Delay(ReturnTime));
-        }
-
-        async Task FinishAsync()
-        {
-            await life.UnsubscribeAsync();
-            slots.Close();
-            await handBack.ReturnUnstartedAsync(life);
-            await Task.WhenAll(slots.Working, lane.IdleAsync(CancellationToken.None));
-            await settler.AllAsync();
-        }
-    }
-
     private void Tick()
     {
         health.Tick();
@@ -308,12 +280,6 @@ internal sealed partial class JobConsumer : BackgroundService
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The broker went away: {Reason}. Jobs not settled yet are handed out again")]
     private static partial void Interrupted(ILogger logger, string reason);
-
-    [LoggerMessage(Level = LogLevel.Information, Message = "Stopping: no new jobs; up to {Seconds} s for those that run")]
-    private static partial void Draining(ILogger logger, double seconds);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Jobs still run after {Seconds} s; they go back to the queue")]
-    private static partial void GivingBack(ILogger logger, double seconds);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Stopped")]
     private static partial void Stopped(ILogger logger);
