@@ -56,7 +56,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         {
             throw new BrokerRefusedException($"The dead letters cannot be read: {reason.ReplyText}. The queue is {topology.Dead} (Broker:Jobs), and reading it needs the permission.", e);
         }
-        catch (Exception e) when (e is RabbitMQClientException or IOException && !cancel.IsCancellationRequested)
+        catch (Exception e) when (e is RabbitMQClientException or IOException or TimeoutException or OperationCanceledException && !cancel.IsCancellationRequested)
         {
             throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Call again.", e);
         }

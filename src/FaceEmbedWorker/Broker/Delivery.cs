@@ -29,7 +29,7 @@ internal enum DeliveryState
 internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, bool alone, JobMessage message, long since)
 {
     private readonly Lock moving = new();
-    private CancellationTokenSource letGo = new();
+    private readonly CancellationTokenSource letGo = new();
 
     public ConsumerLife Life => life;
 
@@ -58,19 +58,10 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
     public Task Settlement { get; set; } = Task.CompletedTask;
 
     /// <summary>It goes, or went, back to its queue as a copy.</summary>
-    public bool IsReturning { get; set; }
+    public bool IsReturning { get; private set; }
 
     /// <summary>Cancelled when it is let go.</summary>
-    public CancellationToken HeldToken
-    {
-        get
-        {
-            lock (moving)
-            {
-                return letGo.Token;
-            }
-        }
-    }
+    public CancellationToken HeldToken => letGo.Token;
 
     /// <returns>False where it is in another state: somebody else has it.</returns>
     public bool TryMove(DeliveryState from, DeliveryState to)
@@ -88,22 +79,20 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
     }
 
     /// <summary>Takes it away from whoever waits with it.</summary>
-    /// <returns>False where it runs, or is done: then it is not to be taken.</returns>
+    /// <returns>False where it runs, is done, or was let go before: then it is not to be taken.</returns>
     public bool TryLetGo()
     {
-        CancellationTokenSource old;
         lock (moving)
         {
-            if (State is not (DeliveryState.Waiting or DeliveryState.Settling))
+            if (IsReturning || State is not (DeliveryState.Waiting or DeliveryState.Settling))
             {
                 return false;
             }
 
-            State = DeliveryState.LetGo;
-            (old, letGo) = (letGo, new CancellationTokenSource());
+            (State, IsReturning) = (DeliveryState.LetGo, true);
         }
 
-        old.Cancel();
+        letGo.Cancel();
         return true;
     }
 

@@ -48,10 +48,10 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
     {
         if (!delivery.TryLetGo())
         {
-            return; // it runs, or is done
+            await (delivery.IsReturning ? delivery.Settlement : Task.CompletedTask); // otherwise it runs, or is done
+            return;
         }
 
-        delivery.IsReturning = true;
         await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime));
         settler.Begin(delivery, null, new Returned());
         await delivery.Settlement;

@@ -28,7 +28,7 @@ internal sealed partial class Replies(IBrokerLink link, ResultOptions options, I
             var channel = await link.ChannelAsync(limit.Token);
             await channel.PublishAsync("", queue, properties, body, limit.Token).WaitAsync(limit.Token);
         }
-        catch (Exception e) when (!giveUp.IsCancellationRequested)
+        catch (Exception e) // the result is confirmed, and the job must be acked for it
         {
             NotReplied(logger, properties.MessageId, e is PublishReturnException ? "that queue is gone" : BrokerErrors.Describe(e));
         }

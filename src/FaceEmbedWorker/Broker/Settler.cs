@@ -94,7 +94,8 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
         using var span = delivery.Span;
         Activity.Current = span; // the log tells the trace
         using var settle = span is null ? null : Telemetry.Source.StartActivity("settle");
-        using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken, outcome is Returned ? CancellationToken.None : abandon);
+        using var giveUp = outcome is Returned ? CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token)
+            : CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken, abandon);
         try
         {
             for (var next = outcome; next is not null;)
