@@ -99,20 +99,30 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
     /// <returns>Null where the queue is empty, with nothing on its way to a target; otherwise what there is, or that it is not known.</returns>
     private async Task<string?> NotEmptyAsync(ManagementApi http, string queue, CancellationToken cancel)
     {
-        if (await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel) is not { } told)
+        var told = await AskAsync(http, queue, cancel);
+        if (told is not null && Number(told.Value, "messages") is null)
+        {
+            await Task.Delay(Settle, time, cancel); // a queue that is seconds old has no figures yet
+            told = await AskAsync(http, queue, cancel);
+        }
+
+        if (told is not { } found)
         {
             return "it is not there any more";
         }
 
-        var state = told.TryGetProperty("state", out var s) ? s.GetString() : null;
-        return (Number(told, "messages"), Number(told, "messages_dlx")) switch
+        // the total has in it what waits for a consumer's ack and what is on its way to its target
+        var state = found.TryGetProperty("state", out var s) ? s.GetString() : null;
+        return Number(found, "messages") switch
         {
-            (null, _) or (_, null) => "the management API does not know how many messages are in it",
+            null => "the management API does not know how many messages are in it",
             _ when state != "running" => $"its state is '{state}'",
-            (0, 0) => null,
-            var (messages, leaving) => $"{messages + leaving} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later",
+            0 when Number(found, "messages_dlx") is null or 0 => null,
+            var messages => $"{messages} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later",
         };
     }
+
+    private static Task<JsonElement?> AskAsync(ManagementApi http, string queue, CancellationToken cancel) => http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel);
 
     private static long? Number(JsonElement told, string name) => told.TryGetProperty(name, out var number) && number.TryGetInt64(out var n) ? n : null;
 

@@ -26,7 +26,8 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.False(empty.IsCompleted);
         await life.RejectAsync(received[1], CancellationToken.None);
         await empty.WaitAsync(TimeSpan.FromSeconds(30));
-        Assert.Equal(([1], [2]), (channel.Acked, channel.Rejected));
+        Assert.Equal([1UL], channel.Acked);
+        Assert.Equal([2UL], channel.Rejected);
     }
 
     [Fact]

@@ -43,7 +43,16 @@ public class RecentResultsTests
 
     private static EmbedResult Result(int floats) => new()
     {
-        JobId = "a", Outcome = "embedded", Model = new("m", "s", floats), Image = new("sum"), Embeddings = [new("face", new float[floats])], Metadata = JsonElement.Parse("{}"), Attempt = 1, Worker = "w", Version = "1",
-        TimingsMs = new(null, null, null, null, null, 1), CompletedAt = DateTime.UnixEpoch,
+        JobId = "a",
+        Outcome = "embedded",
+        Model = new("m", "s", floats),
+        Image = new("sum"),
+        Embeddings = [new("face", new float[floats])],
+        Metadata = JsonElement.Parse("{}"),
+        Attempt = 1,
+        Worker = "w",
+        Version = "1",
+        TimingsMs = new(null, null, null, null, null, 1),
+        CompletedAt = DateTime.UnixEpoch,
     };
 }
