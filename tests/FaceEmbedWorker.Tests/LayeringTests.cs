@@ -60,6 +60,10 @@ public partial class LayeringTests
         }
     }
 
+    [Fact]
+    public void Rooms_of_the_broker_fit_a_few_screens() =>
+        Assert.All(Files().Where(f => f.File.StartsWith("Broker/", StringComparison.Ordinal)), f => Assert.InRange(f.Text.Split('\n').Length, 1, 301));
+
     private static IEnumerable<(string File, string Text)> Files() => Directory.EnumerateFiles(Source, "*.cs", SearchOption.AllDirectories)
         .Select(f => (File: Path.GetRelativePath(Source, f).Replace('\\', '/'), Text: File.ReadAllText(f)))
         .Where(f => !f.File.StartsWith("obj/", StringComparison.Ordinal) && !f.File.StartsWith("bin/", StringComparison.Ordinal));

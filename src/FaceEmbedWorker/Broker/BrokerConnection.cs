@@ -1,9 +1,9 @@
+using System.Net.Sockets;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using Polly;
 using Polly.Retry;
 using RabbitMQ.Client;
-using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -21,10 +21,11 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     private readonly ILogger logger;
     private readonly Topology topology;
     private readonly string role;
-    private readonly Uri uri;
     private readonly CreateChannelOptions channelOptions;
-    private readonly ConnectionFactory factory;
+    private readonly IOptions<BrokerOptions> options;
     private readonly ResiliencePipeline<IChannel> untilItOpens;
+    private ConnectionFactory factory;
+    private Socket? socket;
     private IConnection? connection;
     private IChannel? channel;
     private bool everOpen;
@@ -33,7 +34,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     public BrokerConnection(string role, bool confirms, IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger logger)
     {
         this.role = role;
-        uri = new Uri(options.Value.Uri);
+        this.options = options;
         this.topology = topology;
         this.logger = logger;
         channelOptions = new CreateChannelOptions(publisherConfirmationsEnabled: confirms, publisherConfirmationTrackingEnabled: confirms);
@@ -60,6 +61,18 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
     /// <summary>Where the broker should be and why there is no connection; empty before the first try, and while there is one.</summary>
     public string Trouble { get; private set; } = "";
+
+    /// <inheritdoc cref="IBrokerLink.Blocked"/>
+    public string? Blocked { get; private set; }
+
+    /// <inheritdoc cref="IBrokerLink.BlockedChanged"/>
+    public event Action? BlockedChanged;
+
+    /// <summary>Bytes of a frame that the present connection allows; 0: any number.</summary>
+    public uint FrameMax => connection?.FrameMax ?? 0;
+
+    /// <summary>Bytes of a message that the broker takes, where it has said so on the present connection.</summary>
+    public long? MessageLimit { get; set; }
 
     private string Address => $"{factory.Endpoint.HostName}:{factory.Endpoint.Port}";
 
@@ -112,49 +125,9 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         }
     }
 
-    /// <summary>How many messages are ready in a queue.</summary>
-    public async Task<uint> ReadyAsync(string queue, CancellationToken cancel)
-    {
-        var open = connection ?? throw new InvalidOperationException("There is no connection.");
-        return await Bounded(async token =>
-        {
-            await using var asking = await open.CreateChannelAsync(cancellationToken: token);
-            return (await asking.QueueDeclarePassiveAsync(queue, token)).MessageCount;
-        }, cancel);
-    }
-
-    /// <summary>How many messages are ready in each of the queues that exist; none where there is no connection.</summary>
-    public async Task<IReadOnlyDictionary<string, long>> DepthsAsync(IEnumerable<string> queues, CancellationToken cancel)
-    {
-        var depths = new Dictionary<string, long>();
-        if (connection is not { IsOpen: true } open)
-        {
-            return depths;
-        }
-
-        IChannel? asking = null;
-        try
-        {
-            foreach (var queue in queues)
-            {
-                try
-                {
-                    asking = asking is { IsOpen: true } ? asking : await Bounded(token => open.CreateChannelAsync(cancellationToken: token), cancel);
-                    depths[queue] = (await Bounded(token => asking.QueueDeclarePassiveAsync(queue, token), cancel)).MessageCount;
-                }
-                catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 403 or 404 })
-                {
-                    // not there, or not ours to see; the broker has closed the channel
-                }
-            }
-        }
-        finally
-        {
-            await (asking?.DisposeAsync() ?? ValueTask.CompletedTask);
-        }
-
-        return depths;
-    }
+    /// <inheritdoc cref="IBrokerLink.CountsAsync"/>
+    public Task<Dictionary<string, QueueCount>> CountsAsync(IEnumerable<string> queues, CancellationToken cancel) =>
+        connection is { IsOpen: true } open ? QueueCount.AskAsync(open, queues, cancel) : Task.FromResult<Dictionary<string, QueueCount>>([]);
 
     /// <summary>Gives up a connection that does not answer; the next <see cref="ChannelAsync"/> builds a new one.</summary>
     public async Task AbandonAsync(IChannel dead)
@@ -186,11 +159,11 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
             if (connection is not { IsOpen: true })
             {
                 await CloseAsync();
-                connection = await Bounded(factory.CreateConnectionAsync, cancel);
+                await ConnectAsync(cancel);
             }
 
             await DeclareAsync(cancel);
-            var opened = await Bounded(token => connection.CreateChannelAsync(channelOptions, token), cancel);
+            var opened = await Bounded(token => connection!.CreateChannelAsync(channelOptions, token), cancel);
             (everOpen, Trouble) = (true, "");
             Connected(logger, Address, role);
             return opened;
@@ -198,7 +171,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
             await CloseAsync();
-            if (!everOpen && BrokerErrors.Refusal(e, uri) is { } refusal)
+            if (!everOpen && BrokerErrors.Refusal(e, new Uri(options.Value.Uri)) is { } refusal)
             {
                 throw refusal;
             }
@@ -215,23 +188,77 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         return await call(limit.Token).WaitAsync(AnswerTime + CloseTime, cancel);
     }
 
-    /// <summary>Bounded: a connection that is blocked by an alarm, or whose peer is gone, would hold a plain close for half a minute.</summary>
+    /// <summary>With the login and the certificates of this moment: both may have been renewed since the last time.</summary>
+    private async Task ConnectAsync(CancellationToken cancel)
+    {
+        factory = BrokerLogin.Factory(options.Value, role);
+        factory.SocketFactory = family =>
+        {
+            var client = new TcpClientAdapter(new Socket(family, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
+            socket = client.Client;
+            return client;
+        };
+        var made = await Bounded(factory.CreateConnectionAsync, cancel);
+        (connection, MessageLimit) = (made, null);
+        made.ConnectionBlockedAsync += (_, e) => Tell(made, e.Reason);
+        made.ConnectionUnblockedAsync += (_, _) => Tell(made, null);
+
+        Task Tell(IConnection from, string? reason)
+        {
+            if (ReferenceEquals(from, connection))
+            {
+                Block(reason);
+            }
+
+            return Task.CompletedTask;
+        }
+    }
+
+    private void Block(string? reason)
+    {
+        if (Blocked != reason)
+        {
+            Blocked = reason;
+            BlockedChanged?.Invoke();
+        }
+    }
+
+    /// <summary>
+    /// Politely and bounded first; then by the socket, for a connection that is blocked by an alarm answers nothing. Its end is a reset, so that the
+    /// broker forgets what it has not read yet: those are copies of messages that will be sent again.
+    /// </summary>
     private async Task CloseAsync()
     {
-        var (oldChannel, oldConnection) = (channel, connection);
-        (channel, connection) = (null, null);
+        var (oldChannel, oldConnection, oldSocket, polite) = (channel, connection, socket, Blocked is null);
+        (channel, connection, socket) = (null, null, null);
         try
         {
-            if (oldChannel is { IsOpen: true })
+            if (polite && oldChannel is { IsOpen: true })
             {
                 await oldChannel.CloseAsync().WaitAsync(CloseTime);
             }
 
-            if (oldConnection is not null)
+            if (polite && oldConnection is { IsOpen: true })
             {
                 await oldConnection.AbortAsync().WaitAsync(CloseTime);
-                await oldConnection.DisposeAsync().AsTask().WaitAsync(CloseTime);
             }
+        }
+        catch (Exception e)
+        {
+            polite = false;
+            ClosedHard(logger, role, e.Message);
+        }
+
+        Block(null);
+        try
+        {
+            if (!polite && oldSocket is not null)
+            {
+                oldSocket.LingerState = new LingerOption(true, 0);
+            }
+
+            oldSocket?.Dispose();
+            await (oldConnection?.DisposeAsync().AsTask() ?? Task.CompletedTask).WaitAsync(CloseTime);
         }
         catch (Exception e)
         {

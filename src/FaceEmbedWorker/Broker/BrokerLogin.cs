@@ -14,9 +14,10 @@ internal static class BrokerLogin
     /// <exception cref="BrokerRefusedException">A certificate cannot be read.</exception>
     public static ConnectionFactory Factory(BrokerOptions options, string role)
     {
+        var uri = new Uri(options.CurrentUri);
         var factory = new ConnectionFactory
         {
-            Uri = new Uri(options.Uri),
+            Uri = uri,
             ClientProvidedName = $"face-embed/{Environment.MachineName}/{role}",
             AutomaticRecoveryEnabled = false,
             TopologyRecoveryEnabled = false,
@@ -41,7 +42,7 @@ internal static class BrokerLogin
         {
             var key = options.CertificateKeyFile.Length > 0 ? options.CertificateKeyFile : null;
             factory.Ssl.Certs = [Read(options.CertificateFile, "Broker:CertificateFile", file => X509Certificate2.CreateFromPemFile(file, key))];
-            if (new Uri(options.Uri).UserInfo.Length == 0) // the factory has filled in guest
+            if (uri.UserInfo.Length == 0) // the factory has filled in guest
             {
                 factory.AuthMechanisms = [new ExternalMechanismFactory()];
             }

@@ -39,6 +39,10 @@ internal sealed class BrokerOptions : IValidatableObject
     [Range(0, 65535)]
     public int Prefetch { get; set; }
 
+    /// <summary>Megabytes that jobs in hand may have before fewer are handed out at once; 0: a quarter of the memory that this process may use.</summary>
+    [Range(0, 1_000_000)]
+    public int PrefetchMegabytes { get; set; }
+
     /// <summary>Seconds to wait before each further attempt, comma-separated; one more attempt than delays is made.</summary>
     [Required]
     public string RetryDelays { get; set; } = "1,5,30,120,600";
@@ -50,6 +54,19 @@ internal sealed class BrokerOptions : IValidatableObject
     /// <summary>Seconds that running jobs get to finish once the worker is told to stop; the orchestrator's grace should be ten longer.</summary>
     [Range(0, 600)]
     public double DrainSeconds { get; set; } = 20;
+
+    /// <summary>Seconds after which a job in hand that cannot go on returns to its queue; well below the broker's consumer_timeout, which counts as a crash.</summary>
+    [Range(1, 86400)]
+    public double HandBackSeconds { get; set; } = 600;
+
+    /// <summary><see cref="PrefetchMegabytes"/> in bytes.</summary>
+    public long PrefetchBytes => PrefetchMegabytes > 0 ? PrefetchMegabytes * 1_000_000L : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 4;
+
+    /// <summary>Reads the address once more, for a password may have been renewed; null: it stays as it is.</summary>
+    internal Func<string?>? ReadUri;
+
+    /// <summary>The address with the login of this moment.</summary>
+    internal string CurrentUri => ReadUri?.Invoke() is { } now && System.Uri.TryCreate(now, UriKind.Absolute, out var uri) && uri.Scheme is "amqp" or "amqps" ? now : Uri;
 
     /// <summary>The same for whoever only looks.</summary>
     public BrokerOptions WithoutDeclaring()

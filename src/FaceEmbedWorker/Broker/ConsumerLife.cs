@@ -1,73 +1,138 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
-using System.Threading.Channels;
-using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>A job in hand.</summary>
-/// <param name="Alone">From the queue of suspects: to be handled with nothing else in hand.</param>
-internal sealed record Delivery(ConsumerLife Life, ulong Tag, bool Redelivered, bool Alone, JobMessage Message)
+/// <summary>
+/// A channel with its subscription and its deliveries, from subscribing until the channel is gone or the worker stops. Deliveries of an ended
+/// life are the broker's again.
+/// </summary>
+internal sealed class ConsumerLife : IDisposable
 {
-    /// <summary>The job's span, from its handling to its settling; null where nobody listens.</summary>
-    public Activity? Span { get; set; }
-}
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan SubscribeTime = TimeSpan.FromSeconds(15);
 
-/// <summary>A consumer on a channel.</summary>
-internal sealed class Subscription
-{
-    public string Tag { get; set; } = "";
-
-    /// <summary>By us.</summary>
-    public bool Cancelled { get; set; }
-}
-
-/// <summary>What ends with a channel: deliveries of an ended one are the broker's again.</summary>
-internal sealed class ConsumerLife(IChannel channel, CancellationToken stopping) : IDisposable
-{
     private readonly CancellationTokenSource ended = new();
     private readonly ConcurrentDictionary<ulong, Delivery> unsettled = new();
+    private readonly TimeProvider time;
+    private volatile TaskCompletionSource changed = NewSignal();
+    private Subscription? subscription;
+    private long bytes;
     private int came;
 
-    public IChannel Channel { get; } = channel;
+    public ConsumerLife(IBrokerChannel channel, TimeProvider time)
+    {
+        Channel = channel;
+        this.time = time;
+        channel.OnClosed(EndAsync);
+    }
 
-    public Subscription Jobs { get; set; } = new();
+    public IBrokerChannel Channel { get; }
 
-    /// <summary>The consumer of the suspects.</summary>
-    public Subscription Alone { get; set; } = new();
-
-    /// <summary>Handed out and waiting to be handled alone.</summary>
-    public Channel<Delivery> Suspects { get; } = System.Threading.Channels.Channel.CreateUnbounded<Delivery>();
-
-    /// <summary>No more jobs are taken from it.</summary>
+    /// <summary>No more jobs are begun: the worker stops.</summary>
     public volatile bool Closed;
 
-    /// <summary>Both consumers are there.</summary>
-    public volatile bool Subscribed;
+    /// <summary>Has been subscribed.</summary>
+    public volatile bool Ready;
 
     public string Reason { get; private set; } = "";
 
     public bool Ended => ended.IsCancellationRequested;
 
+    /// <summary>Ends with the life.</summary>
+    public Task EndedAsync() => Task.Delay(Timeout.Infinite, Token).ContinueWith(_ => { }, TaskScheduler.Default);
+
+    /// <summary>Cancelled when the life has ended.</summary>
     public CancellationToken Token => ended.Token;
 
-    public CancellationToken Stopping { get; } = stopping;
-
     /// <summary>Handed out and not settled.</summary>
-    public IEnumerable<Delivery> Unsettled => unsettled.Values;
+    public ICollection<Delivery> Unsettled => unsettled.Values;
 
-    /// <summary>Jobs taken from the queue and not settled; suspects not counted.</summary>
-    public int InHand => unsettled.Values.Count(d => !d.Alone);
+    public int InHand => unsettled.Count;
 
-    public void Take(Delivery delivery)
-    {
-        unsettled[delivery.Tag] = delivery;
-        Volatile.Write(ref came, 1);
-    }
-
-    public void Leave(Delivery delivery) => unsettled.TryRemove(delivery.Tag, out _);
+    /// <summary>Of the bodies in hand.</summary>
+    public long Bytes => Interlocked.Read(ref bytes);
 
     public bool CameSinceLastLook() => Interlocked.Exchange(ref came, 0) == 1;
+
+    /// <param name="received">Must not throw.</param>
+    /// <param name="failed">What a delivery threw before it could be taken in; it must be settled before this returns, for its body is the client's.</param>
+    public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed)
+    {
+        var made = new Subscription();
+        subscription = made;
+        made.Tag = await Channel.ConsumeAsync(queue, prefetch, handed => ReceiveAsync(handed, received, failed), () => EndedAsync(made), CancellationToken.None).WaitAsync(SubscribeTime);
+        Ready = true;
+    }
+
+    /// <summary>Returns when nothing more will come. A broker that does not answer ends the life: what it may still hand out would be forgotten.</summary>
+    public async Task UnsubscribeAsync()
+    {
+        if (Interlocked.Exchange(ref subscription, null) is not { } old || Ended)
+        {
+            return;
+        }
+
+        old.Cancelled = true;
+        try
+        {
+            using var limit = new CancellationTokenSource(AnswerTime);
+            await Channel.CancelAsync(old.Tag, limit.Token).WaitAsync(AnswerTime);
+            await old.Over.Task.WaitAsync(AnswerTime); // deliveries on their way may come after the broker's answer
+        }
+        catch (Exception e)
+        {
+            await EndAsync($"the broker does not end a subscription: {BrokerErrors.Describe(e)}");
+        }
+    }
+
+    /// <summary>Takes one message without a subscription.</summary>
+    /// <returns>Null where there is none, or no answer.</returns>
+    public async Task<Delivery?> TakeAloneAsync(string queue)
+    {
+        try
+        {
+            return await Channel.GetAsync(queue, CancellationToken.None).WaitAsync(AnswerTime) is { } handed ? Take(handed, alone: true, new JobMessage(handed.Body.ToArray(), handed.Properties)) : null;
+        }
+        catch (Exception e)
+        {
+            await EndAsync($"the broker does not hand out a suspect: {BrokerErrors.Describe(e)}");
+            return null;
+        }
+    }
+
+    public async Task AckAsync(Delivery delivery, CancellationToken cancel)
+    {
+        Leave(delivery);
+        await Channel.AckAsync(delivery.Tag, cancel);
+    }
+
+    /// <summary>The last way out: the broker makes a dead letter of it.</summary>
+    public async Task RejectAsync(Delivery delivery, CancellationToken cancel)
+    {
+        Leave(delivery);
+        await Channel.RejectAsync(delivery.Tag, cancel);
+    }
+
+    /// <summary>Waits for a delivery to come or to leave, or for a while.</summary>
+    public async Task ChangedAsync(TimeSpan wait, CancellationToken cancel)
+    {
+        using var limit = new CancellationTokenSource(wait, time);
+        using var any = CancellationTokenSource.CreateLinkedTokenSource(Token, cancel, limit.Token);
+        await changed.Task.WaitAsync(any.Token).ContinueWith(_ => { }, TaskScheduler.Default);
+    }
+
+    /// <summary>Waits until no more than so many bytes are in hand; 0: no delivery at all.</summary>
+    /// <exception cref="OperationCanceledException">Cancelled, or the life has ended.</exception>
+    public async Task LighterAsync(long most, CancellationToken cancel)
+    {
+        using var any = CancellationTokenSource.CreateLinkedTokenSource(Token, cancel);
+        for (var next = changed.Task; most == 0 ? InHand > 0 : Bytes > most; next = changed.Task)
+        {
+            await next.WaitAsync(any.Token);
+        }
+
+        any.Token.ThrowIfCancellationRequested();
+    }
 
     public async Task EndAsync(string reason)
     {
@@ -78,20 +143,62 @@ internal sealed class ConsumerLife(IChannel channel, CancellationToken stopping)
         }
     }
 
-    /// <returns>True where a suspect is there; false where time ran out, the channel ended or the worker stops.</returns>
-    public async Task<bool> SuspectAsync(TimeSpan wait, TimeProvider time, CancellationToken stopping)
+    public void Dispose() => Closed = true;
+
+    private async Task ReceiveAsync(Handed handed, Action<Delivery> received, Func<Delivery, Exception, Task> failed)
     {
-        using var limit = new CancellationTokenSource(wait, time);
-        using var any = CancellationTokenSource.CreateLinkedTokenSource(ended.Token, stopping, limit.Token);
+        Delivery? delivery = null;
         try
         {
-            return await Suspects.Reader.WaitToReadAsync(any.Token);
+            delivery = Take(handed, alone: false, new JobMessage(handed.Body.ToArray(), handed.Properties)); // the body is the client's again once this returns
+            received(delivery);
         }
-        catch (OperationCanceledException)
+        catch (Exception e)
         {
-            return false;
+            await failed(delivery ?? Take(handed, alone: false, new JobMessage(handed.Body, handed.Properties)), e);
         }
     }
 
-    public void Dispose() => Closed = true;
+    private async Task EndedAsync(Subscription which)
+    {
+        which.Over.TrySetResult();
+        if (!which.Cancelled)
+        {
+            await EndAsync("the broker cancelled the consumer");
+        }
+    }
+
+    private Delivery Take(Handed handed, bool alone, JobMessage message)
+    {
+        var delivery = new Delivery(this, handed.Tag, handed.Redelivered, alone, message, time.GetTimestamp());
+        unsettled[handed.Tag] = delivery;
+        Interlocked.Add(ref bytes, delivery.Bytes);
+        Volatile.Write(ref came, 1);
+        Signal();
+        return delivery;
+    }
+
+    private void Leave(Delivery delivery)
+    {
+        if (unsettled.TryRemove(delivery.Tag, out _))
+        {
+            Interlocked.Add(ref bytes, -delivery.Bytes);
+            Signal();
+        }
+    }
+
+    private void Signal() => Interlocked.Exchange(ref changed, NewSignal()).TrySetResult();
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private sealed class Subscription
+    {
+        public string Tag { get; set; } = "";
+
+        /// <summary>True when this process cancelled it.</summary>
+        public bool Cancelled { get; set; }
+
+        /// <summary>Nothing more comes.</summary>
+        public TaskCompletionSource Over { get; } = NewSignal();
+    }
 }

@@ -39,9 +39,12 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         var channel = await connection.OpenAsync(cancel);
         try
         {
-            var waiting = (await channel.QueueDeclarePassiveAsync(topology.Dead, cancel)).MessageCount;
-            for (var i = 0u; i < waiting && await channel.BasicGetAsync(topology.Dead, autoAck: false, cancel) is { } got; i++)
+            // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
+            await channel.QueueDeclarePassiveAsync(topology.Dead, cancel);
+            long? left = null;
+            while (left is not 0 && await channel.BasicGetAsync(topology.Dead, autoAck: false, cancel) is { } got)
             {
+                left = (left ?? got.MessageCount + 1L) - 1;
                 var message = new JobMessage(got.Body, got.BasicProperties);
                 if (await decide(DeadLetter.Of(message), message))
                 {
@@ -53,7 +56,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         {
             throw new BrokerRefusedException($"The dead letters cannot be read: {reason.ReplyText}. The queue is {topology.Dead} (Broker:Jobs), and reading it needs the permission.", e);
         }
-        catch (Exception e) when (e is RabbitMQClientException or IOException && !cancel.IsCancellationRequested)
+        catch (Exception e) when (e is RabbitMQClientException or IOException or TimeoutException or OperationCanceledException && !cancel.IsCancellationRequested)
         {
             throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Call again.", e);
         }
@@ -68,9 +71,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     public async Task ReplayAsync(JobMessage letter, CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
-        var properties = letter.CopyProperties();
-        properties.Headers!.Remove(DeadLetters.FirstFailedHeader);
-        properties.Headers[DeadLetters.ReplaysHeader] = letter.Number(DeadLetters.ReplaysHeader) + 1;
+        var properties = DeadLetters.ForReplay(letter);
         try
         {
             await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, letter.Body, cancel)

@@ -16,10 +16,15 @@ internal static class DeadLetters
     public const string WorkerHeader = "fw-worker";
     public const string VersionHeader = "fw-version";
     public const string ReplaysHeader = "fw-replays";
+    public const string ExpirationHeader = "fw-expiration";
 
     public const string Malformed = "malformed";
     public const string CrashLoop = "crash_loop";
     public const string AttemptsExhausted = "attempts_exhausted";
+    public const string Expired = "expired";
+
+    /// <summary>What becomes of the job cannot be published as it is.</summary>
+    public const string Unpublishable = "unpublishable";
 
     private const int LongestMessage = 1024;
     private const int LongestDetail = 4096;
@@ -32,11 +37,43 @@ internal static class DeadLetters
         return properties;
     }
 
-    /// <summary>Properties of a job that goes where crash suspects are handled alone; no attempt is counted.</summary>
-    public static BasicProperties ForSuspect(JobMessage job)
+    /// <summary>Properties of a fresh copy of a job that nobody has tried: no attempt is counted, and none of its returns.</summary>
+    public static BasicProperties ForReturn(JobMessage job)
     {
         var properties = job.CopyProperties();
         properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
+        properties.Headers.Remove(ExpirationHeader);
+        properties.Expiration = job.Expiration;
+        return properties;
+    }
+
+    /// <summary>Properties of a dead letter that is handed in again.</summary>
+    public static BasicProperties ForReplay(JobMessage letter)
+    {
+        var properties = ForReturn(letter);
+        properties.Headers!.Remove(JobMessage.AttemptHeader);
+        properties.Headers.Remove(FirstFailedHeader);
+        properties.Headers[ReplaysHeader] = letter.Number(ReplaysHeader) + 1;
+        return properties;
+    }
+
+    /// <summary>The same with as little as the job, or whoever finds the letter, can do with: for what cannot be published in full.</summary>
+    public static BasicProperties Least(JobMessage job, BasicProperties full)
+    {
+        var properties = job.LeastProperties();
+        foreach (var name in new[] { JobMessage.AttemptHeader, ErrorHeader, FirstFailedHeader, LastFailedHeader, WorkerHeader, VersionHeader, ReplaysHeader })
+        {
+            if (full.Headers!.TryGetValue(name, out var value))
+            {
+                properties.Headers![name] = value;
+            }
+        }
+
+        if (full.Headers!.ContainsKey(MessageHeader))
+        {
+            properties.Headers![MessageHeader] = "Its other headers could not be published again.";
+        }
+
         return properties;
     }
 

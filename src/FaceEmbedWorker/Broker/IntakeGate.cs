@@ -19,6 +19,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     private TimeSpan pause = FirstPause;
     private int held;
     private string holding = "";
+    private string? blocked;
     private TaskCompletionSource? flows;
 
     /// <summary>Too many jobs failed: no job goes through but a probe.</summary>
@@ -31,7 +32,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         {
             lock (state)
             {
-                return held > 0 ? $"{held} messages wait until the broker takes them: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs" : null;
+                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{held} messages wait until the broker takes them: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs" : null;
             }
         }
     }
@@ -70,19 +71,19 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     }
 
     /// <summary>Tells how a job ended.</summary>
-    /// <param name="worldFailed">It will be tried again.</param>
+    /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which tells nothing of the world.</param>
     /// <returns>True where this closed or opened the gate.</returns>
-    public bool Report(string id, bool worldFailed, bool probing)
+    public bool Report(string id, bool? worldFailed, bool probing)
     {
         lock (state)
         {
             var before = Failing;
-            if (!worldFailed)
+            if (worldFailed is false)
             {
                 failed.Clear();
                 (Failing, pause) = (false, FirstPause);
             }
-            else
+            else if (worldFailed is true)
             {
                 failed.Add(id);
                 Failing |= failed.Count >= Failures;
@@ -98,13 +99,24 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         }
     }
 
+    /// <summary>The broker takes nothing at all, or does again.</summary>
+    /// <param name="why">Null: it does.</param>
+    public void Block(string? why)
+    {
+        lock (state)
+        {
+            blocked = why;
+            Turn();
+        }
+    }
+
     /// <summary>A message that the broker does not take now is held in memory: nothing new is begun until each <see cref="Release"/>.</summary>
     public void Hold(string reason)
     {
         lock (state)
         {
             (held, holding) = (held + 1, reason);
-            flows ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            Turn();
         }
     }
 
@@ -114,14 +126,28 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     {
         lock (state)
         {
-            if (--held > 0)
-            {
-                return false;
-            }
+            held--;
+            Turn();
+            return held == 0;
+        }
+    }
 
-            flows!.SetResult();
+    /// <summary>Why the broker takes nothing at all; null where it does.</summary>
+    public string? Blocked => blocked;
+
+    /// <summary>True while the broker does not take what becomes of jobs.</summary>
+    public bool Holding => flows is not null;
+
+    private void Turn()
+    {
+        if (held > 0 || blocked is not null)
+        {
+            flows ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        }
+        else
+        {
+            flows?.SetResult();
             flows = null;
-            return true;
         }
     }
 

@@ -8,30 +8,48 @@ using RabbitMQ.Client.Exceptions;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>Hands in jobs, and can listen to what becomes of them.</summary>
-internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<JobPublisher> logger) : IAsyncDisposable
+internal sealed class JobPublisher : IAsyncDisposable
 {
-    private readonly BrokerConnection connection = new("submit", confirms: true, options, topology, time, logger);
+    private static readonly TimeSpan QueueTime = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(0.5);
+
+    private readonly BrokerOptions options;
+    private readonly Topology topology;
+    private readonly TimeProvider time;
+    private readonly BrokerConnection connection;
+    private readonly BrokerLink link;
+
+    /// <summary>Its own, so that what closes a channel under a job does not end the listening.</summary>
+    private readonly BrokerConnection listening;
+    private readonly CancellationTokenSource over = new();
+    private Task listener = Task.CompletedTask;
+
+    public JobPublisher(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<JobPublisher> logger)
+    {
+        this.options = options.Value;
+        this.topology = topology;
+        this.time = time;
+        connection = new BrokerConnection("submit", confirms: true, options, topology, time, logger);
+        link = new BrokerLink(connection);
+        listening = new BrokerConnection("submit-wait", confirms: false, options, topology, time, logger);
+    }
 
     /// <summary>Connects.</summary>
     /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
     public Task OpenAsync() => connection.OpenAsync(CancellationToken.None);
 
-    /// <summary>Publishes one job; returns once the broker has confirmed it.</summary>
+    /// <summary>Publishes one job, again where the connection is lost under it; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
     public async Task SubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
     {
-        var channel = await connection.ChannelAsync(cancel);
-        var properties = new BasicProperties
-        {
-            MessageId = id,
-            ContentType = contentType,
-            DeliveryMode = DeliveryModes.Persistent,
-            Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = metadata },
-        };
+        using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        patience.CancelAfter(TimeSpan.FromSeconds(options.ConfirmSeconds));
         try
         {
-            await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, picture, cancel)
-                .AsTask().WaitAsync(TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, cancel);
+            while (!await TrySubmitAsync(id, picture, contentType, metadata, patience.Token))
+            {
+                await Task.Delay(Pause, time, patience.Token);
+            }
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
@@ -39,26 +57,26 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
             {
                 PublishReturnException => $"no queue is bound to the exchange {topology.Jobs}; start a worker, or set Broker:Declare to true.",
                 PublishException => $"the broker refused the job: the queue {topology.Jobs} is full.",
-                _ => $"the broker did not confirm the job: {BrokerErrors.Describe(e)}. RabbitMQ 4 takes 16 MiB a message by default.",
+                UnpublishableException => $"the broker does not take the job. {e.Message} Hand in a reference instead (Sources in the README).",
+                _ => $"the broker did not confirm the job: {BrokerErrors.Describe(e)}.",
             }, e);
         }
     }
 
-    /// <summary>Calls back for each result and dead letter that is published from now on, by any worker and for any job.</summary>
+    /// <summary>
+    /// Calls back for each result and dead letter that is published from now on, by any worker and for any job. Its queue outlives a lost connection
+    /// for a while, so that nothing is missed; what comes twice is told twice.
+    /// </summary>
     public async Task ListenAsync(Action<JobReport> report, CancellationToken cancel)
     {
-        var channel = await connection.ChannelAsync(cancel);
-        var queue = await channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true, cancellationToken: cancel);
-        await channel.QueueBindAsync(queue.QueueName, topology.Results, "#", cancellationToken: cancel);
-        await channel.QueueBindAsync(queue.QueueName, topology.Dead, Topology.WorkerKey, cancellationToken: cancel);
-        await channel.QueueBindAsync(queue.QueueName, topology.Dead, Topology.BrokerKey, cancellationToken: cancel);
-        var consumer = new AsyncEventingBasicConsumer(channel);
-        consumer.ReceivedAsync += (_, e) =>
-        {
-            report(e.Exchange == topology.Dead ? DeadLetter(e) : new JobReport(JobIdOf(e.BasicProperties.MessageId), EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType)));
-            return Task.CompletedTask;
-        };
-        await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);
+        var queue = $"{topology.Jobs}.submit.{Guid.NewGuid():N}";
+        var channel = await listening.ChannelAsync(cancel);
+        await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-expires"] = (long)QueueTime.TotalMilliseconds }, cancellationToken: cancel);
+        await channel.QueueBindAsync(queue, topology.Results, "#", cancellationToken: cancel);
+        await channel.QueueBindAsync(queue, topology.Dead, Topology.WorkerKey, cancellationToken: cancel);
+        await channel.QueueBindAsync(queue, topology.Dead, Topology.BrokerKey, cancellationToken: cancel);
+        var gone = await ConsumeAsync(channel, queue, report, cancel);
+        listener = KeepListeningAsync(queue, report, gone);
     }
 
     /// <summary>Deletes every queue and exchange of the topology, with all that is in them.</summary>
@@ -68,7 +86,88 @@ internal sealed class JobPublisher(IOptions<BrokerOptions> options, Topology top
         await topology.DeleteAsync(channel);
     }
 
-    public ValueTask DisposeAsync() => connection.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await over.CancelAsync();
+        await listener;
+        await listening.DisposeAsync();
+        await link.DisposeAsync();
+        over.Dispose();
+    }
+
+    /// <returns>False where the channel went before the broker said anything: it is to be sent again, and a double has the same id.</returns>
+    private async Task<bool> TrySubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
+    {
+        var properties = new BasicProperties
+        {
+            MessageId = id,
+            ContentType = contentType,
+            DeliveryMode = DeliveryModes.Persistent,
+            Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = metadata },
+        };
+        var channel = await link.ChannelAsync(cancel);
+        try
+        {
+            await channel.PublishAsync(topology.Jobs, Topology.JobKey, properties, picture, cancel).WaitAsync(cancel);
+            return true;
+        }
+        catch (Exception e) when (e is OperationInterruptedException or IOException or ObjectDisposedException && !cancel.IsCancellationRequested)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Listens on after each lost connection; the queue is deleted at the end, or by the broker where there is no end.</summary>
+    private async Task KeepListeningAsync(string queue, Action<JobReport> report, Task gone)
+    {
+        while (!over.IsCancellationRequested)
+        {
+            await gone.WaitAsync(over.Token).ContinueWith(_ => { }, TaskScheduler.Default);
+            try
+            {
+                var channel = await listening.ChannelAsync(over.Token);
+                gone = await ConsumeAsync(channel, queue, report, over.Token);
+            }
+            catch (Exception) when (!over.IsCancellationRequested)
+            {
+                await Task.Delay(Pause, time, over.Token).ContinueWith(_ => { }, TaskScheduler.Default);
+            }
+            catch (OperationCanceledException)
+            {
+                // the end
+            }
+        }
+
+        try
+        {
+            using var limit = new CancellationTokenSource(Pause * 4);
+            var channel = await listening.ChannelAsync(limit.Token);
+            await channel.QueueDeleteAsync(queue, cancellationToken: limit.Token);
+        }
+        catch (Exception)
+        {
+            // it expires by itself
+        }
+    }
+
+    /// <returns>A task that ends with the channel.</returns>
+    private async Task<Task> ConsumeAsync(IChannel channel, string queue, Action<JobReport> report, CancellationToken cancel)
+    {
+        var gone = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        channel.ChannelShutdownAsync += (_, _) =>
+        {
+            gone.TrySetResult();
+            return Task.CompletedTask;
+        };
+        var consumer = new AsyncEventingBasicConsumer(channel);
+        consumer.ReceivedAsync += async (_, e) =>
+        {
+            report(e.Exchange == topology.Dead ? DeadLetter(e) : new JobReport(JobIdOf(e.BasicProperties.MessageId), EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType)));
+            await channel.BasicAckAsync(e.DeliveryTag, multiple: false);
+        };
+        await channel.BasicConsumeAsync(queue, autoAck: false, consumer, cancel);
+        return gone.Task;
+    }
 
     private static JobReport DeadLetter(BasicDeliverEventArgs e)
     {

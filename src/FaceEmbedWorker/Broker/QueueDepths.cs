@@ -1,29 +1,56 @@
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>How many messages are ready in each queue of the topology, asked every few seconds.</summary>
-internal sealed class QueueDepths(BrokerConnection connection, Topology topology, TimeProvider time)
+internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvider time)
 {
+    /// <summary>Looks in a row that must find neither messages nor consumers before a queue counts as empty: its leader may be silent.</summary>
+    private const int Doubts = 3;
+
+    /// <summary>The same for a queue that had messages: a leader may be elected for long, a queue that was emptied can wait for its 0.</summary>
+    private const int LongDoubts = 24;
+
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(0.5);
     private readonly string[] queues = [.. topology.Queues.Select(q => q.Name)];
+    private readonly Dictionary<string, (long Last, int Doubts)> known = [];
 
-    /// <summary>Queue -> messages ready; without those that do not exist, and empty while there is no connection.</summary>
+    /// <summary>Queue -> messages ready; without those that do not exist or cannot be told for sure, and empty while there is no connection.</summary>
     public IReadOnlyDictionary<string, long> Ready { get; private set; } = new Dictionary<string, long>();
 
     public async Task WatchAsync(CancellationToken stopping)
     {
         while (!stopping.IsCancellationRequested)
         {
+            var asked = 0;
             try
             {
-                Ready = await connection.DepthsAsync(queues, stopping);
+                var counts = await link.CountsAsync(queues, stopping);
+                (Ready, asked) = (Believed(counts), counts.Count);
             }
             catch (Exception)
             {
                 Ready = new Dictionary<string, long>(); // the consumer says why
             }
 
-            await Task.Delay(Ready.Count > 0 ? Interval : Soon, time, stopping).ContinueWith(_ => { }, TaskScheduler.Default);
+            await Task.Delay(Ready.Count > 0 && Ready.Count == asked ? Interval : Soon, time, stopping).ContinueWith(_ => { }, TaskScheduler.Default);
         }
+    }
+
+    /// <summary>What can be told: for the first doubtful looks the last sure number, then none, and at last the 0.</summary>
+    internal Dictionary<string, long> Believed(IReadOnlyDictionary<string, QueueCount> counts)
+    {
+        var believed = new Dictionary<string, long>();
+        foreach (var (queue, count) in counts)
+        {
+            var (last, doubts) = known.GetValueOrDefault(queue, (-1, 0));
+            var sure = !count.IsDoubtful || ++doubts >= (last > 0 ? LongDoubts : Doubts);
+            known[queue] = sure ? (count.Ready, count.IsDoubtful ? doubts : 0) : (last, doubts);
+            if (sure || (last >= 0 && doubts < Doubts))
+            {
+                believed[queue] = known[queue].Last;
+            }
+        }
+
+        return believed;
     }
 }

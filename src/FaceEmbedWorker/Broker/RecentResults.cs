@@ -3,38 +3,52 @@ using FaceEmbedWorker.Jobs;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>The last results, so that a job which is handed out again after a lost connection is answered with the same bytes instead of being done twice.</summary>
-internal sealed class RecentResults
+internal sealed class RecentResults(int most = 256, long mostBytes = 16_000_000)
 {
-    private const int Capacity = 256;
-
-    private readonly Dictionary<(string Id, EmbedMode? Mode), EmbedResult> results = [];
-    private readonly Queue<(string Id, EmbedMode? Mode)> order = [];
+    private readonly Dictionary<Key, EmbedResult> results = [];
+    private readonly Queue<Key> order = [];
+    private long bytes;
 
     public void Add(EmbedJob job, EmbedResult result)
     {
+        var key = Key.Of(job, result.Image.Sha256);
         lock (results)
         {
-            if (results.TryAdd((job.Id, job.Mode), result))
+            if (results.Remove(key, out var old))
             {
-                order.Enqueue((job.Id, job.Mode));
-                if (order.Count > Capacity)
-                {
-                    results.Remove(order.Dequeue());
-                }
+                bytes -= Bytes(key, old);
             }
             else
             {
-                results[(job.Id, job.Mode)] = result;
+                order.Enqueue(key);
+            }
+
+            results[key] = result;
+            bytes += Bytes(key, result);
+            while (order.Count > most || bytes > mostBytes)
+            {
+                var oldest = order.Dequeue();
+                results.Remove(oldest, out var gone);
+                bytes -= Bytes(oldest, gone!);
             }
         }
     }
 
-    /// <param name="sha256">Of the job's picture: another picture under the same id is another job.</param>
+    /// <param name="sha256">Of the job's picture.</param>
     public EmbedResult? Find(EmbedJob job, string sha256)
     {
         lock (results)
         {
-            return results.TryGetValue((job.Id, job.Mode), out var result) && result.Image.Sha256 == sha256 ? result : null;
+            return results.GetValueOrDefault(Key.Of(job, sha256));
         }
+    }
+
+    /// <summary>About as many as it takes in memory.</summary>
+    private static long Bytes(Key key, EmbedResult result) => 500 + 4L * (key.Metadata?.Length ?? 0) + result.Embeddings.Sum(e => 400 + (4L * e.Vector.Length)) + (400L * (result.Skipped?.Count ?? 0));
+
+    /// <summary>All that makes a result: another picture, question or form of answer under the same id is another job.</summary>
+    private readonly record struct Key(string Id, string Sha256, EmbedMode? Mode, int? Detail, VectorEncoding? Encoding, bool IsCloudEvent, int Attempt, string? Metadata)
+    {
+        public static Key Of(EmbedJob job, string sha256) => new(job.Id, sha256, job.Mode, job.Detail, job.VectorEncoding, job.IsCloudEvent, job.Attempt, job.Metadata?.GetRawText());
     }
 }

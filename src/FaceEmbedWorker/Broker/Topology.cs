@@ -66,6 +66,9 @@ internal sealed partial class Topology
     /// <summary>What a queue is for, in one word: <c>jobs</c>, <c>suspect</c>, <c>wait</c>, <c>dead</c> or <c>results</c>.</summary>
     public string Role(string queue) => queue == Jobs ? "jobs" : queue == Suspects ? "suspect" : queue == Dead ? "dead" : queue == Results ? "results" : "wait";
 
+    /// <summary>The one queue that this topology binds to an exchange with a key; null for results, which others take too.</summary>
+    public string? OnlyQueue(string exchange, string key) => exchange == Results ? null : Queues.Where(q => q.Exchange == exchange && q.Keys.Contains(key)).Select(q => q.Name).FirstOrDefault();
+
     /// <summary>Every exchange, with its type.</summary>
     public IEnumerable<(string Name, string Type)> Exchanges => [(Jobs, ExchangeType.Direct), (Retry, ExchangeType.Direct), (Dead, ExchangeType.Direct), (Results, ExchangeType.Topic)];
 

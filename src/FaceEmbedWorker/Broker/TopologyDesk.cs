@@ -1,13 +1,18 @@
 using System.Globalization;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>Declares the topology for those who do not let workers do it, and takes away what an old retry ladder left.</summary>
-internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology topology)
+internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology topology, TimeProvider time)
 {
-    private static readonly TimeSpan Settle = TimeSpan.FromSeconds(1);
+    /// <summary>Between two looks at a queue: what is on its way to it, or back, or behind an election, shows by then.</summary>
+    public static readonly TimeSpan Apart = TimeSpan.FromMinutes(2);
+
+    /// <summary>Twice as long as the management API's figures are old.</summary>
+    public static readonly TimeSpan Settle = TimeSpan.FromSeconds(11);
 
     /// <summary>Declares what is missing, whatever Broker:Declare says.</summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or something of the same name differs.</exception>
@@ -32,27 +37,101 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
     }
 
     /// <summary>
-    /// Takes a wait queue away once it is empty. It is unbound first, so that nothing new can come in between the look and the deletion:
-    /// a worker that still has the old ladder holds its message meanwhile, and declares the queue again.
+    /// Takes wait queues away that are empty by the management API's totals, twice, a few minutes apart: a queue's own count is 0 where its leader is
+    /// slow, and leaves out what is on its way to its target. Before the last look a queue is unbound, so that nothing new comes in: a worker
+    /// that still has the old ladder holds its message meanwhile, and declares the queue again.
     /// </summary>
-    /// <returns>Null where it is gone; otherwise why not.</returns>
-    public Task<string?> PruneAsync(string queue, CancellationToken cancel) => BrokerCheck.ConnectedAsync(options.Value, async (connection, token) =>
+    /// <param name="force">Do not wait minutes between the looks.</param>
+    /// <returns>Each queue with null where it is gone; otherwise why not.</returns>
+    /// <exception cref="BrokerRefusedException">The broker or its management API does not answer, or refuses.</exception>
+    public async Task<IReadOnlyDictionary<string, string?>> PruneAsync(IReadOnlyList<string> queues, Uri management, bool force, CancellationToken cancel)
     {
-        await using var channel = await connection.CreateChannelAsync(cancellationToken: token);
-        var key = queue[(queue.LastIndexOf('.') + 1)..];
-        await channel.QueueUnbindAsync(queue, topology.Retry, key, cancellationToken: token);
-        for (var look = 0; look < 2; look++)
+        var kept = new Dictionary<string, string?>();
+        using var http = new ManagementApi(management, options.Value);
+        var empty = await EmptyAsync(queues);
+        if (empty.Count > 0 && !force)
         {
-            if ((await channel.QueueDeclarePassiveAsync(queue, token)).MessageCount is > 0 and var waiting)
-            {
-                await channel.QueueBindAsync(queue, topology.Retry, key, cancellationToken: token);
-                return $"{waiting} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later";
-            }
-
-            await Task.Delay(Settle, token);
+            await Task.Delay(Apart, time, cancel);
+            empty = await EmptyAsync(empty);
         }
 
-        await channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false, cancellationToken: token);
-        return (string?)null;
-    }, cancel);
+        foreach (var queue in empty)
+        {
+            await ChannelAsync(channel => channel.QueueUnbindAsync(queue, topology.Retry, Key(queue), cancellationToken: cancel));
+        }
+
+        var gone = new HashSet<string>();
+        try
+        {
+            await Task.Delay(empty.Count > 0 ? Settle : TimeSpan.Zero, time, cancel);
+            foreach (var queue in await EmptyAsync(empty))
+            {
+                await ChannelAsync(channel => channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false, cancellationToken: cancel));
+                gone.Add(queue);
+            }
+        }
+        finally
+        {
+            foreach (var queue in empty.Except(gone))
+            {
+                await ChannelAsync(channel => channel.QueueBindAsync(queue, topology.Retry, Key(queue), cancellationToken: CancellationToken.None));
+            }
+        }
+
+        return queues.ToDictionary(q => q, q => gone.Contains(q) ? null : kept[q]);
+
+        async Task<List<string>> EmptyAsync(IEnumerable<string> some)
+        {
+            var found = new List<string>();
+            foreach (var queue in some)
+            {
+                kept[queue] = await NotEmptyAsync(http, queue, cancel);
+                if (kept[queue] is null)
+                {
+                    found.Add(queue);
+                }
+            }
+
+            return found;
+        }
+    }
+
+    /// <returns>Null where the queue is empty, with nothing on its way to a target; otherwise what there is, or that it is not known.</returns>
+    private async Task<string?> NotEmptyAsync(ManagementApi http, string queue, CancellationToken cancel)
+    {
+        var told = await AskAsync(http, queue, cancel);
+        if (told is not null && Number(told.Value, "messages") is null)
+        {
+            await Task.Delay(Settle, time, cancel); // a queue that is seconds old has no figures yet
+            told = await AskAsync(http, queue, cancel);
+        }
+
+        if (told is not { } found)
+        {
+            return "it is not there any more";
+        }
+
+        // the total has in it what waits for a consumer's ack and what is on its way to its target
+        var state = found.TryGetProperty("state", out var s) ? s.GetString() : null;
+        return Number(found, "messages") switch
+        {
+            null => "the management API does not know how many messages are in it",
+            _ when state != "running" => $"its state is '{state}'",
+            0 when Number(found, "messages_dlx") is null or 0 => null,
+            var messages => $"{messages} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later",
+        };
+    }
+
+    private static Task<JsonElement?> AskAsync(ManagementApi http, string queue, CancellationToken cancel) => http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel);
+
+    private static long? Number(JsonElement told, string name) => told.TryGetProperty(name, out var number) && number.TryGetInt64(out var n) ? n : null;
+
+    private static string Key(string queue) => queue[(queue.LastIndexOf('.') + 1)..];
+
+    private Task<bool> ChannelAsync(Func<IChannel, Task> talk) => BrokerCheck.ConnectedAsync(options.Value, async (connection, token) =>
+    {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: token);
+        await talk(channel);
+        return true;
+    }, CancellationToken.None);
 }

@@ -297,7 +297,7 @@ internal static class BenchCommand
                     }
 
                     return outcome;
-                }, new ResultPublisher(options, Options.Create(new ResultOptions()), topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, new JobTally(TimeProvider.System), options, services.GetRequiredService<IOptions<JobOptions>>(),
+                }, new ResultPublisher(options, Options.Create(new ResultOptions()), topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, new JobTally(TimeProvider.System), new WorkerHealth(gate, topology, TimeProvider.System), options, services.GetRequiredService<IOptions<JobOptions>>(),
                     TimeProvider.System, NullLogger<JobConsumer>.Instance);
                 await consumer.StartAsync(cancel);
                 var (elapsed, spent) = await done.Task.WaitAsync(cancel);

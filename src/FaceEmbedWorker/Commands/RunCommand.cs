@@ -72,7 +72,7 @@ internal static partial class RunCommand
 
         var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var memory = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxMemory;
-        Plan(logger, Environment.ProcessorCount, slots, consumer.Prefetch, slots * memory / 1_000_000);
+        Plan(logger, Environment.ProcessorCount, slots, host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * memory / 1_000_000);
         Decoding(logger, host.Services.GetRequiredService<ImageDecoder>().Describe());
 
         // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one

@@ -43,6 +43,7 @@ internal static partial class Services
         .AddSingleton<Topology>()
         .AddSingleton<IntakeGate>()
         .AddSingleton<JobTally>()
+        .AddSingleton<WorkerHealth>()
         .AddSingleton<ResultPublisher>()
         .AddSingleton<JobPublisher>()
         .AddSingleton<DeadLetterDesk>()

@@ -97,13 +97,39 @@ internal static class Settings
         }
 
         return services
-            .AddSingleton(Bind<BrokerOptions>(configuration, BrokerOptions.Section))
+            .AddSingleton(Renewed(Bind<BrokerOptions>(configuration, BrokerOptions.Section), configuration))
             .AddSingleton(Bind<JobOptions>(configuration, JobOptions.Section))
             .AddSingleton(Bind<ImageOptions>(configuration, ImageOptions.Section))
             .AddSingleton(Bind<SourceOptions>(configuration, SourceOptions.Section))
             .AddSingleton(Bind<ResultOptions>(configuration, ResultOptions.Section))
             .AddSingleton(Bind<FaceOptions>(configuration, FaceOptions.Section))
             .AddSingleton(Bind<HealthOptions>(configuration, HealthOptions.Section));
+    }
+
+    /// <summary>A login that comes from a file of secrets is read again for each connection; what the environment or the command line says stays.</summary>
+    private static IOptions<BrokerOptions> Renewed(IOptions<BrokerOptions> options, IConfiguration configuration)
+    {
+        const string name = $"{BrokerOptions.Section}:{nameof(BrokerOptions.Uri)}";
+        var folder = Environment.GetEnvironmentVariable(SecretsVariable);
+        if (Secrets(folder).GetValueOrDefault(name) is { } secret && secret == configuration[name])
+        {
+            options.Value.ReadUri = () => ReadAgain(folder, name);
+        }
+
+        return options;
+    }
+
+    /// <returns>Null where it cannot be read at this moment, as while a file is being replaced.</returns>
+    private static string? ReadAgain(string? folder, string name)
+    {
+        try
+        {
+            return Secrets(folder).GetValueOrDefault(name);
+        }
+        catch (SettingsException)
+        {
+            return null;
+        }
     }
 
     /// <summary>The names of a class's settings.</summary>

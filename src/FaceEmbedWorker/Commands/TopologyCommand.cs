@@ -19,8 +19,9 @@ internal static class TopologyCommand
         var management = CheckCommand.ManagementOption();
         management.Required = true;
         var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
-        var prune = new Command("prune", "Delete the empty wait queues of an old retry ladder.") { management, dry };
-        prune.SetAction((parsed, cancel) => PruneAsync(settings, parsed.GetRequiredValue(management)!, parsed.GetValue(dry), cancel));
+        var force = new Option<bool>("--force") { Description = "Do not wait two minutes between the two looks." };
+        var prune = new Command("prune", "Delete the wait queues of an old retry ladder that are empty at two looks, two minutes apart.") { management, dry, force };
+        prune.SetAction((parsed, cancel) => PruneAsync(settings, parsed.GetRequiredValue(management)!, parsed.GetValue(dry), parsed.GetValue(force), cancel));
         command.Add(show);
         command.Add(declare);
         command.Add(prune);
@@ -57,16 +58,19 @@ internal static class TopologyCommand
         return ExitCode.Ok;
     }
 
-    private static async Task<int> PruneAsync(string[] settings, Uri management, bool dry, CancellationToken cancel)
+    private static async Task<int> PruneAsync(string[] settings, Uri management, bool dry, bool force, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
         var desk = services.GetRequiredService<TopologyDesk>();
         var left = await desk.LeftAsync(management, cancel);
-        var kept = 0;
-        foreach (var queue in left)
+        if (!dry && !force && left.Count > 0)
         {
-            var why = dry ? "would be deleted if it is empty" : await desk.PruneAsync(queue, cancel);
-            kept += why is null || dry ? 0 : 1;
+            Console.Error.WriteLine($"Looking at {left.Count} queues twice, {TopologyDesk.Apart.TotalMinutes:0} minutes apart; --force does not wait.");
+        }
+
+        var pruned = dry ? left.ToDictionary(q => q, _ => (string?)"would be deleted if it is empty") : await desk.PruneAsync(left, management, force, cancel);
+        foreach (var (queue, why) in pruned)
+        {
             Console.WriteLine($"{queue}: {why ?? "deleted"}");
         }
 
@@ -75,6 +79,6 @@ internal static class TopologyCommand
             Console.WriteLine("There are no wait queues of another ladder.");
         }
 
-        return kept == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+        return dry || pruned.Values.All(why => why is null) ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 }

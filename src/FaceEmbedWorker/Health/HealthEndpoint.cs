@@ -17,7 +17,7 @@ namespace FaceEmbedWorker.Health;
 /// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker) and
 /// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c>. Read-only.
 /// </summary>
-internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IOptions<JobOptions> jobs, JobConsumer consumer, JobHandler handler, JobTally tally, Topology topology, FaceEmbedder embedder,
+internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IOptions<JobOptions> jobs, WorkerHealth health, JobHandler handler, JobTally tally, Topology topology, FaceEmbedder embedder,
     TimeProvider time, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
 {
     private static readonly byte[] Page = ReadPage();
@@ -65,14 +65,14 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IO
     {
         (not "GET" and not "HEAD", _) => TextAsync(context, StatusCodes.Status405MethodNotAllowed, "only GET"),
         (_, "/startupz") => TextAsync(context, StatusCodes.Status200OK, "ok"), // nothing listens before the models have run
-        (_, "/livez") => Answer(context, consumer.NotAlive),
+        (_, "/livez") => Answer(context, health.NotAlive),
         (_, "/readyz") => Answer(context, NotReady),
         (_, "/") => BytesAsync(context, "text/html; charset=utf-8", Page),
-        (_, "/status.json") => BytesAsync(context, "application/json", StatusReport.Of(consumer, tally, topology, embedder, NotReady, time.GetElapsedTime(start), jobs.Value.Slots).ToJson()),
+        (_, "/status.json") => BytesAsync(context, "application/json", StatusReport.Of(health, tally, topology, embedder, NotReady, time.GetElapsedTime(start), jobs.Value.Slots).ToJson()),
         _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /, /status.json, /startupz, /livez, /readyz and /metrics"),
     };
 
-    private string? NotReady => handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : consumer.NotReady;
+    private string? NotReady => handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : health.NotReady;
 
     private static byte[] ReadPage()
     {

@@ -16,13 +16,13 @@ internal sealed record StatusReport(string Worker, string Version, double Uptime
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, StatusJson.Default.StatusReport);
 
     /// <summary>Now.</summary>
-    public static StatusReport Of(JobConsumer consumer, JobTally tally, Topology topology, FaceEmbedder embedder, string? notReady, TimeSpan uptime, int slots)
+    public static StatusReport Of(WorkerHealth health, JobTally tally, Topology topology, FaceEmbedder embedder, string? notReady, TimeSpan uptime, int slots)
     {
-        var depths = consumer.Depths;
+        var depths = health.Depths;
         var waits = topology.Ladder.Distinct().Select(d => (topology.WaitQueue(d), $"wait {d.TotalSeconds:0.###} s"));
         (string Name, string Role)[] queues = [(topology.Jobs, "jobs"), (topology.Suspects, "crash suspects"), .. waits, (topology.Dead, "dead letters"), (topology.Results, "results")];
         return new StatusReport(JobHandler.Worker, JobHandler.Version, Math.Round(uptime.TotalSeconds), new StatusModel(embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace), notReady,
-            consumer.InFlight, slots, consumer.Prefetch, tally.Look(), Sorted(tally.Outcomes), Sorted(tally.Retries), Sorted(tally.DeadLetters),
+            health.InFlight, slots, health.Prefetch, tally.Look(), Sorted(tally.Outcomes), Sorted(tally.Retries), Sorted(tally.DeadLetters),
             [.. queues.Select(q => new StatusQueue(q.Name, q.Role, depths.TryGetValue(q.Name, out var ready) ? ready : null))], tally.Troubles);
     }
 

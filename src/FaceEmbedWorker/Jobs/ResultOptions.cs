@@ -34,4 +34,10 @@ internal sealed class ResultOptions
     /// <summary>What surrounds a result.</summary>
     [EnumDataType(typeof(ResultEnvelope))]
     public ResultEnvelope Envelope { get; set; }
+
+    /// <summary>Queues that a job's reply_to may name, comma-separated, with * for any text; empty: none.</summary>
+    public string ReplyTo { get; set; } = "amq.rabbitmq.reply-to*,amq.gen-*";
+
+    /// <summary><see cref="ReplyTo"/>, one each.</summary>
+    public string[] ReplyToPatterns => ReplyTo.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 }

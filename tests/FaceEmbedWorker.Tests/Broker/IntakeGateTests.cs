@@ -11,6 +11,33 @@ public sealed class IntakeGateTests : IDisposable
     public IntakeGateTests() => gate = new IntakeGate(time);
 
     [Fact]
+    public async Task A_job_that_was_wrong_itself_tells_nothing_of_the_world()
+    {
+        Fail(IntakeGate.Failures);
+        Assert.False(gate.Report("malformed", worldFailed: null, probing: false));
+        Assert.True(gate.Failing);
+        Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
+        Assert.False(gate.Report("malformed", worldFailed: null, probing: true));
+        Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None))); // the probe's place is free again
+        Assert.True(gate.Report("good", worldFailed: false, probing: true));
+        Assert.False(gate.Failing);
+    }
+
+    [Fact]
+    public async Task Is_closed_while_the_broker_takes_nothing()
+    {
+        gate.Block("low on memory");
+        gate.Hold("held");
+        var waiting = gate.EnterAsync(CancellationToken.None);
+        Assert.Equal("the broker takes no messages: low on memory", gate.Reason);
+        gate.Release();
+        Assert.False(waiting.IsCompleted);
+        gate.Block(null);
+        Assert.False(await waiting.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Null(gate.Reason);
+    }
+
+    [Fact]
     public async Task Is_open_until_enough_different_jobs_fail_in_a_row()
     {
         Fail(IntakeGate.Failures - 1);

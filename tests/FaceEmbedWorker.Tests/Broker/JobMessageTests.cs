@@ -99,6 +99,41 @@ public class JobMessageTests
         Assert.Equal(attempt, Message([1], headers: new() { ["fw-attempt"] = header }).Attempt);
 
     [Fact]
+    public void A_large_body_is_neither_copied_nor_turned_into_text()
+    {
+        var body = new byte[32 * 1024 * 1024];
+        var json = System.Text.Encoding.ASCII.GetBytes($$$"""{"image":{"data":"{{{Convert.ToBase64String(body)}}}"}}""");
+        Assert.Same(body, Assert.IsType<ImageSource.Data>(Message(body).Read().Image).Bytes);
+
+        Message("{\"image\":{\"data\":\"AAAA\"}}"u8.ToArray(), "application/json", id: "warm").Read();
+        var (message, before) = (Message(json, "application/json", id: "large"), GC.GetAllocatedBytesForCurrentThread());
+        Assert.Equal(body.Length, Assert.IsType<ImageSource.Data>(message.Read().Image).Bytes.Length);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, body.Length, body.Length + (body.Length / 8)); // its bytes, once
+    }
+
+    [Fact]
+    public void Priority_and_expiry_survive_whatever_becomes_of_a_job()
+    {
+        var message = new JobMessage(new byte[] { 1 }, new BasicProperties { MessageId = "m", Priority = 7, Expiration = "60000" });
+        var now = DateTimeOffset.UnixEpoch;
+        var retry = DeadLetters.ForRetry(message, new JobOutcome.Retry("io", "away"), now);
+        Assert.Equal((7, null, "60000"), (retry.Priority, retry.Expiration, retry.Headers!["fw-expiration"]));
+        Assert.False(message.ExpiresBefore(now.AddSeconds(59), now));
+        Assert.True(message.ExpiresBefore(now.AddSeconds(61), now));
+
+        var again = new JobMessage(new byte[] { 1 }, retry);
+        Assert.True(again.ExpiresBefore(now.AddSeconds(61), now.AddSeconds(30))); // counted from the first failure
+        var letter = DeadLetters.ForDeadLetter(again, "m", "refused", "no", null, now);
+        Assert.Equal((7, null, "60000"), (letter.Priority, letter.Expiration, letter.Headers!["fw-expiration"]));
+        foreach (var copy in new[] { DeadLetters.ForReturn(again), DeadLetters.ForReplay(new JobMessage(new byte[] { 1 }, letter)) })
+        {
+            Assert.Equal((7, "60000", false), (copy.Priority, copy.Expiration, copy.Headers!.ContainsKey("fw-expiration")));
+        }
+
+        Assert.Null(new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = "soon" }).Expiration);
+    }
+
+    [Fact]
     public void A_copy_keeps_what_the_producer_set_and_nothing_of_the_broker()
     {
         var message = new JobMessage(new byte[] { 1 }, new BasicProperties
@@ -131,7 +166,7 @@ public class JobMessageTests
 
         var copy = message.CopyProperties();
 
-        Assert.Equal(["fw-first-failed-at", "metadata", "mode", "traceparent"], copy.Headers!.Keys.Order());
+        Assert.Equal(["fw-expiration", "fw-first-failed-at", "metadata", "mode", "traceparent"], copy.Headers!.Keys.Order());
         Assert.Equal(("m", "image/png", "c", "r", "t", DeliveryModes.Persistent), (copy.MessageId, copy.ContentType, copy.CorrelationId, copy.ReplyTo, copy.Type, copy.DeliveryMode));
         Assert.False(copy.IsExpirationPresent() || copy.IsUserIdPresent());
     }

@@ -73,10 +73,10 @@ public abstract class ChaosTests(TestBroker broker)
     {
         var heartbeat = Ledger.Full ? 30 : 2;
         await broker.SetAsync("heartbeat", heartbeat);
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var workers = await Fleet.StartAsync(probe);
         await probe.WaitForMoreAsync(30);
         await broker.PauseAsync();
-        await worker.SaidAsync("The broker went away", seconds: 4 * heartbeat + 30);
+        await workers.First.SaidAsync("The broker went away", seconds: 4 * heartbeat + 30);
         await Task.Delay(TimeSpan.FromSeconds(heartbeat));
         await broker.ResumeAsync();
         await probe.RecoverAsync(300 * Scale);
@@ -163,6 +163,100 @@ public abstract class ChaosTests(TestBroker broker)
 
         return 2 * Scale;
     }, worker: true);
+
+    /// <summary>Results that no queue takes are held by three workers, for many times the ack timeout: jobs go back as fresh copies before it strikes.</summary>
+    [Fact]
+    public async Task Jobs_held_over_replicas_go_back_before_the_ack_timeout()
+    {
+        broker.Require();
+        await broker.SetAsync("consumer_timeout", 6000);
+        await broker.SetAsync("channel_tick_interval", 500);
+        try
+        {
+            await using var probe = await new BrokerProbe(broker.Uri, o => (o.ResultsQueue, o.HandBackSeconds) = (false, 2)).ConnectAsync();
+            await Ledger.SubmitAsync(probe, 100);
+            await using var workers = await Fleet.StartAsync(probe);
+            await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? 120 : 25));
+
+            var queue = $"{probe.Topology.Results}.late";
+            await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum" });
+            await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+            await probe.ListenAsync(queue);
+            await probe.AllAsync(100);
+
+            Assert.Empty(probe.Dead);
+            Assert.All(await workers.TerminateAsync(), code => Assert.Equal(0, code));
+            Assert.DoesNotContain("timed out", workers.Output, StringComparison.Ordinal);
+            Assert.DoesNotContain("to be handled alone", workers.Output, StringComparison.Ordinal);
+            Assert.Equal((0u, 0u), (await probe.ReadyAsync(probe.Topology.Jobs), await probe.ReadyAsync(probe.Topology.Suspects)));
+            await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+            Ledger.Record(broker, "results held by three workers for many ack timeouts", 100, 1, probe);
+        }
+        finally
+        {
+            await broker.SetAsync("consumer_timeout", 1_800_000);
+            await broker.SetAsync("channel_tick_interval", 60_000);
+        }
+    }
+
+    /// <summary>The other queues on the exchange get a copy of a result at each try.</summary>
+    [Fact]
+    public async Task A_full_queue_beside_the_results_queue_does_not_flood_it()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        var queue = $"{probe.Topology.Results}.beside";
+        await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false,
+            new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-max-length"] = 20, ["x-overflow"] = "reject-publish" });
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await Ledger.SubmitAsync(probe, 100);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await worker.SaidAsync("The broker refused a message");
+        await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? 300 : 25));
+        var doubles = probe.Results.Count - probe.Results.Select(r => r.Properties.MessageId).Distinct().Count();
+        Assert.InRange(doubles, 1, Ledger.Full ? 20 : 16); // each in hand once, and the tries of one of them
+
+        await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        await probe.AllAsync(100, seconds: 300);
+        Assert.Empty(probe.Dead);
+        Ledger.Record(broker, "a queue beside the results queue full", 100, 1, probe);
+    }
+
+    /// <summary>With so little patience that each worker would connect anew a hundred times; the copies on its way are not sent again.</summary>
+    [Fact]
+    public async Task An_alarm_of_minutes_leaves_no_connections_and_no_copies()
+    {
+        const int jobs = 1500; // some are left when all workers are there
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri, o => o.ConfirmSeconds = 1).ConnectAsync();
+        await Ledger.SubmitAsync(probe, jobs);
+        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var seen = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        await using var workers = await Fleet.StartAsync(probe);
+        await probe.WaitForMoreAsync(30);
+        var before = await broker.ConnectionsAsync();
+        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        try
+        {
+            await seen.SaidAsync("The broker takes no messages");
+            using var http = new HttpClient();
+            using var ready = await http.GetAsync($"{health}/readyz");
+            Assert.Equal(System.Net.HttpStatusCode.ServiceUnavailable, ready.StatusCode);
+            Assert.Contains("the broker takes no messages", await ready.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+            await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? Ledger.AlarmSeconds : 20));
+        }
+        finally
+        {
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        }
+
+        await probe.AllAsync(jobs, seconds: 180);
+        Assert.Empty(probe.Dead);
+        Assert.InRange(await broker.ConnectionsAsync(), 1, before);
+        Assert.InRange(probe.Results.GroupBy(r => r.Properties.MessageId).Max(g => g.Count()), 1, 2);
+        Assert.DoesNotContain("The broker has not confirmed", workers.Output, StringComparison.Ordinal);
+        Ledger.Record(broker, $"memory alarm of {(Ledger.Full ? Ledger.AlarmSeconds : 20)} s, Broker:ConfirmSeconds=1", jobs, 1, probe);
+    }
 
     [Fact]
     public Task A_memory_alarm_loses_nothing() => AttackAsync("memory alarm (blocked connections)", 300, async probe =>
@@ -294,7 +388,7 @@ public abstract class ChaosTests(TestBroker broker)
         var direct = probe.Options.Uri;
         probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
         await broker.SetAsync("heartbeat", Math.Max(heartbeat, 2));
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var workers = await Fleet.StartAsync(probe);
         foreach (var seconds in cuts)
         {
             await probe.WaitForMoreAsync(30);
@@ -312,22 +406,31 @@ public abstract class ChaosTests(TestBroker broker)
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
         await Ledger.SubmitAsync(probe, jobs * Scale);
-        FaceEmbed? running = null;
-        try
+        await using var running = worker ? await Fleet.StartAsync(probe) : null;
+        var attacks = await attack(probe);
+        await using var late = running is null ? await Fleet.StartAsync(probe) : null;
+        await probe.AllAsync(jobs * Scale, seconds: 120 + 30 * Scale);
+        Assert.Empty(probe.Dead);
+        Assert.All(await (running ?? late!).TerminateAsync(), code => Assert.Equal(0, code));
+        Ledger.Record(broker, name, jobs * Scale, attacks, probe);
+    }
+
+    /// <summary>Three workers on the same queues.</summary>
+    private sealed class Fleet(FaceEmbed[] workers) : IAsyncDisposable
+    {
+        public FaceEmbed First => workers[0];
+
+        public string Output => string.Join('\n', workers.Select(w => w.Output));
+
+        public static async Task<Fleet> StartAsync(BrokerProbe probe, params string[] settings) => new(await Task.WhenAll(Enumerable.Range(0, 3).Select(_ => FaceEmbed.WorkerAsync(probe, settings))));
+
+        public Task<int[]> TerminateAsync() => Task.WhenAll(workers.Select(w => w.TerminateAsync()));
+
+        public async ValueTask DisposeAsync()
         {
-            running = worker ? await FaceEmbed.WorkerAsync(probe) : null;
-            var attacks = await attack(probe);
-            running ??= await FaceEmbed.WorkerAsync(probe);
-            await probe.AllAsync(jobs * Scale, seconds: 120 + 30 * Scale);
-            Assert.Empty(probe.Dead);
-            Assert.Equal(0, await running.TerminateAsync());
-            Ledger.Record(broker, name, jobs * Scale, attacks, probe);
-        }
-        finally
-        {
-            if (running is not null)
+            foreach (var worker in workers)
             {
-                await running.DisposeAsync();
+                await worker.DisposeAsync();
             }
         }
     }

@@ -25,6 +25,9 @@ internal sealed class CutableProxy : IAsyncDisposable
     /// <summary>Deliveries to consumers do not come through; everything else, heartbeats too, does.</summary>
     public bool DropsDeliveries { get; set; }
 
+    /// <summary>Puts one byte in place of another in what a client sends, for what no client library would send.</summary>
+    public (byte From, byte To)? Rewrites { get; set; }
+
     public CutableProxy(params IReadOnlyList<IPEndPoint> targets)
     {
         this.targets = targets;
@@ -129,6 +132,11 @@ internal sealed class CutableProxy : IAsyncDisposable
             while (await source.ReadAsync(buffer, stopping.Token) is > 0 and var count)
             {
                 await passing.Task;
+                if (Rewrites is var (odd, put))
+                {
+                    buffer.AsSpan(0, count).Replace(odd, put);
+                }
+
                 await sink.WriteAsync(buffer.AsMemory(0, count), stopping.Token);
             }
         }

@@ -15,6 +15,9 @@ internal static class Ledger
 
     public static bool Full => Scale > 1;
 
+    /// <summary>Of a long alarm; FACE_EMBED_ALARM.</summary>
+    public static int AlarmSeconds { get; } = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_ALARM") ?? "120", CultureInfo.InvariantCulture);
+
     /// <summary>With one face, and small.</summary>
     public static byte[] Photo { get; } = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
 

@@ -116,6 +116,23 @@ public abstract class OperatorTests(TestBroker broker)
         }
     }
 
+    /// <summary>A leader that does not answer for a moment, as in an election: the queue's own count is 0 then.</summary>
+    [Fact]
+    public async Task Dead_letters_behind_a_slow_leader_are_listed()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await probe.Channel.BasicPublishAsync(probe.Topology.Dead, "worker", true, new BasicProperties { MessageId = "behind", DeliveryMode = DeliveryModes.Persistent }, new byte[] { 1 });
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "a dead letter");
+        await broker.ControlAsync("eval", $"P = whereis(list_to_atom(\"%2F_{probe.Topology.Dead}\")), timer:apply_after(8000, sys, resume, [P]), sys:suspend(P).");
+        Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Dead)); // what the broker says of it
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["dead-letters", "list", "--json", .. probe.Settings]);
+
+        Assert.True(code == 0, errors);
+        Assert.Equal("behind", JsonElement.Parse(output).GetProperty("letters")[0].GetProperty("id").GetString());
+    }
+
     [Fact]
     public async Task Results_are_watched_beside_their_consumer()
     {

@@ -105,6 +105,48 @@ public abstract class ProducerTests(TestBroker broker)
     }
 
     [Fact]
+    public async Task Replies_go_only_to_queues_that_settings_allow()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Results:ReplyTo=answers.*");
+        var (mine, others) = ($"answers.{probe.Topology.Jobs}", $"{probe.Topology.Jobs}.others");
+        foreach (var queue in new[] { mine, others })
+        {
+            await probe.Channel.QueueDeclareAsync(queue, durable: false, exclusive: true, autoDelete: true);
+            await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, "job", true, new BasicProperties { MessageId = queue, ReplyTo = queue, ContentType = "image/jpeg" }, GraceHopper);
+        }
+
+        await probe.UntilAsync(() => probe.Channel.MessageCountAsync(mine).Result == 1 ? probe : null, "a reply");
+        await probe.ResultAsync(others);
+        await worker.SaidAsync("which Results:ReplyTo does not allow");
+        Assert.Equal(0u, await probe.Channel.MessageCountAsync(others));
+    }
+
+    [Fact]
+    public async Task Submit_waits_on_through_a_lost_connection_and_a_file_over_the_limit_fails_alone()
+    {
+        await using var probe = await ProbeAsync();
+        await using var proxy = new Chaos.CutableProxy(new System.Net.IPEndPoint(System.Net.IPAddress.Loopback, new Uri(probe.Options.Uri).Port));
+        var folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
+        for (var i = 0; i < 30; i++)
+        {
+            await File.WriteAllBytesAsync(Path.Combine(folder, $"{i}.jpg"), Chaos.Ledger.Photo);
+        }
+
+        await File.WriteAllBytesAsync(Path.Combine(folder, "7-large.jpg"), new byte[150 * 1024 * 1024]);
+        var through = new UriBuilder(new Uri(probe.Options.Uri)) { Port = proxy.Port }.Uri;
+        await using var submit = FaceEmbed.Start(["submit", folder, "--wait", .. probe.Settings, $"--Broker:Uri={through}"]);
+        await probe.UntilAsync(() => submit.Output.Contains("30 jobs confirmed by the broker, 1 failed", StringComparison.Ordinal) ? probe : null, "all but one confirmed", seconds: 60);
+        Assert.Contains("7-large.jpg: the broker does not take the job", submit.Errors, StringComparison.Ordinal);
+        await proxy.CutAsync(TimeSpan.FromSeconds(1));
+
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        Assert.Equal(1, await submit.ExitAsync());
+        Assert.EndsWith("30 embedded", submit.Output, StringComparison.Ordinal);
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
     public void Jobs_of_the_readme_are_valid_and_wrong_ones_are_not()
     {
         Assert.All(new[] { """{"image":{"data":"AAAA"}}""", """{"id":"a","image":{"url":"https://x/"},"mode":"faces","detail":2,"metadata":{},"deadline":"2026-01-31T12:00:00Z","vector_encoding":"base64"}""", """{"image":{"s3":"b/k","sha256":"0000000000000000000000000000000000000000000000000000000000000000"}}""" },

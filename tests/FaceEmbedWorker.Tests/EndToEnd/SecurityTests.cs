@@ -172,7 +172,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         string[] settings = [.. probe.Settings, "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
         await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder");
 
-        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. settings]);
+        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
 
         Assert.True(code == 1, output + errors);
         Assert.Contains($"{probe.Topology.Jobs}.wait.600000: 1 jobs wait in it", output, StringComparison.Ordinal);
@@ -180,8 +180,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         Assert.Equal(1u, await probe.ReadyAsync($"{probe.Topology.Jobs}.wait.600000"));
         await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 2 }); // it is bound again
         await probe.Channel.QueuePurgeAsync($"{probe.Topology.Jobs}.wait.600000");
-        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "prune", .. settings])).ExitCode);
-        Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", .. settings])).Output);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings])).ExitCode);
+        Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings])).Output);
     }
 
     [Fact]
@@ -234,6 +234,20 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
                 await probe.ResultAsync("filed");
                 Assert.Equal(0, await worker.TerminateAsync());
                 Assert.DoesNotContain(Password, worker.Output + worker.Errors, StringComparison.Ordinal);
+            }
+
+            // a password that is renewed while the worker runs is used from the next connection on
+            await using (var worker = FaceEmbed.Start(["run", .. settings], environment))
+            {
+                await worker.SaidAsync("Ready: taking jobs");
+                await broker.ControlAsync("change_password", "filed", "another-Pass");
+                await File.WriteAllTextAsync(file, Uri("filed").Replace(Password, "another-Pass", StringComparison.Ordinal));
+                await broker.ControlAsync("close_all_user_connections", "filed", "renewed");
+                await worker.SaidAsync("The broker went away");
+                await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "renewed");
+                await probe.ResultAsync("renewed");
+                Assert.Equal(0, await worker.TerminateAsync());
+                await broker.ControlAsync("change_password", "filed", Password);
             }
 
             foreach (var wrong in new[] { Uri("nobody"), $"amqp://filed:{Password}@127.0.0.1:{new Uri(broker.Uri).Port}/nowhere", $"http://filed:{Password}@x", $"amqp://filed:{Password}@[::" })

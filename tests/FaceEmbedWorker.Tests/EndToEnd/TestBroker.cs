@@ -57,8 +57,11 @@ public abstract class TestBroker : IAsyncLifetime
 
     public abstract Task ResumeAsync();
 
-    /// <summary>Runs rabbitmqctl.</summary>
-    public abstract Task ControlAsync(params string[] arguments);
+    /// <summary>Runs rabbitmqctl, and gives what it said.</summary>
+    public abstract Task<string> ControlAsync(params string[] arguments);
+
+    /// <summary>Connections that the broker knows of.</summary>
+    public async Task<int> ConnectionsAsync() => int.Parse((await ControlAsync("eval", "length(rabbit_networking:connections()).")).Trim(), System.Globalization.CultureInfo.InvariantCulture);
 
     /// <summary>Sets one of the broker's own parameters, for connections and channels from now on, while it runs.</summary>
     public Task SetAsync(string parameter, int value) => ControlAsync("eval", $"application:set_env(rabbit, {parameter}, {value}).");
@@ -156,11 +159,13 @@ public class DebianBroker : TestBroker
         await kill.WaitForExitAsync();
     }
 
-    public override async Task ControlAsync(params string[] arguments)
+    public override async Task<string> ControlAsync(params string[] arguments)
     {
-        using var control = Start("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-n", $"face-embed-{Port}@localhost", .. arguments]);
+        var said = new System.Text.StringBuilder();
+        using var control = Start("/usr/lib/rabbitmq/bin/rabbitmqctl", line => said.AppendLine(line), ["-n", $"face-embed-{Port}@localhost", .. arguments]);
         await control.WaitForExitAsync();
-        Assert.Equal(0, control.ExitCode);
+        Assert.True(control.ExitCode == 0, said.ToString());
+        return said.ToString();
     }
 
     protected override async Task RemoveAsync()
@@ -171,7 +176,9 @@ public class DebianBroker : TestBroker
         Directory.Delete(folder, recursive: true);
     }
 
-    private Process Start(string program, params string[] arguments)
+    private Process Start(string program, params string[] arguments) => Start(program, _ => { }, arguments);
+
+    private Process Start(string program, Action<string> said, string[] arguments)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
         foreach (var (name, value) in new Dictionary<string, string>
@@ -195,7 +202,7 @@ public class DebianBroker : TestBroker
         }
 
         var process = Process.Start(start)!;
-        process.OutputDataReceived += (_, _) => { };
+        process.OutputDataReceived += (_, e) => said(e.Data ?? "");
         process.ErrorDataReceived += (_, _) => { };
         process.BeginOutputReadLine();
         process.BeginErrorReadLine();
@@ -241,7 +248,7 @@ public sealed class ContainerBroker : TestBroker
 
     public override Task ResumeAsync() => DockerCommand.RunAsync("unpause", container!.Id);
 
-    public override Task ControlAsync(params string[] arguments) => DockerCommand.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
+    public override Task<string> ControlAsync(params string[] arguments) => DockerCommand.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
 
     protected override async Task RemoveAsync()
     {

@@ -395,7 +395,7 @@ public abstract class WorkerTests(TestBroker broker)
     }
 
     [Fact]
-    public async Task A_suspect_that_waits_when_the_worker_stops_is_not_counted_as_a_crash()
+    public async Task A_suspect_is_taken_only_when_nothing_else_is_in_hand()
     {
         await using var probe = await ProbeAsync();
         var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
@@ -407,8 +407,11 @@ public abstract class WorkerTests(TestBroker broker)
         });
         await probe.SubmitAsync(GraceHopper, id: "busy");
         await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
-        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.SuspectKey, mandatory: true, new BasicProperties { MessageId = "waiting", DeliveryMode = DeliveryModes.Persistent }, GraceHopper);
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Suspects).Result == 0 ? probe : null, "a suspect in the worker's hand");
+        await SubmitSuspectAsync(probe, "waiting");
+        await Task.Delay(4000);
+        await probe.SubmitAsync(GraceHopper, id: "later"); // there is room for it, but the worker finishes what it has
+        await Task.Delay(1000);
+        Assert.Equal((1u, 1u), (await probe.ReadyAsync(probe.Topology.Suspects), await probe.ReadyAsync(probe.Topology.Jobs)));
 
         var stopping = worker.DisposeAsync().AsTask();
         await Task.Delay(500);
@@ -417,8 +420,114 @@ public abstract class WorkerTests(TestBroker broker)
 
         await probe.ResultAsync("busy");
         var back = await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Suspects, autoAck: true).Result, "the suspect");
-        Assert.Equal(("waiting", 0L), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Crashes));
+        Assert.Single(probe.Results);
+        Assert.Equal(("waiting", 0L), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns));
         Assert.Empty(probe.Dead);
+    }
+
+    [Fact]
+    public async Task A_suspect_that_runs_when_the_worker_stops_is_finished()
+    {
+        await using var probe = await ProbeAsync();
+        var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
+        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        {
+            started.TrySetResult();
+            await release.Task;
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await SubmitSuspectAsync(probe, "runs");
+        await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
+
+        var stopping = worker.DisposeAsync().AsTask();
+        await Task.Delay(500);
+        release.SetResult();
+        await stopping;
+
+        await probe.ResultAsync("runs");
+        Assert.Equal((0u, 0), (await probe.ReadyAsync(probe.Topology.Suspects), probe.Dead.Count));
+    }
+
+    [Fact]
+    public async Task A_suspect_whose_result_is_held_goes_back_uncounted_when_the_worker_stops()
+    {
+        await using var probe = await ProbeAsync(o => (o.ResultsQueue, o.DrainSeconds) = (false, 2));
+        var handled = 0;
+        var worker = await InProcessAsync(probe, (job, cancel) =>
+        {
+            handled++;
+            return Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await SubmitSuspectAsync(probe, "held");
+        await probe.UntilAsync(() => handled == 1 ? probe : null, "a handled suspect");
+        await Task.Delay(500);
+
+        await worker.DisposeAsync();
+
+        var back = await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Suspects, autoAck: true).Result, "the suspect");
+        Assert.Equal(("held", 0L), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns));
+    }
+
+    /// <summary>The channel is gone while the suspect runs: it is noticed at once, and nothing else is begun until the suspect is done.</summary>
+    [Fact]
+    public async Task A_channel_that_is_lost_under_a_suspect_is_noticed_and_nothing_runs_beside_it()
+    {
+        await using var probe = await ProbeAsync();
+        var (started, release, beside) = (new TaskCompletionSource(), new TaskCompletionSource(), 0);
+        await using var worker = await InProcessAsync(probe, async (job, cancel) =>
+        {
+            if (job.Id == "runs" && started.TrySetResult())
+            {
+                await release.Task;
+                Assert.Equal(0, beside);
+            }
+
+            beside += job.Id == "beside" ? 1 : 0;
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await SubmitSuspectAsync(probe, "runs");
+        await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await worker.EndLifeAsync();
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Suspects).Result == 1 ? probe : null, "the suspect back on its queue");
+        await probe.SubmitAsync(GraceHopper, id: "beside");
+        await Task.Delay(1500);
+        Assert.Equal(0, beside);
+
+        release.SetResult();
+        await probe.ResultAsync("runs");
+        await probe.ResultAsync("beside");
+        Assert.Empty(probe.Dead);
+    }
+
+    [Fact]
+    public async Task Jobs_that_a_stopping_worker_has_not_begun_go_back_uncounted()
+    {
+        await using var probe = await ProbeAsync(o => o.Prefetch = 5);
+        var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
+        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        {
+            started.TrySetResult();
+            await release.Task;
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        for (var i = 0; i < 5; i++)
+        {
+            await probe.SubmitAsync(GraceHopper, id: $"prefetched-{i}");
+        }
+
+        await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "all in the worker's hand");
+        var stopping = worker.DisposeAsync().AsTask();
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 4 ? probe : null, "four jobs back");
+        release.SetResult();
+        await stopping;
+
+        Assert.Single(probe.Results);
+        for (var i = 0; i < 4; i++)
+        {
+            var back = (await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true))!;
+            Assert.Equal((0L, false), (new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns, back.Redelivered));
+        }
     }
 
     [Fact]
@@ -596,6 +705,9 @@ public abstract class WorkerTests(TestBroker broker)
         }
     }
 
+    private static async Task SubmitSuspectAsync(BrokerProbe probe, string id) =>
+        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.SuspectKey, mandatory: true, new BasicProperties { MessageId = id, DeliveryMode = DeliveryModes.Persistent }, GraceHopper);
+
     private static async Task UntilReadyAsync(BrokerProbe probe, string queue, uint count)
     {
         for (var end = DateTime.UtcNow.AddSeconds(60); await probe.ReadyAsync(queue) < count; await Task.Delay(50))
@@ -627,10 +739,13 @@ public abstract class WorkerTests(TestBroker broker)
             var options = Options.Create(probe.Options);
             gate = new IntakeGate(time);
             consumer = new JobConsumer(handle, new ResultPublisher(options, Options.Create(new ResultOptions()), probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                gate, new JobTally(time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
+                gate, new JobTally(time), new WorkerHealth(gate, probe.Topology, time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, new DebugLogger<JobConsumer>());
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
+
+        /// <summary>As a channel that is lost.</summary>
+        public Task EndLifeAsync() => consumer.EndLifeAsync();
 
         /// <summary>As a lost connection: what is not settled is handed out again.</summary>
         public async Task LoseConsumerAsync(BrokerProbe probe)
@@ -645,5 +760,13 @@ public abstract class WorkerTests(TestBroker broker)
             consumer.Dispose();
             gate.Dispose();
         }
+    }
+
+    private sealed class DebugLogger<T> : Microsoft.Extensions.Logging.ILogger<T>
+    {
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+        public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            File.AppendAllText("/tmp/deliveries/debug.log", $"{DateTime.UtcNow:HH:mm:ss.fff} {formatter(state, exception)}\n");
     }
 }

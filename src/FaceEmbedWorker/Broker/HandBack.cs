@@ -1,0 +1,62 @@
+using Microsoft.Extensions.Logging;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>
+/// Gives jobs back that nobody is working on, each as a fresh confirmed copy: a delivery that simply went back, or that the broker took back for
+/// its ack timeout, would count as a crash of whoever had it.
+/// </summary>
+/// <param name="after">A delivery that is older goes back, unless it runs; well below the broker's ack timeout.</param>
+internal sealed partial class HandBack(Settler settler, ResultPublisher publisher, TimeSpan after, TimeProvider time, ILogger logger)
+{
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan LongestLook = TimeSpan.FromSeconds(10);
+
+    /// <summary>Looks after a life's deliveries until it ends or is drained.</summary>
+    public async Task WatchAsync(ConsumerLife life)
+    {
+        var look = after / 10 < LongestLook ? after / 10 : LongestLook;
+        while (!life.Ended && !life.Closed)
+        {
+            await Task.Delay(look, time, life.Token).ContinueWith(_ => { }, TaskScheduler.Default);
+            var old = life.Unsettled.Where(d => time.GetElapsedTime(d.Since) > after && d.State is DeliveryState.Waiting or DeliveryState.Settling && !d.IsReturning).ToArray();
+            if (old.Length == 0 || life.Ended || life.Closed)
+            {
+                continue;
+            }
+
+            if (publisher.Blocked is { } why)
+            {
+                // no copy would get through: once is better than at every ack timeout, so the worker takes nothing until the alarm is over
+                await life.EndAsync($"{old.Length} jobs wait for longer than {after.TotalSeconds:0} s while the broker takes no messages ({why})");
+            }
+            else
+            {
+                HeldLong(logger, old.Length, after.TotalSeconds);
+                await Task.WhenAll(old.Select(ReturnAsync));
+            }
+        }
+    }
+
+    /// <summary>Gives back what nobody has begun.</summary>
+    public Task ReturnUnstartedAsync(ConsumerLife life) => Task.WhenAll(life.Unsettled.Where(d => d.State == DeliveryState.Waiting).Select(ReturnAsync));
+
+    /// <summary>Gives back whatever does not run. Ends when what was confirmed is acked, or cannot be.</summary>
+    public Task ReturnAllAsync(ConsumerLife life) => Task.WhenAll(life.Unsettled.Select(ReturnAsync));
+
+    public async Task ReturnAsync(Delivery delivery)
+    {
+        if (!delivery.TryLetGo())
+        {
+            await (delivery.IsReturning ? delivery.Settlement : Task.CompletedTask); // otherwise it runs, or is done
+            return;
+        }
+
+        await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime));
+        settler.Begin(delivery, null, new Returned());
+        await delivery.Settlement;
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} jobs wait for longer than {Seconds} s: they go back to the queue as fresh copies, before the broker takes them back as if the worker had crashed")]
+    private static partial void HeldLong(ILogger logger, int count, double seconds);
+}

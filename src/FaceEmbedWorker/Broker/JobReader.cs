@@ -1,0 +1,264 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>A message that is no job. The text says what is wrong with it.</summary>
+internal sealed class MalformedJobException(string message, Exception? inner = null) : Exception(message, inner)
+{
+    /// <summary>The job's id, where it came to be known.</summary>
+    public string? JobId { get; init; }
+}
+
+/// <summary>Reads what a message asks for.</summary>
+internal sealed class JobReader(JobMessage message)
+{
+    /// <summary>A result nests it a few levels deeper, and parsers of JSON commonly stop at 64.</summary>
+    private const int DeepestMetadata = 56;
+
+    private const int LongestMetadata = 1024 * 1024;
+
+    private string? jobId;
+    private JsonPicture? picture;
+
+    /// <exception cref="MalformedJobException">It is no job.</exception>
+    public EmbedJob Read()
+    {
+        if (message.Body.IsEmpty)
+        {
+            throw Malformed("The body is empty. Send a picture, or a JSON job.");
+        }
+
+        var type = (message.Properties.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
+        return type switch
+        {
+            "" or "application/octet-stream" => ReadRaw(),
+            _ when type.StartsWith("image/", StringComparison.Ordinal) => ReadRaw(),
+            "application/json" => ReadJson(),
+            EmbedResult.CloudEventType => ReadJson(),
+            _ => throw Malformed($"The content_type '{JobMessage.Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job, {EmbedResult.CloudEventType} for a CloudEvent."),
+        };
+    }
+
+    private EmbedJob ReadRaw() => OfHeaders(message.Identity, message.Bytes());
+
+    private EmbedJob OfHeaders(string id, byte[] bytes) => new(Named(id), new ImageSource.Data(bytes), ReadMode(TextHeader(JobMessage.ModeHeader)), ReadMetadataHeader(), message.Attempt,
+        ReadDetail(message.Header(JobMessage.DetailHeader)), ReadEncoding(TextHeader(JobMessage.VectorEncodingHeader)), ReadDeadline(TextHeader(JobMessage.DeadlineHeader)));
+
+    private EmbedJob ReadJson()
+    {
+        if (!Utf8.IsValid(message.Body.Span))
+        {
+            throw Malformed("The JSON job is not UTF-8.");
+        }
+
+        try
+        {
+            picture = new JsonPicture(message.Body);
+            using var document = JsonDocument.Parse(picture.Rest);
+            var root = document.RootElement;
+            if (root.ValueKind != JsonValueKind.Object)
+            {
+                throw Malformed($"The JSON job is {Kind(root)}, not an object.");
+            }
+
+            var isEvent = (message.Properties.ContentType ?? "").StartsWith(EmbedResult.CloudEventType, StringComparison.OrdinalIgnoreCase);
+            var id = isEvent ? OpenEvent(ref root) : null;
+            if (isEvent && root.ValueKind == JsonValueKind.String)
+            {
+                return OfHeaders(id!, picture!.Decode(root) ?? throw Malformed("The CloudEvent's data_base64 is not base64, or empty.")) with { IsCloudEvent = true };
+            }
+
+            return new EmbedJob(
+                Named(OptionalString(root, "id") ?? id ?? message.Identity),
+                ReadImage(root),
+                ReadMode(OptionalString(root, JobMessage.ModeHeader) ?? TextHeader(JobMessage.ModeHeader)),
+                root.TryGetProperty(JobMessage.MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),
+                message.Attempt,
+                ReadDetail(root.TryGetProperty(JobMessage.DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : message.Header(JobMessage.DetailHeader)),
+                ReadEncoding(OptionalString(root, JobMessage.VectorEncodingHeader) ?? TextHeader(JobMessage.VectorEncodingHeader)),
+                ReadDeadline(OptionalString(root, JobMessage.DeadlineHeader) ?? TextHeader(JobMessage.DeadlineHeader)),
+                isEvent);
+        }
+        catch (JsonException e)
+        {
+            throw Malformed($"The JSON job cannot be read: {e.Message}", e);
+        }
+        catch (InvalidOperationException e) // half a surrogate pair, written as \u escape
+        {
+            throw Malformed($"A text of the JSON job is no Unicode: {e.Message}", e);
+        }
+    }
+
+    /// <summary>Goes on with the event's data: a JSON job, or a string with the picture in base64.</summary>
+    /// <returns>The event's id.</returns>
+    private string OpenEvent(ref JsonElement root)
+    {
+        foreach (var name in new[] { "specversion", "id", "source", "type" })
+        {
+            if (OptionalString(root, name) is not { Length: > 0 })
+            {
+                throw Malformed($"The CloudEvent has no '{name}'.");
+            }
+        }
+
+        if (OptionalString(root, "specversion") is not "1.0" and var version)
+        {
+            throw Malformed($"The CloudEvent is of version '{JobMessage.Clip(version!)}'; 1.0 is known here.");
+        }
+
+        var id = OptionalString(root, "id")!;
+        root = (root.TryGetProperty("data", out var data), root.TryGetProperty("data_base64", out var encoded)) switch
+        {
+            (true, false) when data.ValueKind == JsonValueKind.Object => data,
+            (false, true) when encoded.ValueKind == JsonValueKind.String => encoded,
+            _ => throw Malformed("The CloudEvent must have either 'data' with a job's object, or 'data_base64' with a picture."),
+        };
+        return id;
+    }
+
+    private ImageSource ReadImage(JsonElement root)
+    {
+        if (!root.TryGetProperty("image", out var image) || image.ValueKind != JsonValueKind.Object)
+        {
+            throw Malformed("The JSON job has no object 'image'. Write {\"image\":{\"data\":\"<base64>\"}}.");
+        }
+
+        var sum = OptionalString(image, "sha256")?.ToLowerInvariant();
+        if (sum is not null && (sum.Length != 64 || !sum.All(char.IsAsciiHexDigit)))
+        {
+            throw Malformed("The JSON job's image.sha256 is not 64 hexadecimal digits.");
+        }
+
+        if (image.TryGetProperty("data", out var data) && data.ValueKind != JsonValueKind.String)
+        {
+            throw Malformed($"The JSON job's 'data' is {Kind(data)}, not a string.");
+        }
+
+        return (data.ValueKind == JsonValueKind.String, OptionalString(image, "url"), OptionalString(image, "path"), OptionalString(image, "s3")) switch
+        {
+            (true, null, null, null) when data.ValueEquals(""u8) => throw Malformed("The JSON job's image.data is empty."),
+            (true, null, null, null) => picture!.Decode(data) is { } bytes
+                ? new ImageSource.Data(bytes, sum)
+                : throw Malformed("The JSON job's image.data is not base64 (RFC 4648, without line breaks)."),
+            (false, { Length: > 0 } url, null, null) => new ImageSource.Url(url, sum),
+            (false, null, { Length: > 0 } path, null) => new ImageSource.Path(path, sum),
+            (false, null, null, { } place) => place.IndexOf('/', StringComparison.Ordinal) is > 0 and var slash && slash < place.Length - 1
+                ? new ImageSource.S3(place[..slash], place[(slash + 1)..], sum)
+                : throw Malformed($"The JSON job's image.s3 '{JobMessage.Clip(place)}' is not bucket/key."),
+            _ => throw Malformed("The JSON job's 'image' must have exactly one of 'data', 'url', 'path' and 's3'."),
+        };
+    }
+
+    private VectorEncoding? ReadEncoding(string? encoding) => encoding switch
+    {
+        null => null,
+        "numbers" => VectorEncoding.Numbers,
+        "base64" => VectorEncoding.Base64,
+        _ => throw Malformed($"The vector_encoding '{JobMessage.Clip(encoding)}' is unknown; it can be numbers or base64."),
+    };
+
+    private DateTimeOffset? ReadDeadline(string? deadline) => deadline is null ? null
+        : DateTimeOffset.TryParse(deadline, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end) && deadline.Contains('T', StringComparison.OrdinalIgnoreCase) ? end
+        : throw Malformed($"The deadline '{JobMessage.Clip(deadline)}' is no time; write 2026-01-31T12:00:00Z.");
+
+    private EmbedMode? ReadMode(string? mode) => mode switch
+    {
+        null => null,
+        "faces" => EmbedMode.Faces,
+        "image" => EmbedMode.Image,
+        _ => throw Malformed($"The mode '{JobMessage.Clip(mode)}' is unknown; it can be faces or image."),
+    };
+
+    private int? ReadDetail(object? detail) => detail switch
+    {
+        null => null,
+        int and >= 1 and <= 4 and var n => n,
+        long and >= 1 and <= 4 and var n => (int)n,
+        byte[] text when int.TryParse(Encoding.UTF8.GetString(text), CultureInfo.InvariantCulture, out var n) && n is >= 1 and <= 4 => n,
+        byte[] text => throw Wrong(Encoding.UTF8.GetString(text)),
+        _ => throw Wrong($"{detail}"),
+    };
+
+    private MalformedJobException Wrong(string detail) => Malformed($"The detail '{JobMessage.Clip(detail)}' is unknown; it can be 1, 2, 3 or 4.");
+
+    private JsonElement? ReadMetadataHeader()
+    {
+        if (TextHeader(JobMessage.MetadataHeader) is not { } text)
+        {
+            return null;
+        }
+
+        if (text.Length > JobMessage.LongestMetadataHeader)
+        {
+            throw Malformed($"The header 'metadata' has {text.Length:N0} characters; {JobMessage.LongestMetadataHeader:N0} are allowed. Send a JSON job for more.");
+        }
+
+        try
+        {
+            picture = new JsonPicture(message.Body);
+            using var document = JsonDocument.Parse(text);
+            return Metadata(document.RootElement);
+        }
+        catch (JsonException e)
+        {
+            throw Malformed($"The header 'metadata' is not JSON: {e.Message}", e);
+        }
+    }
+
+    /// <summary>What is taken in here comes back in the result: so it must be possible to write it, and leave room for the vectors.</summary>
+    private JsonElement Metadata(JsonElement element)
+    {
+        if (element.ValueKind != JsonValueKind.Object)
+        {
+            throw Malformed($"'metadata' is {Kind(element)}, not an object.");
+        }
+
+        var written = new ArrayBufferWriter<byte>();
+        try
+        {
+            using var writer = new Utf8JsonWriter(written, new JsonWriterOptions { MaxDepth = DeepestMetadata });
+            element.WriteTo(writer);
+        }
+        catch (Exception e) when (e is InvalidOperationException or ArgumentException)
+        {
+            throw Malformed($"'metadata' cannot be written into a result: it is nested deeper than {DeepestMetadata} levels, or holds text that is no Unicode.", e);
+        }
+
+        return written.WrittenCount <= LongestMetadata ? element.Clone()
+            : throw Malformed($"'metadata' has {written.WrittenCount:N0} bytes; {LongestMetadata:N0} are allowed.");
+    }
+
+    /// <summary>The job's id, kept for what may still be wrong with it.</summary>
+    private string Named(string id)
+    {
+        var bytes = Encoding.UTF8.GetByteCount(id);
+        if (bytes is 0 or > JobMessage.LongestId)
+        {
+            throw Malformed($"The job's id has {bytes} bytes; it can have 1 to {JobMessage.LongestId}.");
+        }
+
+        return jobId = id;
+    }
+
+    private MalformedJobException Malformed(string text, Exception? inner = null) => new(text, inner) { JobId = jobId };
+
+    private string? OptionalString(JsonElement element, string name) => !element.TryGetProperty(name, out var value) ? null
+        : value.ValueKind == JsonValueKind.String ? value.GetString()
+        : throw Malformed($"The JSON job's '{name}' is {Kind(value)}, not a string.");
+
+    private string? TextHeader(string name) => message.Header(name) switch
+    {
+        null => null,
+        string text => text,
+        byte[] bytes when Utf8.IsValid(bytes) => Encoding.UTF8.GetString(bytes),
+        _ => throw Malformed($"The header '{name}' is not text in UTF-8."),
+    };
+
+    private static string Kind(JsonElement element) => element.ValueKind.ToString().ToLower(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,223 @@
+using System.Collections.Concurrent;
+using System.Security.Cryptography;
+using System.Threading.Channels;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>
+/// Works on jobs, so many at once: through the intake's gate, answered from recent results where a job came before, and watched for one that
+/// never ends. Slots outlive connections, and know no broker.
+/// </summary>
+/// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
+/// <param name="settle">Called with each outcome; not awaited, so that a confirm is awaited beside the next job.</param>
+/// <param name="abandon">Cancelled when running jobs are given up.</param>
+internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, Action<Delivery, EmbedJob?, JobOutcome> settle, IntakeGate gate, CrashCounts crashes,
+    JobOptions options, string queue, TimeProvider time, ILogger logger, CancellationToken abandon)
+{
+    /// <summary>Beyond twice its deadline: then a job does not heed it.</summary>
+    public static readonly TimeSpan StuckTime = TimeSpan.FromSeconds(10);
+
+    private readonly Channel<Delivery> waiting = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
+    private readonly ConcurrentDictionary<Delivery, long> running = new();
+    private readonly RecentResults recent = new();
+    private readonly TimeSpan deadline = TimeSpan.FromSeconds(options.DeadlineSeconds);
+    private Task working = Task.CompletedTask;
+
+    /// <summary>A job runs far beyond its deadline: the process should end, and be started again.</summary>
+    public event Action? Stuck;
+
+    /// <summary>Ends once <see cref="Close"/> was called and the last job is done.</summary>
+    public Task Working => working;
+
+    public void Start() => working = Task.WhenAll(Enumerable.Range(0, options.Slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)));
+
+    /// <returns>False where the worker stops.</returns>
+    public bool Add(Delivery delivery) => waiting.Writer.TryWrite(delivery);
+
+    /// <summary>Ends when no job is being handled.</summary>
+    public async Task IdleAsync(CancellationToken cancel)
+    {
+        while (!running.IsEmpty)
+        {
+            await Task.Delay(20, cancel);
+        }
+    }
+
+    public void Close() => waiting.Writer.TryComplete();
+
+    /// <summary>Lets go of what waits here and has ended with its life, with its bytes.</summary>
+    public void ForgetEnded()
+    {
+        for (var count = waiting.Reader.Count; count > 0 && waiting.Reader.TryRead(out var delivery); count--)
+        {
+            if (delivery.Life.Ended)
+            {
+                delivery.Forget();
+            }
+            else
+            {
+                waiting.Writer.TryWrite(delivery);
+            }
+        }
+    }
+
+    /// <summary>
+    /// A job that runs far beyond its deadline does not heed it, and its slot is lost. The process ends, as in a crash: whoever starts it again
+    /// gets the job back, and in the end it goes alone, and to the dead letters.
+    /// </summary>
+    public void EndWhereStuck()
+    {
+        foreach (var (delivery, since) in running)
+        {
+            if (time.GetElapsedTime(since) is var elapsed && elapsed > 2 * deadline + StuckTime)
+            {
+                RunsOn(logger, delivery.Message.Name ?? "without id", elapsed.TotalSeconds, deadline.TotalSeconds);
+                Stuck?.Invoke();
+            }
+        }
+    }
+
+    /// <summary>Handles a job now, whatever the gate says.</summary>
+    /// <returns>No outcome where it was given up.</returns>
+    public async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleAsync(Delivery delivery)
+    {
+        if (!delivery.TryMove(DeliveryState.Waiting, DeliveryState.Running))
+        {
+            return (null, null);
+        }
+
+        var (job, outcome, _) = await RunAsync(delivery);
+        if (outcome is null)
+        {
+            delivery.TryMove(DeliveryState.Running, DeliveryState.Waiting);
+        }
+
+        return (job, outcome);
+    }
+
+    /// <summary>One slot: handles one job at a time.</summary>
+    private async Task WorkAsync()
+    {
+        await foreach (var delivery in waiting.Reader.ReadAllAsync())
+        {
+            var (job, outcome) = await HandleThroughGateAsync(delivery);
+            if (outcome is not null) // otherwise it is, or comes, on the queue again
+            {
+                settle(delivery, job, outcome);
+            }
+        }
+    }
+
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleThroughGateAsync(Delivery delivery)
+    {
+        if (CrashCounts.IsSuspect(crashes.Of(delivery.Message)))
+        {
+            return (null, new Suspect());
+        }
+
+        var probing = false;
+        try
+        {
+            using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken, abandon);
+            probing = await gate.EnterAsync(giveUp.Token);
+            giveUp.Token.ThrowIfCancellationRequested();
+        }
+        catch (OperationCanceledException)
+        {
+            if (probing)
+            {
+                gate.Report("", worldFailed: null, probing);
+            }
+
+            return (null, null);
+        }
+
+        EmbedJob? job = null;
+        JobOutcome? outcome = null;
+        bool? worldFailed = null;
+        try
+        {
+            if (delivery.TryMove(DeliveryState.Waiting, DeliveryState.Running))
+            {
+                (job, outcome, worldFailed) = await RunAsync(delivery);
+                delivery.TryMove(DeliveryState.Running, DeliveryState.Waiting); // for whoever settles it, or lets it go
+            }
+        }
+        finally
+        {
+            Tell(job, outcome, worldFailed, probing);
+        }
+
+        return (job, outcome);
+    }
+
+    private void Tell(EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
+    {
+        if (gate.Report(job?.Id ?? "", worldFailed, probing))
+        {
+            if (gate.Failing)
+            {
+                Pausing(logger, IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
+            }
+            else
+            {
+                Resuming(logger);
+            }
+        }
+    }
+
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome, bool? WorldFailed)> RunAsync(Delivery delivery)
+    {
+        EmbedJob? job = null;
+        try
+        {
+            var start = running[delivery] = time.GetTimestamp();
+            job = delivery.Message.Read();
+            var sum = job.Image is ImageSource.Data data ? Convert.ToHexStringLower(SHA256.HashData(data.Bytes)) : null;
+            if (delivery.Redelivered && sum is not null && recent.Find(job, sum) is { } known)
+            {
+                return (job, new JobOutcome.Completed(known), null);
+            }
+
+            delivery.Span = Telemetry.StartProcess(queue, delivery.Message.Text(JobMessage.TraceParentHeader), delivery.Message.Text(JobMessage.TraceStateHeader))?.AddTag("messaging.message.id", job.Id);
+            var outcome = await handle(job, abandon);
+            Telemetry.JobProcessed(time.GetElapsedTime(start), queue, outcome switch { JobOutcome.Retry r => r.Reason, JobOutcome.Rejected r => r.Reason, _ => null });
+            if (outcome is JobOutcome.Completed(var result))
+            {
+                recent.Add(job, result);
+                Telemetry.AddStages(result, delivery.Span);
+            }
+
+            return (job, outcome, outcome switch { JobOutcome.Retry => true, JobOutcome.Completed => false, _ => null });
+        }
+        catch (MalformedJobException e)
+        {
+            delivery.JobId = e.JobId;
+            return (null, new JobOutcome.Rejected(DeadLetters.Malformed, e.Message, e.InnerException?.Message), null);
+        }
+        catch (OperationCanceledException) when (abandon.IsCancellationRequested)
+        {
+            return (job, null, null);
+        }
+        catch (Exception e)
+        {
+            return JobOutcome.Of(e) is var outcome ? (job, outcome, outcome is JobOutcome.Retry ? true : null) : default;
+        }
+        finally
+        {
+            running.TryRemove(delivery, out _);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "Job {Id} has run for {Seconds:0} s and does not heed its deadline of {Deadline} s: the worker ends, to be started again. If the job does that again, it goes to the dead letters as crash_loop")]
+    private static partial void RunsOn(ILogger logger, string id, double seconds, double deadline);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Pausing: {Failures} different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: {Text}")]
+    private static partial void Pausing(ILogger logger, int failures, string text);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Resuming: a job succeeded")]
+    private static partial void Resuming(ILogger logger);
+}

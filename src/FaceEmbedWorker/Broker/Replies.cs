@@ -1,0 +1,44 @@
+using System.IO.Enumeration;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging;
+using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
+
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>Copies of results for those who asked for a reply: one try, and nothing waits for it, for the result is on the exchange all the same.</summary>
+/// <param name="link">Its own, for a reply that is not allowed closes its channel; opened for the first reply.</param>
+internal sealed partial class Replies(IBrokerLink link, ResultOptions options, ILogger logger) : IAsyncDisposable
+{
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    private readonly string[] allowed = options.ReplyToPatterns;
+
+    public async Task SendAsync(string queue, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
+    {
+        if (!Array.Exists(allowed, pattern => FileSystemName.MatchesSimpleExpression(pattern, queue, ignoreCase: false)))
+        {
+            NotAllowed(logger, properties.MessageId, JobMessage.Clip(queue));
+            return;
+        }
+
+        try
+        {
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(giveUp);
+            limit.CancelAfter(AnswerTime);
+            var channel = await link.ChannelAsync(limit.Token);
+            await channel.PublishAsync("", queue, properties, body, limit.Token).WaitAsync(limit.Token);
+        }
+        catch (Exception e) // the result is confirmed, and the job must be acked for it
+        {
+            NotReplied(logger, properties.MessageId, e is PublishReturnException ? "that queue is gone" : BrokerErrors.Describe(e));
+        }
+    }
+
+    public ValueTask DisposeAsync() => link.DisposeAsync();
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The reply {MessageId} did not reach who asked for it: {Reason}. The result is on the results exchange all the same; replies need write on amq.default")]
+    private static partial void NotReplied(ILogger logger, string? messageId, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The job of {MessageId} asks for a reply to the queue {Queue}, which Results:ReplyTo does not allow. The result is on the results exchange all the same")]
+    private static partial void NotAllowed(ILogger logger, string? messageId, string queue);
+}

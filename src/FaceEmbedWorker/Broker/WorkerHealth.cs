@@ -1,0 +1,45 @@
+namespace FaceEmbedWorker.Broker;
+
+/// <summary>What probes and people are told of this worker.</summary>
+internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvider time)
+{
+    private static readonly TimeSpan StandsStill = TimeSpan.FromSeconds(10);
+    private long lastTick;
+
+    /// <summary>The consumer's present life; null before the first.</summary>
+    public ConsumerLife? Life { get; set; }
+
+    /// <summary>The connection that jobs come by.</summary>
+    public IBrokerLink? Link { get; set; }
+
+    public QueueDepths? Queues { get; set; }
+
+    /// <summary>The consumer has come to its end.</summary>
+    public bool Over { get; set; }
+
+    /// <summary>Jobs that the broker hands out before one is settled.</summary>
+    public ushort Prefetch { get; set; }
+
+    /// <summary>Jobs handed out and not settled.</summary>
+    public int InFlight => Life is { Ended: false } life ? life.InHand : 0;
+
+    /// <inheritdoc cref="QueueDepths.Ready"/>
+    public IReadOnlyDictionary<string, long> Depths => Queues?.Ready ?? new Dictionary<string, long>();
+
+    /// <summary>Why no jobs are taken at this moment; null where they are.</summary>
+    public string? NotReady => Life switch
+    {
+        { Closed: true, Ended: false } => "stopping",
+        null or { Ended: true } => gate.Blocked is { } why ? $"the broker takes no messages: {why}" : $"not connected to the broker{Link?.Trouble}",
+        { Ready: false } => $"the broker does not hand out {topology.Jobs} yet",
+        _ => gate.Reason,
+    };
+
+    /// <summary>Why the process should be started again, whatever the broker does; null where it works.</summary>
+    public string? NotAlive => Over ? "the worker has ended"
+        : lastTick != 0 && time.GetElapsedTime(lastTick) > StandsStill ? $"the worker's clock has stood for {time.GetElapsedTime(lastTick).TotalSeconds:0} s: no thread is free"
+        : null;
+
+    /// <summary>The worker's clock goes.</summary>
+    public void Tick() => lastTick = time.GetTimestamp();
+}

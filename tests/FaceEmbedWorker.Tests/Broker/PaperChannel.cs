@@ -1,0 +1,65 @@
+using FaceEmbedWorker.Broker;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.Broker;
+
+/// <summary>A channel on paper, for rooms that are to be tested without a broker: the test plays RabbitMQ.</summary>
+internal sealed class PaperChannel : IBrokerChannel
+{
+    private Func<string, Task> closed = _ => Task.CompletedTask;
+    private Func<Handed, Task> received = _ => Task.CompletedTask;
+    private Func<Task> ended = () => Task.CompletedTask;
+    private ulong tag;
+
+    /// <summary>Answers a cancel, and says that nothing more comes.</summary>
+    public bool AnswersCancel { get; set; } = true;
+
+    public List<ulong> Acked { get; } = [];
+
+    public List<ulong> Rejected { get; } = [];
+
+    /// <summary>What is published, by exchange; waits while it is not taken.</summary>
+    public List<(string Exchange, string Key, BasicProperties Properties)> Published { get; } = [];
+
+    public bool IsOpen { get; private set; } = true;
+
+    public Task HandAsync(byte[] body, BasicProperties? properties = null) => received(new Handed(++tag, false, body, properties ?? new BasicProperties()));
+
+    public Task EndSubscriptionAsync() => ended();
+
+    public Task CloseAsync(string reason)
+    {
+        IsOpen = false;
+        return closed(reason);
+    }
+
+    public void OnClosed(Func<string, Task> closed) => this.closed = closed;
+
+    public Task<string> ConsumeAsync(string queue, ushort prefetch, Func<Handed, Task> received, Func<Task> ended, CancellationToken cancel)
+    {
+        (this.received, this.ended) = (received, ended);
+        return Task.FromResult("tag");
+    }
+
+    public Task CancelAsync(string tag, CancellationToken cancel) => AnswersCancel ? ended() : Task.Delay(Timeout.Infinite, cancel);
+
+    public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Task.FromResult<Handed?>(null);
+
+    public Task AckAsync(ulong tag, CancellationToken cancel)
+    {
+        Acked.Add(tag);
+        return Task.CompletedTask;
+    }
+
+    public Task RejectAsync(ulong tag, CancellationToken cancel)
+    {
+        Rejected.Add(tag);
+        return Task.CompletedTask;
+    }
+
+    public Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken cancel)
+    {
+        Published.Add((exchange, key, properties));
+        return Task.CompletedTask;
+    }
+}
