@@ -11,7 +11,7 @@ internal static class PictureEncoder
     {
         using var image = Image.LoadPixelData<Rgb24>(picture.Pixels, picture.Width, picture.Height);
         using var stream = new MemoryStream();
-        image.SaveAsJpeg(stream, new JpegEncoder { Quality = quality });
+        image.SaveAsJpeg(stream, new JpegEncoder { Quality = quality, ColorType = JpegColorType.YCbCrRatio444 });
         return stream.ToArray();
     }
 }
