@@ -7,7 +7,7 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 /// <summary>HEIC through a system's libvips: the program built without the prebuilt library, on Debian's.</summary>
 public sealed class HeicTests : IAsyncLifetime
 {
-    private static readonly string Pictures = Path.Combine(TestData.Folder, "heic");
+    private static readonly string Pictures = Path.Combine(TestData.Repository, "tests", "heic");
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-heic-").FullName;
 
     /// <summary>Builds in a copy of the sources, so that nothing of this build is left in theirs.</summary>
