@@ -86,9 +86,9 @@ internal sealed partial class JobConsumer : BackgroundService
                 await LiveAsync(stoppingToken);
             }
         }
-        catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
+        catch (Exception) when (stoppingToken.IsCancellationRequested)
         {
-            // stopped before there was anything to drain
+            // stopped before there was anything to drain; a connection that was just being refused is no failure then
         }
         finally
         {

@@ -37,7 +37,10 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
     }
 
     /// <summary>For a terminal: ids and messages are somebody else's text, and may hold what moves a cursor or begins a line.</summary>
-    public static string Plain(string text) => text.Any(char.IsControl) ? string.Concat(text.Select(c => char.IsControl(c) ? '\uFFFD' : c)) : text;
+    public static string Plain(string text) => text.Any(Steers) ? string.Concat(text.Select(c => Steers(c) ? '\uFFFD' : c)) : text;
+
+    /// <summary>Control characters, line and paragraph separators, and what turns the direction of writing.</summary>
+    private static bool Steers(char c) => char.IsControl(c) || char.GetUnicodeCategory(c) is System.Globalization.UnicodeCategory.LineSeparator or System.Globalization.UnicodeCategory.ParagraphSeparator or System.Globalization.UnicodeCategory.Format;
 
     private string Document(string category, string level, string message, Exception? exception)
     {

@@ -53,6 +53,11 @@ internal sealed class ImageDecoder : IDisposable
             throw new ImageException(ImageFault.Unsupported, $"The picture is {variant}, which this worker does not decode; send an ordinary JPEG, PNG, WebP, GIF, TIFF, AVIF, BMP, TGA or PNM.");
         }
 
+        if (IsManaged(header) && header.UnsupportedByImageSharp is { } kind)
+        {
+            throw new ImageException(ImageFault.Unsupported, $"The picture is {kind}, which ImageSharp does not decode; Images:Decoder=Libvips does.");
+        }
+
         CheckLimits(header);
         var coarsest = CanShrink(header) ? 8 : 1;
         if (IsOver(header, bytes, coarsest, held: null))

@@ -30,6 +30,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>What the file is, where it is a variant that is not read; otherwise null.</summary>
     public string? Unsupported { get; init; }
 
+    /// <summary>What the file is, where ImageSharp would decode it wrong; otherwise null.</summary>
+    public string? UnsupportedByImageSharp { get; init; }
+
     public long Pixels => (long)Width * Height;
 
     /// <summary>What is said of a picture whose decoder fails: in our words, the same whoever decodes.</summary>

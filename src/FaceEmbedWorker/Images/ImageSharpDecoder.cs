@@ -28,6 +28,14 @@ internal static class ImageSharpDecoder
             throw header.Broken(); // it would fill up what is missing
         }
 
+        if (header.Format == "pnm" && bytes[1] >= '4')
+        {
+            cancel.ThrowIfCancellationRequested();
+            var plain = new Picture(header.Width, header.Height);
+            PnmHeader.Decode(bytes, plain);
+            return plain;
+        }
+
         Picture? picture = null;
         try
         {

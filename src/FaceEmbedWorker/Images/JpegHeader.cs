@@ -9,7 +9,7 @@ internal static class JpegHeader
     public static ImageHeader Read(HeaderReader bytes)
     {
         ImageHeader? header = null;
-        var (orientation, components, scans) = (1, 0, 0);
+        var (orientation, components, scans, jfif, adobe) = (1, 0, 0, false, -1);
         for (var at = 2; NextMarker(bytes, ref at) is var marker and not EndOfImage;)
         {
             switch (marker)
@@ -22,12 +22,23 @@ internal static class JpegHeader
                 case 0xE1 when orientation == 1 && bytes.Is(at + 2, "Exif\0\0"u8):
                     orientation = Exif.Orientation(bytes.Slice(at + 2, Segment(bytes, at) - 2));
                     break;
+                case 0xE0:
+                    jfif |= bytes.Is(at + 2, "JFIF\0"u8);
+                    break;
+                case 0xEE when bytes.Is(at + 2, "Adobe"u8):
+                    adobe = bytes.U8(at + 13);
+                    break;
                 case StartOfScan:
                     scans++;
                     var inScan = bytes.U8(at + 2);
                     if (header is null)
                     {
                         throw bytes.Corrupt("its pixels come before its size");
+                    }
+
+                    if (jfif && adobe == 0 && components == 3)
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG whose JFIF and Adobe markers disagree about its colours" };
                     }
 
                     if (!header.Progressive && inScan >= components && scans == 1)

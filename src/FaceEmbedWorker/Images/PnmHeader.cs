@@ -3,6 +3,31 @@ namespace FaceEmbedWorker.Images;
 /// <summary>A portable bitmap, greymap or pixmap (PBM, PGM, PPM): numbers as text, with comments between them.</summary>
 internal static class PnmHeader
 {
+    /// <summary>
+    /// The pixels of a binary one (P4, P5, P6): bits, bytes, or words of which the upper byte counts. ImageSharp passes over whitespace behind the header, and so over
+    /// first pixels that have its values.
+    /// </summary>
+    public static void Decode(ReadOnlySpan<byte> picture, Picture into)
+    {
+        var bytes = new HeaderReader(picture, "pnm");
+        var (kind, at) = (bytes.U8(1) - '0', 2);
+        Number(bytes, ref at);
+        Number(bytes, ref at);
+        var step = kind == 4 ? 0 : Number(bytes, ref at) > 255 ? 2 : 1;
+        var pixels = picture[(at + 1)..];
+        var (samples, stride) = (kind == 6 ? 3 : 1, kind == 4 ? (into.Width + 7) / 8 : into.Width * step * (kind == 6 ? 3 : 1));
+        for (var y = 0; y < into.Height; y++)
+        {
+            var row = pixels.Slice((int)((long)y * stride), stride);
+            var target = into.Row(y);
+            for (var i = 0; i < target.Length; i++)
+            {
+                var sample = samples == 3 ? i : i / 3;
+                target[i] = kind == 4 ? (byte)((row[sample / 8] >> 7 - sample % 8 & 1) == 0 ? 255 : 0) : row[sample * step];
+            }
+        }
+    }
+
     public static ImageHeader Read(HeaderReader bytes)
     {
         var kind = bytes.U8(1) - '0';
@@ -15,7 +40,8 @@ internal static class PnmHeader
             Whole = true,
             Held = header.Pixels * 4,
             Cut = Least(kind, header, (rowBits + 7) / 8) > bytes.Length - at - 1,
-            Unsupported = most is 0 or > 65535 ? $"a PNM of {most} levels" : null,
+            Unsupported = kind is not (1 or 4) && most is not (255 or 65535) ? $"a PNM whose white is {most}"
+                : kind == 1 && at + 2 < bytes.Length && char.IsAsciiDigit((char)bytes.U8(at + 1)) && char.IsAsciiDigit((char)bytes.U8(at + 2)) ? "a plain PBM whose bits are not parted" : null,
         };
     }
 

@@ -4,7 +4,7 @@ namespace FaceEmbedWorker.Images;
 internal static class TgaHeader
 {
     public static bool Fits(ReadOnlySpan<byte> bytes) => bytes.Length > 18 && bytes[1] <= 1 && (bytes[17] & 0xC0) == 0
-        && (bytes[2], bytes[1], bytes[16]) is (1 or 9, 1, 8) or (2 or 10, 0, 16 or 24 or 32) or (3 or 11, 0, 8)
+        && (bytes[2], bytes[1], bytes[16]) is (1 or 9, 1, 8) or (2 or 10, 0, 16 or 24 or 32) or (3 or 11, 0, 8 or 16)
         && (bytes[1] == 1 ? bytes[7] is 15 or 16 or 24 or 32 : bytes[3] + bytes[4] + bytes[5] + bytes[6] + bytes[7] == 0)
         && bytes[12] + bytes[13] > 0 && bytes[14] + bytes[15] > 0;
 
@@ -13,6 +13,6 @@ internal static class TgaHeader
         var header = new ImageHeader("tga", bytes.U16(12), bytes.U16(14));
         var plain = bytes.U8(2) < 8;
         var before = 18L + bytes.U8(0) + bytes.U16(5) * ((bytes.U8(7) + 7) / 8);
-        return header with { Whole = true, Held = header.Pixels * 4, Cut = plain && before + header.Pixels * (bytes.U8(16) / 8) > bytes.Length };
+        return header with { Whole = true, Held = header.Pixels * 4, Unsupported = bytes.U16(3) != 0 ? "a TGA whose palette does not begin at 0" : bytes.U8(2) is 3 or 11 && bytes.U8(16) == 16 ? "a TGA of grey and alpha" : null, Cut = plain && before + header.Pixels * (bytes.U8(16) / 8) > bytes.Length };
     }
 }

@@ -22,7 +22,14 @@ internal static class TiffHeader
             Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
             Pages = Pages(bytes, big, first, out var broken),
             Cut = broken || IsCut(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279),
-            Unsupported = Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
+            Unsupported = !tags.ContainsKey(262) ? "a TIFF that does not say what its samples mean"
+                : Tag(274, 1) > 8 ? $"a TIFF of orientation {Tag(274, 1)}"
+                : Tag(262, 0) == 3 && !tags.ContainsKey(320) ? "a palette TIFF without its palette"
+                : Tag(262, 0) == 5 && Tag(332, 1) != 1 ? "a TIFF of inks other than CMYK"
+                : Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
+            UnsupportedByImageSharp = planar ? "a TIFF of separate planes" : tiled ? "a TIFF of tiles" : Tag(266, 1) == 2 ? "a TIFF whose bits are in reverse order"
+                : Tag(338, 0) == 1 ? "a TIFF whose colours are multiplied by its alpha" : Tag(262, 0) == 5 ? "a TIFF in CMYK" : Tag(262, 0) == 3 && tags.GetValueOrDefault(320, []).All(v => v < 256) ? "a TIFF whose palette has 8 bits"
+                : !tags.ContainsKey(279) ? "a TIFF that does not say how long its strips are" : null,
             Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
                 : Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height)) * (Tag(259, 1) == 1 && !tiled ? 1 : 2),
         };
@@ -72,6 +79,11 @@ internal static class TiffHeader
         var (from, size) = (Entry(bytes, big, directory, places), Entry(bytes, big, directory, lengths));
         for (long i = 0; i < Math.Min(from.Count, size.Count); i++)
         {
+            if (Value(bytes, size, i) == 0)
+            {
+                throw bytes.Corrupt("parts of its pixels were never written");
+            }
+
             if (Value(bytes, from, i) + Value(bytes, size, i) > (ulong)bytes.Length)
             {
                 return true;
@@ -114,7 +126,7 @@ internal static class TiffHeader
         {
             var entry = entries + size * i;
             var (tag, type) = (bytes.U16(entry), bytes.U16(entry + 2));
-            if (tag is not (256 or 257 or 258 or 259 or 262 or 274 or 277 or 278 or 284 or 322 or 323 or 339) || type is not (1 or 3 or 4 or 16))
+            if (tag is not (256 or 257 or 258 or 259 or 262 or 266 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 332 or 338 or 339) || type is not (1 or 3 or 4 or 16))
             {
                 continue;
             }

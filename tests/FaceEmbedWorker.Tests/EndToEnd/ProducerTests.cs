@@ -135,7 +135,7 @@ public abstract class ProducerTests(TestBroker broker)
 
         await File.WriteAllBytesAsync(Path.Combine(folder, "7-large.jpg"), new byte[150 * 1024 * 1024]);
         var through = new UriBuilder(new Uri(probe.Options.Uri)) { Port = proxy.Port }.Uri;
-        await using var submit = FaceEmbed.Start(["submit", folder, "--wait", .. probe.Settings, $"--Broker:Uri={through}"]);
+        await using var submit = FaceEmbed.Start(["submit", folder, "--wait", .. probe.Settings, $"--Broker:Uri={through}", "--Images:MaxBytes=200000000"]);
         await probe.UntilAsync(() => submit.Output.Contains("30 jobs confirmed by the broker, 1 failed", StringComparison.Ordinal) ? probe : null, "all but one confirmed", seconds: 60);
         Assert.Contains("7-large.jpg: the broker does not take the job", submit.Errors, StringComparison.Ordinal);
         await proxy.CutAsync(TimeSpan.FromSeconds(1));

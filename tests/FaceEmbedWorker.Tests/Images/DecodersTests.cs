@@ -87,6 +87,26 @@ public class DecodersTests
         }
     }
 
+    [Theory]
+    [InlineData("P6\n2 1\n100\n", "a PNM whose white is 100")]
+    [InlineData("P5\n2 1\n1023\n", "a PNM whose white is 1023")]
+    [InlineData("P1\n4 1\n0110", "a plain PBM whose bits are not parted")]
+    public void A_pnm_that_would_be_decoded_wrong_is_named(string text, string what)
+    {
+        var fault = Assert.Throws<ImageException>(() => Pipeline.Decoder.Open([.. System.Text.Encoding.ASCII.GetBytes(text), .. new byte[16]]));
+        Assert.Equal(ImageFault.Unsupported, fault.Fault);
+        Assert.Contains(what, fault.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Comments_in_a_pnm_are_passed_over()
+    {
+        byte[] pixels = [10, 20, 30, 40, 50, 60];
+        using var picture = Pipeline.Decode([.. "P6 # first\n# second\n2\n# third\n1 # fourth\n255\n"u8, .. pixels]);
+        Assert.Equal((2, 1), (picture.Width, picture.Height));
+        Assert.Equal(pixels, picture.Pixels.ToArray());
+    }
+
     /// <summary>With <c>Images:Decoder=ImageSharp</c> the process has no libvips in its memory while it works.</summary>
     [Fact]
     public async Task No_native_decoder_is_loaded_where_managed_code_is_asked_for()
