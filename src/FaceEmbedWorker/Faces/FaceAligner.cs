@@ -21,8 +21,10 @@ internal sealed class FaceAligner
     private readonly double? margin;
 
     /// <param name="card">The embedder's: its template is scaled to its input.</param>
-    public FaceAligner(ModelCard card)
+    /// <param name="ownPoints">Landmarks and boxes are those of a detector with points of its own; otherwise of one without, with 68 landmarks, as all were once.</param>
+    public FaceAligner(ModelCard card, bool ownPoints = true)
     {
+        var number = ownPoints ? 2 : 1;
         var crop = card.Crop is { Rule: ModelCrop.Similarity } own ? own : ModelCard.Default("", "").Crop!;
         var scale = Math.Min(card.Input.Width, card.Input.Height) / crop.TemplateSize!.Value;
         var (left, upper) = ((card.Input.Width - scale * crop.TemplateSize.Value) / 2, (card.Input.Height - scale * crop.TemplateSize.Value) / 2);
@@ -32,11 +34,11 @@ internal sealed class FaceAligner
         if (card.Crop is { Rule: ModelCrop.BoxMargin } box)
         {
             margin = box.Margin ?? 0;
-            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/1 {margin:R} {input.ResizeFilter}");
+            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/{number} {margin:R} {input.ResizeFilter}");
             return;
         }
 
-        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/1[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
+        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/{number}[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
     }
 
     public int Width { get; }
