@@ -12,7 +12,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private const double UsualThreshold = 0.5;
 
     private const int CloseSide = 160;
-    private const double CloseScale = 0.8; // of a template of 112 pixels: the face is 80 to 90 wide
+    private const double CloseScale = 1; // of a template of 112 pixels, which the face fills
     private const double CloseMargin = (CloseSide - 112 * CloseScale) / 2;
 
     public ModelCard Card => model.Card;
