@@ -38,8 +38,12 @@ internal static class Pipeline
             Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), time ?? TimeProvider.System);
     }
 
-    public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces) =>
-        Assert.IsType<JobOutcome.Completed>(await Handler().HandleAsync(new EmbedJob("test", new ImageSource.Data(picture), mode), CancellationToken.None)).Result;
+    public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces)
+    {
+        var outcome = await Handler().HandleAsync(new EmbedJob("test", new ImageSource.Data(picture), mode), CancellationToken.None);
+        Assert.True(outcome is JobOutcome.Completed, outcome.ToString());
+        return ((JobOutcome.Completed)outcome).Result;
+    }
 
     public static Picture Decode(byte[] picture, int shrink = 1)
     {

@@ -96,7 +96,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
         using var level = new Picture(CloseSide, CloseSide);
         FaceAligner.Warp(picture, close, level);
-        var again = Look(level, CloseSide, filter: null).Where(d => Off(d) < CloseSide / 8.0).MaxBy(d => d.Score);
+        var again = Look(level, CloseSide, filter: null).Where(d => Off(d) < CloseSide / 8.0).OrderByDescending(d => d.Score).FirstOrDefault(); // none: a face that the closer look does not see
         return again.Landmarks is { } better
             ? Array.ConvertAll(better, p => close.Inverse().Apply(new Point(p.X - 0.5, p.Y - 0.5)) is var at ? new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY) : default)
             : points;
