@@ -1,3 +1,4 @@
+using System.Globalization;
 using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Options;
 
@@ -12,13 +13,25 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private const double UsualThreshold = 0.5;
 
     private const int CloseSide = 160;
-    private const double CloseScale = 1; // of a template of 112 pixels, which the face fills
-    private const double CloseMargin = (CloseSide - 112 * CloseScale) / 2;
+
+    /// <summary>How large the closer looks show the face, of a template of 112 pixels: their errors differ, and their mean is better than either.</summary>
+    private static readonly double[] CloseScales = [0.8, 1];
 
     public ModelCard Card => model.Card;
 
     /// <summary>It finds the five points itself.</summary>
     public bool HasPoints => DetectorLayout.HasPoints(model.Card.Output.Layout);
+
+    /// <summary>How a detector's faces get their points, as it enters the embedding space: vectors move with them. A change that moves points gets the next number.</summary>
+    public static string PointsRule(ModelCard card) => !DetectorLayout.HasPoints(card.Output.Layout) ? LandmarkPoints
+        : card.Input.Multiple > 0 ? CloserPoints
+        : "2";
+
+    /// <summary>By the detector itself, in closer looks.</summary>
+    public static readonly string CloserPoints = FormattableString.Invariant($"2 looks of {CloseSide} at {string.Join(' ', CloseScales.Select(s => s.ToString(CultureInfo.InvariantCulture)))}");
+
+    /// <summary>By a model of 68 landmarks, as all faces did once.</summary>
+    public const string LandmarkPoints = "1";
 
     /// <summary>A box counts as a face from this score on: the setting, or what the card says.</summary>
     private double Threshold => options.DetectionThreshold > 0 ? options.DetectionThreshold : model.Card.Threshold ?? UsualThreshold;
@@ -87,12 +100,19 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : TakesAnySize ? Refined(picture, points) : points;
 
     /// <summary>
-    /// The points as a second, closer look sees them: the face brought level and to the size that the detector sees best. Of a face that is tilted,
+    /// The points as closer looks see them, on average: the face brought level and to sizes that the detector sees well. Of a face that is tilted,
     /// small or large in the first look they are off by several pixels.
     /// </summary>
     private Point[] Refined(Picture picture, Point[] points)
     {
-        var places = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * CloseScale + CloseMargin, p[1] * CloseScale + CloseMargin));
+        var seen = Array.ConvertAll(CloseScales, s => Closer(picture, points, s));
+        return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
+    }
+
+    private Point[] Closer(Picture picture, Point[] points, double scale)
+    {
+        var margin = (CloseSide - FaceAligner.ArcFaceSize * scale) / 2;
+        var places = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * scale + margin, p[1] * scale + margin));
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
         using var level = new Picture(CloseSide, CloseSide);
         FaceAligner.Warp(picture, close, level);
