@@ -39,7 +39,7 @@ internal static class VerifyCommand
 
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
-        var (photos, without) = await EmbedAsync(services, folder, cancel);
+        var (photos, without, missing) = await EmbedAsync(services, folder, cancel);
         var pairs = Pairs(photos);
         if (!pairs.Exists(p => p.Same) || pairs.TrueForAll(p => p.Same))
         {
@@ -62,11 +62,11 @@ internal static class VerifyCommand
             await File.WriteAllTextAsync(report, VerifyReport.Write(figures, verification, pairs, services.GetRequiredService<ImageDecoder>()), cancel);
         }
 
-        return ExitCode.Ok;
+        return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
-    /// <summary>The largest face of each picture; and the pictures without one.</summary>
-    private static async Task<(List<VerifyPhoto> Photos, List<string> Without)> EmbedAsync(ServiceProvider services, string folder, CancellationToken cancel)
+    /// <summary>The largest face of each picture; the pictures without one; and how many folders or files cannot be looked at.</summary>
+    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, CancellationToken cancel)
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
@@ -93,7 +93,7 @@ internal static class VerifyCommand
                 }
             }
         });
-        return (photos, without);
+        return (photos, without, missing.Count);
     }
 
     private static List<VerifyPair> Pairs(List<VerifyPhoto> photos)
