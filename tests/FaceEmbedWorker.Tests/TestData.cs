@@ -4,6 +4,13 @@ using System.Text.Json;
 
 namespace FaceEmbedWorker.Tests;
 
+/// <summary>Tests that keep a core busy for long: one after the other, so that those with brokers have the rest of the machine.</summary>
+[CollectionDefinition(Name)]
+public sealed class Heavy
+{
+    public const string Name = "heavy";
+}
+
 /// <summary>Where the tests' pictures are.</summary>
 internal static class TestData
 {

@@ -337,10 +337,12 @@ internal static class BenchCommand
                     crops[at / crops[0].Length % crops.Count].CopyTo(run.Input[at..]);
                 }
 
-                for (; Stopwatch.GetElapsedTime(start) < time; counts[p]++)
+                do
                 {
                     run.Execute();
+                    counts[p]++;
                 }
+                while (Stopwatch.GetElapsedTime(start) < time);
             })).ToList();
             threads.ForEach(t => t.Start());
             threads.ForEach(t => t.Join());

@@ -22,17 +22,17 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
         }
     }
 
-    private async Task<int> KillLeaderAsync(BrokerProbe probe, int jobs)
+    private async Task<int> KillLeaderAsync(BrokerProbe probe)
     {
         var leader = await cluster.LeaderAsync(probe.Topology.Jobs);
         await DockerCommand.RunAsync("kill", leader);
-        await probe.RecoverAsync(jobs);
+        await probe.RecoverAsync();
         await DockerCommand.RunAsync("start", leader);
         await cluster.UntilWholeAsync();
         return 1;
     }
 
-    private async Task<int> CutOffAsync(BrokerProbe probe, int jobs)
+    private async Task<int> CutOffAsync(BrokerProbe probe)
     {
         var leader = await cluster.LeaderAsync(probe.Topology.Jobs);
         await DockerCommand.RunAsync("network", "disconnect", cluster.Network, leader);
@@ -43,33 +43,32 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
         return 1;
     }
 
-    private async Task<int> RestartAsync(BrokerProbe probe, int jobs)
+    private async Task<int> RestartAsync(BrokerProbe probe)
     {
         foreach (var node in cluster.Nodes)
         {
             await DockerCommand.RunAsync("exec", node, "rabbitmq-upgrade", "drain");
             await DockerCommand.RunAsync("restart", node);
             await cluster.UntilWholeAsync();
-            await probe.RecoverAsync(jobs);
+            await probe.RecoverAsync();
         }
 
         return cluster.Nodes.Count;
     }
 
-    private async Task AttackAsync(string name, Func<BrokerProbe, int, Task<int>> attack)
+    private async Task AttackAsync(string name, Func<BrokerProbe, Task<int>> attack)
     {
         cluster.Require();
-        var jobs = Ledger.Full ? 4000 : 1000;
         await using var probe = new BrokerProbe(cluster.Uri);
         await probe.ReconnectAsync();
-        await Ledger.SubmitAsync(probe, jobs);
+        await Ledger.SubmitAsync(probe, Ledger.Full ? 4000 : 1000);
         await using var worker = await FaceEmbed.WorkerAsync(probe);
-        await probe.WaitForMoreAsync(30);
-        var attacks = await attack(probe, jobs);
-        await probe.AllAsync(jobs, seconds: 120 + 60 * Ledger.Scale);
+        await Ledger.MoreAsync(probe, 30);
+        var attacks = await attack(probe);
+        await probe.AllAsync(probe.Submitted, seconds: 120 + 60 * Ledger.Scale);
         Assert.Empty(probe.Dead);
         Assert.Equal(0, await worker.TerminateAsync());
-        Ledger.Record("4.0", name, jobs, attacks, probe);
+        Ledger.Record("4.0", name, probe.Submitted, attacks, probe);
     }
 
     /// <summary>Three nodes that stop serving where they are in a minority.</summary>

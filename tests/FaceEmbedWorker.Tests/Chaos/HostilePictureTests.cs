@@ -11,10 +11,10 @@ using RabbitMQ.Client;
 namespace FaceEmbedWorker.Tests.Chaos;
 
 /// <summary>Pictures and messages made to break the worker: each ends in a typed outcome, within its deadline.</summary>
+[Collection(Heavy.Name)]
 public class HostilePictureTests
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
-    private static readonly JobHandler Handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = Deadline.TotalSeconds });
+    private static readonly JobHandler Handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 10 });
     private static readonly string[] Formats = ["baseline.jpg", "progressive.jpg", "cmyk.jpg", "rgb.png", "palette.png", "grey16.png", "alpha.png", "lossless.webp", "lzw.tif", "two_pages.tif", "animated.gif", "orientation6.jpg"];
 
     [Fact]
@@ -35,8 +35,9 @@ public class HostilePictureTests
     {
         // 9,500 x 9,500 black pixels in a few hundred kilobytes: within the limit, and decoded
         using var black = Image.Black(9500, 9500, bands: 3);
+        var patient = Pipeline.Handler(new JobOptions()); // it is memory that is watched here, whatever runs beside
         var before = GC.GetAllocatedBytesForCurrentThread(); // a job whose picture is at hand never leaves its thread, and other tests run beside this one
-        await EndsAsync("no_face", black.PngsaveBuffer(compression: 9));
+        await EndsInTimeAsync(black.PngsaveBuffer(compression: 9), outcome => Assert.Equal("no_face", outcome), handler: patient, seconds: 60);
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 1000, 64_000_000);
     }
 
@@ -213,7 +214,7 @@ public class HostilePictureTests
     [InlineData("ImageSharp")]
     public async Task Mutated_pictures_end_in_time_and_within_memory(string decoder)
     {
-        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = Deadline.TotalSeconds }, images: new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(decoder) });
+        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 10 }, images: new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(decoder) });
         var count = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FUZZ") ?? "2000", CultureInfo.InvariantCulture);
         var corpus = Formats.Select(f => TestData.Read("formats/" + f)).Concat(Managed()).Append(Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.3), ".jpg")).Append(Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.2), ".avif")).ToArray();
         var outcomes = new System.Collections.Concurrent.ConcurrentDictionary<string, int>();
@@ -285,11 +286,11 @@ public class HostilePictureTests
 
     private static Task EndsAsync(string expected, byte[] bytes) => EndsInTimeAsync(bytes, outcome => Assert.Equal(expected, outcome));
 
-    private static async Task EndsInTimeAsync(byte[] bytes, Action<string>? check = null, string what = "", JobHandler? handler = null)
+    private static async Task EndsInTimeAsync(byte[] bytes, Action<string>? check = null, string what = "", JobHandler? handler = null, double seconds = 10)
     {
         var start = Stopwatch.GetTimestamp();
         var outcome = await (handler ?? Handler).HandleAsync(new EmbedJob("hostile", new ImageSource.Data(bytes)), CancellationToken.None);
-        Assert.True(Stopwatch.GetElapsedTime(start) < Deadline + TimeSpan.FromSeconds(5), $"{what} took {Stopwatch.GetElapsedTime(start)}");
+        Assert.True(Stopwatch.GetElapsedTime(start) < TimeSpan.FromSeconds(seconds + 5), $"{what} took {Stopwatch.GetElapsedTime(start)}");
         var word = outcome switch
         {
             JobOutcome.Completed(var result) => result.Outcome,

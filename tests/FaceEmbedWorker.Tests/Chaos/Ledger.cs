@@ -21,12 +21,19 @@ internal static class Ledger
     /// <summary>With one face, and small.</summary>
     public static byte[] Photo { get; } = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
 
-    public static async Task SubmitAsync(BrokerProbe probe, int count, int from = 0)
+    public static async Task SubmitAsync(BrokerProbe probe, int count, int from = 0, string? queue = null)
     {
         for (var i = from; i < from + count; i += 50)
         {
-            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(Photo, "image/jpeg", $"job-{n}")));
+            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(Photo, "image/jpeg", $"job-{n}", queue: queue)));
         }
+    }
+
+    /// <summary>Hands in jobs and waits for half as many results, so that there is work in hand when it returns.</summary>
+    public static async Task MoreAsync(BrokerProbe probe, int count)
+    {
+        await SubmitAsync(probe, 2 * count, from: probe.Submitted);
+        await probe.WaitForMoreAsync(count);
     }
 
     /// <summary>Fails where a job was lost; otherwise a line for the table in the README.</summary>

@@ -21,6 +21,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
     private readonly ConcurrentQueue<Seen> results = new();
     private readonly ConcurrentQueue<Seen> dead = new();
     private long last;
+    private int submitted;
     private IConnection? connection;
     private IChannel? channel;
 
@@ -35,6 +36,9 @@ internal sealed class BrokerProbe : IAsyncDisposable
     public BrokerOptions Options { get; }
 
     internal Topology Topology { get; }
+
+    /// <summary>Jobs that the broker confirmed.</summary>
+    public int Submitted => submitted;
 
     public IReadOnlyCollection<Seen> Results => results;
 
@@ -63,7 +67,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
         return this;
     }
 
-    public async Task SubmitAsync(byte[] body, string? contentType = "image/png", string? id = null, Dictionary<string, object?>? headers = null, string? correlationId = null)
+    public async Task SubmitAsync(byte[] body, string? contentType = "image/png", string? id = null, Dictionary<string, object?>? headers = null, string? correlationId = null, string? queue = null)
     {
         var properties = new BasicProperties { Headers = headers, DeliveryMode = DeliveryModes.Persistent };
         if (contentType is not null)
@@ -81,7 +85,8 @@ internal sealed class BrokerProbe : IAsyncDisposable
             properties.CorrelationId = correlationId;
         }
 
-        await Channel.BasicPublishAsync(Topology.Jobs, Topology.JobKey, mandatory: true, properties, body);
+        await Channel.BasicPublishAsync(queue is null ? Topology.Jobs : "", queue ?? Topology.JobKey, mandatory: true, properties, body);
+        Interlocked.Increment(ref submitted);
     }
 
     public Task<Seen> ResultAsync(string id, int seconds = 30) => UntilAsync(() => results.FirstOrDefault(r => JobId(r) == id), $"a result of {id}", seconds);
@@ -157,13 +162,13 @@ internal sealed class BrokerProbe : IAsyncDisposable
         }
     }
 
-    /// <summary>The broker has just come back: connects again, and waits for the first result of one of so many jobs that was made since.</summary>
-    public async Task RecoverAsync(int jobs)
+    /// <summary>The broker has just come back: connects again, and waits for the first result that was made since, if jobs are left.</summary>
+    public async Task RecoverAsync()
     {
         var back = DateTime.UtcNow;
         await ReconnectAsync();
         var first = await UntilAsync(() => results.Select(r => (Result: r, At: r.Json.GetProperty("completed_at").GetDateTime())).Where(r => r.At > back).Select(r => $"{r.At:O}").FirstOrDefault()
-            ?? (results.Select(r => r.Properties.MessageId).Distinct().Count() >= jobs ? "" : null), "a result after the broker came back", seconds: 60);
+            ?? (results.Select(r => r.Properties.MessageId).Distinct().Count() >= Submitted ? "" : null), "a result after the broker came back", seconds: 60);
         if (first.Length > 0)
         {
             var took = DateTime.Parse(first, System.Globalization.CultureInfo.InvariantCulture, System.Globalization.DateTimeStyles.RoundtripKind) - back;

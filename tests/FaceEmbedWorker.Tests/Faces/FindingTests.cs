@@ -6,6 +6,7 @@ using NetVips;
 namespace FaceEmbedWorker.Tests.Faces;
 
 /// <summary>Small, turned, tightly cropped and crowded faces, and pictures without any.</summary>
+[Collection(Heavy.Name)]
 public class FindingTests
 {
     private static readonly CancellationToken None = CancellationToken.None;

@@ -12,6 +12,7 @@ using SixLabors.ImageSharp.PixelFormats;
 namespace FaceEmbedWorker.Tests.Images;
 
 /// <summary>Two decoders behind one seam: the same outcomes, words and spaces.</summary>
+[Collection(Heavy.Name)]
 public class DecodersTests
 {
     private static readonly JobHandler Libvips = Pipeline.Handler(images: new ImageOptions());

@@ -8,6 +8,7 @@ using NetVips;
 namespace FaceEmbedWorker.Tests.Images;
 
 /// <summary>What decoding really takes, in a process of its own for each picture, against what the header made us expect.</summary>
+[Collection(Heavy.Name)]
 public sealed partial class MemoryBudgetTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-budget-").FullName;
