@@ -47,7 +47,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
                 UseJitter = true,
                 Delay = TimeSpan.FromMilliseconds(250),
                 MaxDelay = TimeSpan.FromSeconds(5),
-                ShouldHandle = arguments => ValueTask.FromResult(arguments.Outcome.Exception is { } e and not BrokerRefusedException && !arguments.Context.CancellationToken.IsCancellationRequested),
+                ShouldHandle = arguments => ValueTask.FromResult(arguments.Outcome.Exception is { } e && (everOpen || e is not BrokerRefusedException) && !arguments.Context.CancellationToken.IsCancellationRequested),
                 OnRetry = arguments =>
                 {
                     var reason = BrokerErrors.Describe(arguments.Outcome.Exception!);

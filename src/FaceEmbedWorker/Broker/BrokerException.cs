@@ -39,7 +39,8 @@ internal static class BrokerErrors
     public static string Describe(Exception exception)
     {
         var innermost = Chain(exception).Last();
-        return innermost is OperationInterruptedException { ShutdownReason: { } reason } ? $"{reason.ReplyText} ({reason.ReplyCode})"
+        return Chain(exception).OfType<BrokerRefusedException>().FirstOrDefault() is { } refused ? refused.Message.TrimEnd('.')
+            : innermost is OperationInterruptedException { ShutdownReason: { } reason } ? $"{reason.ReplyText} ({reason.ReplyCode})"
             : innermost is OperationCanceledException ? "no answer in time"
             : innermost.Message.ReplaceLineEndings(" ");
     }

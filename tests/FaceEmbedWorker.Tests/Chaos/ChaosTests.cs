@@ -241,7 +241,7 @@ public abstract class ChaosTests(TestBroker broker)
         await using var workers = await Fleet.StartAsync(probe);
         var before = await broker.ConnectionsAsync();
         await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
-        await broker.ControlAsync("set_policy", "waiting", $"^{waiting}$", """{"message-ttl":0}""", "--apply-to", "queues");
+        await broker.ControlAsync("set_policy", "waiting", $"^{waiting}$", """{"max-length":0}""", "--apply-to", "queues");
         try
         {
             await seen.SaidAsync("The broker takes no messages");

@@ -51,6 +51,8 @@ public sealed class SecureBroker : DebianBroker
         File.AppendAllText(Path.Combine(Folder, "server.pem"), $"\n{between.ExportCertificatePem()}\n"); // sent along
         Make(authority, "face-embed", "client", _ => { });
         Make(authority, "nobody", "nobody", _ => { });
+        Make(authority, "old", "old", _ => { });
+        Make(authority, "renewed", "renewed", _ => { });
         await base.StartAsync();
     }
 
@@ -195,6 +197,37 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "encrypted");
         await probe.ResultAsync("encrypted");
+    }
+
+    /// <summary>Half of it is written when the worker looks first: it waits for the rest.</summary>
+    [Fact]
+    public async Task A_certificate_that_is_renewed_is_shown_at_the_next_connection()
+    {
+        await using var probe = await ProbeAsync();
+        foreach (var user in new[] { "old", "renewed" })
+        {
+            await AddUserAsync(user, (".*", ".*", ".*"));
+        }
+
+        var (certificate, key) = (broker.Certificate.Replace("client", "rotating", StringComparison.Ordinal), broker.CertificateKey.Replace("client", "rotating", StringComparison.Ordinal));
+        File.Copy(broker.Certificate.Replace("client", "old", StringComparison.Ordinal), certificate);
+        File.Copy(broker.CertificateKey.Replace("client", "old", StringComparison.Ordinal), key);
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri=amqps://127.0.0.1:{broker.TlsPort}/", $"--Broker:CaFile={broker.Authority}", $"--Broker:CertificateFile={certificate}", $"--Broker:CertificateKeyFile={key}"]);
+        await worker.SaidAsync("Ready: taking jobs");
+
+        var renewed = await File.ReadAllTextAsync(broker.Certificate.Replace("client", "renewed", StringComparison.Ordinal));
+        await File.WriteAllTextAsync(certificate, renewed[..(renewed.Length / 2)]);
+        await broker.ControlAsync("close_all_user_connections", "old", "renewed");
+        await worker.SaidAsync($"Broker:CertificateFile {certificate} cannot be used");
+        await File.WriteAllTextAsync(certificate, renewed);
+        File.Copy(broker.CertificateKey.Replace("client", "renewed", StringComparison.Ordinal), key, overwrite: true);
+
+        await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "renewed");
+        await probe.ResultAsync("renewed", seconds: 60);
+        var users = await broker.ControlAsync("list_connections", "user");
+        Assert.Contains("renewed", users, StringComparison.Ordinal);
+        Assert.DoesNotContain("old", users, StringComparison.Ordinal);
+        Assert.Equal(0, await worker.TerminateAsync());
     }
 
     [Fact]

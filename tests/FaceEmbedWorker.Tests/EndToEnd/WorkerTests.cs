@@ -203,6 +203,66 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Empty(probe.Dead);
     }
 
+    /// <summary>Before, while and after the worker subscribes, and with its first jobs in hand.</summary>
+    [Fact]
+    public async Task Sigterm_at_any_moment_of_a_start_drains()
+    {
+        await using var probe = await ProbeAsync();
+        await SubmitManyAsync(probe, 0, 200);
+        foreach (var milliseconds in new[] { 0, 5, 10, 20, 40, 80, 160 })
+        {
+            await using var worker = FaceEmbed.Start(["run", .. probe.Settings]);
+            await worker.SaidAsync("Connected to the broker");
+            await Task.Delay(milliseconds);
+            Assert.True(await worker.TerminateAsync() == 0, $"{milliseconds} ms after it connected: {worker.Output}\n{worker.Errors}");
+        }
+
+        await using var last = await FaceEmbed.WorkerAsync(probe);
+        await probe.AllAsync(200);
+        Assert.Equal((200, 0), (probe.Results.Count, probe.Dead.Count));
+        Assert.DoesNotContain("crash suspect", last.Output, StringComparison.Ordinal);
+    }
+
+    /// <summary>As bytes and as JSON: a picture with a long comment.</summary>
+    [Fact]
+    public async Task Messages_of_64_MiB_are_handled_with_one_copy_at_most()
+    {
+        const int size = 64 * 1024 * 1024;
+        await using var probe = await ProbeAsync();
+        await broker.ControlAsync("eval", "application:set_env(rabbit, max_message_size, 134217728), persistent_term:put(max_message_size, 134217728).");
+        await probe.ReconnectAsync(); // the limit is a channel's
+        var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
+        using var padded = new MemoryStream(size);
+        padded.Write(photo, 0, 2);
+        while (padded.Length < size - photo.Length - 65_537)
+        {
+            padded.Write([0xFF, 0xFE, 0xFF, 0xFF, .. new byte[65_533]]); // JPEG comments
+        }
+
+        padded.Write(photo, 2, photo.Length - 2);
+        var large = padded.ToArray();
+        string[] settings = ["--Images:MaxBytes=100000000", "--Jobs:Parallelism=1", "--Broker:Prefetch=1"];
+        await using var worker = await FaceEmbed.WorkerAsync(probe, settings);
+        await probe.SubmitAsync(photo, "image/jpeg", "small");
+        await probe.ResultAsync("small");
+        var before = Peak(worker);
+        await probe.SubmitAsync(large, "image/jpeg", "bytes");
+        var bytes = await probe.ResultAsync("bytes", seconds: 60);
+        var raw = Peak(worker) - before;
+        await probe.SubmitAsync([.. "{\"id\":\"json\",\"image\":{\"data\":\""u8, .. System.Text.Encoding.ASCII.GetBytes(Convert.ToBase64String(large)), .. "\"}}"u8], "application/json", "json");
+        var json = await probe.ResultAsync("json", seconds: 60);
+
+        Assert.Equal(Vector(await probe.ResultAsync("small")), Vector(bytes));
+        Assert.Equal(Vector(bytes), Vector(json));
+        Console.WriteLine($"64 MiB: {raw / 1e6:0} MB more as bytes, {(Peak(worker) - before) / 1e6:0} MB as JSON");
+        Assert.InRange(raw, 0, 2.5 * size); // the client's own, whose pool has powers of two, and ours
+        Assert.InRange(Peak(worker) - before, 0, 5.5 * size); // 4/3 of it as text, in a pool of powers of two, our copy of that, and the picture
+        Assert.Equal(0, await worker.TerminateAsync());
+
+        static long Peak(FaceEmbed worker) => 1024 * long.Parse(File.ReadLines($"/proc/{worker.Id}/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
+        static string Vector(Seen result) => result.Json.GetProperty("embeddings")[0].GetProperty("vector").ToString();
+    }
+
     [Fact]
     public async Task A_redelivered_job_is_answered_with_the_same_bytes_and_not_done_twice()
     {
