@@ -148,7 +148,7 @@ internal sealed class BrokerProbe : IAsyncDisposable
     /// <summary>Connects again; a cluster that elects leaders takes a moment.</summary>
     public async Task ReconnectAsync()
     {
-        for (var end = DateTime.UtcNow.AddSeconds(60); ; await Task.Delay(250))
+        for (var end = DateTime.UtcNow.AddSeconds(180); ; await Task.Delay(250))
         {
             try
             {
