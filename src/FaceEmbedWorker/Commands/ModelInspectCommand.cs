@@ -37,7 +37,7 @@ internal static class ModelInspectCommand
             Add("multiply-adds, one picture", inspection.MultiplyAdds is { } cost ? Text($"{cost:N0}") : $"unknown: {inspection.Trouble}");
             Add("operators", string.Join(", ", summary.Operators.Select(o => $"{o.Count} {o.Type}")));
             Add("new weights", Text($"{summary.Fresh} of {summary.WeightTensors} weight tensors fill a framework's range of new weights") + (summary.LooksUntrained ? ": never trained" : ""));
-            Add("prepared for speed", string.Join('\n', prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero"))));
+            Add("prepared for speed", string.Join('\n', prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero, {prepared.Removed:N0} dead channels removed"))));
             foreach (var (key, value) in summary.Metadata)
             {
                 Add($"metadata {key}", value);

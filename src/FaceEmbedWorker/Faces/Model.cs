@@ -150,7 +150,7 @@ internal sealed partial class Model : IDisposable
                 return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
             }
 
-            if (prepared is not { Rewritten: > 0 } and not { Flushed: > 0 })
+            if (prepared is not { IsChanged: true })
             {
                 return (new InferenceSession(file, SessionOptions()), prepared); // by path, for weights may lie beside it
             }

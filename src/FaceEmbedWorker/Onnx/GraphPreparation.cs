@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Runtime.InteropServices;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
 
@@ -10,18 +9,21 @@ namespace FaceEmbedWorker.Onnx;
 /// <param name="Rewritten">How many nodes were replaced.</param>
 /// <param name="Left">Why others were not, each naming its node.</param>
 /// <param name="Flushed">How many weights were too small to matter and are zero now.</param>
-internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<string> Left, int Flushed = 0);
+/// <param name="Removed">How many channels were dead and are gone.</param>
+internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<string> Left, int Flushed = 0, int Removed = 0)
+{
+    public bool IsChanged => Rewritten + Flushed + Removed > 0;
+}
 
 /// <summary>
 /// Rewrites what keeps ONNX Runtime out of its blocked layout (NCHWc), without changing what is computed. PRelu has no kernel for that
 /// layout, so each one makes the tensor go back and forth; but PRelu(x) = a x + (1 - a) relu(x), and 1 x 1 depthwise convolutions, Relu and
 /// Add all have one. MobileFaceNet has 33 of them, ArcFace's IResNets 25 to 100. And weight decay leaves dead channels of weights down to 1e-40:
-/// what they compute are denormal numbers, each of which costs an Intel core over a hundred cycles; they become zero.
+/// what they compute are denormal numbers, each of which costs an Intel core over a hundred cycles; they become zero, and the channels go.
 /// </summary>
 internal static class GraphPreparation
 {
     private const int Float = 1;
-    private const int External = 1;
     private const float Negligible = 1e-15f; // of the largest weight of its tensor: eight digits below float32's own rounding
     private const int FewestShare = 1000; // one in so many weights must be negligible, or the tensor stays as it is
     private const int FirstOpset = 7; // before, PRelu's slope broadcast by other rules
@@ -31,41 +33,49 @@ internal static class GraphPreparation
     {
         var model = Read(bytes);
         var left = new List<string>();
-        var flushed = model.Graph is null ? 0 : model.Graph.Initializer.Sum(Flush);
-        var result = flushed > 0 ? model.ToByteArray() : bytes;
-        if (model.Graph is null || !model.Graph.Node.Any(n => n.OpType == "PRelu"))
+        if (model.Graph is not { } graph)
         {
-            return new PreparedGraph(result, 0, left, flushed);
+            return new PreparedGraph(bytes, 0, left);
+        }
+
+        if (graph.Initializer.Any(Weights.LieElsewhere))
+        {
+            return new PreparedGraph(bytes, 0, ["Its weights lie in other files."]); // which are looked for beside the file
+        }
+
+        var flushed = graph.Initializer.Sum(Flush);
+        var removed = DeadChannels.Remove(graph, left);
+        var rewritten = Rewrite(model, left);
+        var prepared = new PreparedGraph(bytes, rewritten, left, flushed, removed);
+        return prepared.IsChanged ? prepared with { Model = model.ToByteArray() } : prepared;
+    }
+
+    private static int Rewrite(ModelProto model, List<string> left)
+    {
+        if (!model.Graph.Node.Any(n => n.OpType == "PRelu"))
+        {
+            return 0;
         }
 
         var opset = model.OpsetImport.FirstOrDefault(o => o.Domain.Length == 0)?.Version ?? 0;
         if (opset < FirstOpset)
         {
             left.Add($"The graph is of opset {opset}; PRelu is rewritten from opset {FirstOpset} on.");
-            return new PreparedGraph(result, 0, left, flushed);
+            return 0;
         }
 
-        if (model.Graph.Initializer.Any(t => t.DataLocation == External))
-        {
-            left.Add("Its weights lie in other files.");
-            return new PreparedGraph(bytes, 0, left); // which are looked for beside the file
-        }
-
-        var rewritten = new PReluRewriter(model.Graph).Rewrite(left);
-        return new PreparedGraph(rewritten > 0 ? model.ToByteArray() : result, rewritten, left, flushed);
+        return new PReluRewriter(model.Graph).Rewrite(left);
     }
 
     /// <summary>Makes what is negligible in a tensor of weights zero.</summary>
     /// <returns>How many values.</returns>
     private static int Flush(TensorProto tensor)
     {
-        if (tensor.DataType != Float || tensor.DataLocation == External || !tensor.HasRawData || tensor.RawData.Length % sizeof(float) != 0)
+        if (Weights.Values(tensor) is not { } values)
         {
             return 0;
         }
 
-        var bytes = tensor.RawData.ToByteArray();
-        var values = MemoryMarshal.Cast<byte, float>(bytes.AsSpan());
         var largest = 0f;
         foreach (var value in values)
         {
@@ -82,9 +92,9 @@ internal static class GraphPreparation
             }
         }
 
-        if (flushed * FewestShare >= values.Length && float.IsFinite(largest))
+        if (flushed > 0 && flushed * FewestShare >= values.Length && float.IsFinite(largest))
         {
-            tensor.RawData = ByteString.CopyFrom(bytes);
+            Weights.Write(tensor, values);
             return flushed;
         }
 
@@ -138,7 +148,7 @@ internal static class GraphPreparation
     private sealed class PReluRewriter
     {
         private readonly GraphProto graph;
-        private readonly Dictionary<string, TensorProto> constants = [];
+        private readonly Dictionary<string, TensorProto> constants;
         private readonly Dictionary<string, NodeProto> producers = [];
         private readonly Dictionary<string, (int Rank, long Channels)> shapes = [];
         private readonly HashSet<string> names = [];
@@ -148,22 +158,13 @@ internal static class GraphPreparation
         public PReluRewriter(GraphProto graph)
         {
             this.graph = graph;
-            foreach (var tensor in graph.Initializer)
-            {
-                constants[tensor.Name] = tensor;
-            }
-
+            constants = Weights.Of(graph);
             foreach (var node in graph.Node)
             {
                 foreach (var output in node.Output)
                 {
                     producers[output] = node;
                     names.Add(output);
-                }
-
-                if (node.OpType == "Constant" && node.Attribute is [{ Name: "value", T: { } value }])
-                {
-                    constants[node.Output[0]] = value;
                 }
             }
 
@@ -211,7 +212,7 @@ internal static class GraphPreparation
         /// <summary>The slopes that no node reads any more; all stay where a subgraph might read them.</summary>
         private void RemoveUnused()
         {
-            if (nodes.Exists(n => n.OpType is "If" or "Loop" or "Scan"))
+            if (Weights.HaveSubgraphs(nodes))
             {
                 return;
             }
@@ -245,7 +246,7 @@ internal static class GraphPreparation
                 return "its slope is not a constant";
             }
 
-            if (tensor.DataType != Float || tensor.DataLocation == External || Values(tensor) is not { } values)
+            if (Weights.Values(tensor) is not { } values)
             {
                 return "its slope is not float32 data of this file";
             }
@@ -351,28 +352,6 @@ internal static class GraphPreparation
             }
 
             return name;
-        }
-
-        private static float[]? Values(TensorProto tensor)
-        {
-            var count = tensor.Dims.Aggregate(1L, (a, b) => a * b);
-            if (!tensor.HasRawData)
-            {
-                return tensor.FloatData.Count == count ? [.. tensor.FloatData] : null;
-            }
-
-            if (tensor.RawData.Length != count * sizeof(float))
-            {
-                return null;
-            }
-
-            var values = new float[count];
-            for (var i = 0; i < values.Length; i++)
-            {
-                values[i] = BinaryPrimitives.ReadSingleLittleEndian(tensor.RawData.Span[(i * sizeof(float))..]);
-            }
-
-            return values;
         }
 
         private static NodeProto Node(string type, string output, params string[] inputs) => new() { OpType = type, Name = output, Input = { inputs }, Output = { output } };

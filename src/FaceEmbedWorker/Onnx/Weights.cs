@@ -1,0 +1,53 @@
+using System.Runtime.InteropServices;
+using Google.Protobuf;
+
+namespace FaceEmbedWorker.Onnx;
+
+/// <summary>Reads and writes the constants of a graph.</summary>
+internal static class Weights
+{
+    private const int Float = 1;
+    private const int External = 1;
+
+    /// <summary>By name: initializers, and the values of Constant nodes.</summary>
+    public static Dictionary<string, TensorProto> Of(GraphProto graph)
+    {
+        var weights = new Dictionary<string, TensorProto>();
+        foreach (var tensor in graph.Initializer)
+        {
+            weights[tensor.Name] = tensor;
+        }
+
+        foreach (var node in graph.Node)
+        {
+            if (node is { OpType: "Constant", Output: [var name], Attribute: [{ Name: "value", T: { } value }] })
+            {
+                weights[name] = value;
+            }
+        }
+
+        return weights;
+    }
+
+    public static bool LieElsewhere(TensorProto tensor) => tensor.DataLocation == External;
+
+    /// <summary>True for float32 data of this file, as much as the tensor's shape says.</summary>
+    public static bool AreFloats(TensorProto tensor)
+    {
+        var count = tensor.Dims.Aggregate(1.0, (a, b) => a * b); // in floating point, for it may be any number
+        return tensor.DataType == Float && !LieElsewhere(tensor) && (tensor.HasRawData ? tensor.RawData.Length == count * sizeof(float) : tensor.FloatData.Count == count);
+    }
+
+    /// <summary>A copy of its values; null where <see cref="AreFloats"/> is false.</summary>
+    public static float[]? Values(TensorProto tensor) =>
+        !AreFloats(tensor) ? null : tensor.HasRawData ? MemoryMarshal.Cast<byte, float>(tensor.RawData.Span).ToArray() : [.. tensor.FloatData];
+
+    public static void Write(TensorProto tensor, ReadOnlySpan<float> values)
+    {
+        tensor.FloatData.Clear();
+        tensor.RawData = ByteString.CopyFrom(MemoryMarshal.AsBytes(values));
+    }
+
+    /// <summary>True where a node has a graph of its own, which may read any value of this one.</summary>
+    public static bool HaveSubgraphs(IEnumerable<NodeProto> nodes) => nodes.Any(n => n.OpType is "If" or "Loop" or "Scan");
+}
