@@ -54,6 +54,8 @@ public class DeployTests
             Assert.True(code == 0 && !output.Contains("face-embed.service:", StringComparison.Ordinal), output);
             (code, output) = await ScriptAsync($"systemd-analyze security --offline=true --threshold=20 {unit}");
             Assert.True(code == 0, output); // an exposure of 2.0 of 10 at most
+            var filters = (await File.ReadAllLinesAsync(unit)).Where(l => l.StartsWith("SystemCallFilter=", StringComparison.Ordinal)).ToArray();
+            Assert.Equal("SystemCallFilter=sched_setaffinity", filters[^1]); // of @resources; .NET ends with 137 where it is refused
         }
         finally
         {
