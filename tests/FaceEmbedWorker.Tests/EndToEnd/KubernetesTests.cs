@@ -64,7 +64,9 @@ public class KubernetesTests
         Assert.All(pod.Volumes.SelectMany(v => v.Secret.Items), item => Assert.Equal("FaceEmbed__Broker__Uri", item.Path));
 
         var labels = Assert.Single(objects.OfType<V1Deployment>()).Spec.Template.Metadata.Labels;
-        Assert.All(Assert.Single(objects.OfType<V1PodDisruptionBudget>()).Spec.Selector.MatchLabels, label => Assert.Contains(label, labels));
+        var budget = Assert.Single(objects.OfType<V1PodDisruptionBudget>()).Spec;
+        Assert.All(budget.Selector.MatchLabels, label => Assert.Contains(label, labels));
+        Assert.Equal("AlwaysAllow", budget.UnhealthyPodEvictionPolicy);
         var network = Assert.Single(objects.OfType<V1NetworkPolicy>()).Spec;
         Assert.Equal(labels["app.kubernetes.io/name"], network.PodSelector.MatchLabels["app.kubernetes.io/name"]);
         Assert.All(network.Egress.SelectMany(e => e.To ?? []), to => Assert.Contains("169.254.0.0/16", to.IpBlock.Except));
@@ -72,7 +74,8 @@ public class KubernetesTests
         var scaled = Assert.Single(objects.OfType<Custom<ScaledObject>>()).Spec!;
         var trigger = Assert.Single(scaled.Triggers!);
         Assert.Equal(("rabbitmq", "http", "QueueLength", new BrokerOptions().Jobs), (trigger.Type, trigger.Metadata!["protocol"], trigger.Metadata["mode"], trigger.Metadata["queueName"]));
-        Assert.True(scaled.Fallback!.Replicas > 0 && scaled.MaxReplicaCount > scaled.MinReplicaCount && scaled.MinReplicaCount > 0);
+        Assert.Equal("currentReplicasIfHigher", scaled.Fallback!.Behavior);
+        Assert.True(scaled.Fallback.Replicas > 0 && scaled.MaxReplicaCount > scaled.MinReplicaCount && scaled.MinReplicaCount > 0);
         Assert.Equal(trigger.AuthenticationRef!.Name, Assert.Single(objects.OfType<Custom<TriggerAuthentication>>()).Metadata!["name"]);
     }
 
@@ -89,7 +92,7 @@ public class KubernetesTests
         foreach (var (name, arguments, _, _) in topology.Queues)
         {
             var queue = queues[name];
-            Assert.Equal(("quorum", true, false), (queue.Type, queue.Durable, queue.AutoDelete));
+            Assert.Equal(("quorum", true, false, "retain"), (queue.Type, queue.Durable, queue.AutoDelete, queue.DeletionPolicy)); // jobs outlive their manifest
             Assert.Equal(arguments.Where(a => a.Key != "x-queue-type").Select(a => $"{a.Key}={a.Value}").Order(), queue.Arguments!.Select(a => $"{a.Key}={a.Value}").Order());
         }
 
@@ -172,6 +175,8 @@ public class KubernetesTests
         public int FailureThreshold { get; set; }
 
         public int Replicas { get; set; }
+
+        public string? Behavior { get; set; }
     }
 
     private sealed class Advanced
@@ -245,6 +250,8 @@ public class KubernetesTests
         public string? Name { get; set; }
 
         public string? Type { get; set; }
+
+        public string? DeletionPolicy { get; set; }
 
         public bool Durable { get; set; }
 
