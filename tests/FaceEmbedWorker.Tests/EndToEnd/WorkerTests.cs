@@ -315,7 +315,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         await probe.SubmitAsync(GraceHopper, id: "endless");
-        await using (var worker = FaceEmbed.Start(["run", .. probe.Settings, "--Jobs:DeadlineSeconds=0.5", "--Jobs:Parallelism=2"], new() { ["FACE_EMBED_TEST_HANG_ON_ID"] = "endless" }))
+        await using (var worker = FaceEmbed.Start(["run", .. probe.Settings, "--Jobs:DeadlineSeconds=3", "--Jobs:Parallelism=2"], new() { ["FACE_EMBED_TEST_HANG_ON_ID"] = "endless" }))
         {
             await worker.SaidAsync("Ready: taking jobs");
             await probe.SubmitAsync(GraceHopper, id: "beside");
