@@ -21,6 +21,11 @@ internal static class VerifyDetection
 
     public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string? json, CancellationToken cancel)
     {
+        if (VerifyBoxes.Are(marks))
+        {
+            return await VerifyBoxes.VerifyAsync(settings, folder, marks, json, cancel);
+        }
+
         Dictionary<string, List<double[]>> points;
         try
         {

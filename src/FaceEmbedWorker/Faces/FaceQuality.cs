@@ -84,8 +84,14 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     public const string Cut = "cut";
     public const string UncertainLandmarks = "uncertain_landmarks";
 
+    /// <summary>The detector is not sure that this is a face.</summary>
+    public const string Uncertain = "uncertain";
+
     /// <summary>Half the pixels that the embedder takes.</summary>
     private const double SmallSide = 56;
+
+    /// <summary>Overlap from which two looks see one face: tight crops are boxed differently with a border.</summary>
+    private const double SameFace = 0.3;
 
     private const double BlurredBelow = 0.6;
     private const double ProfileFrom = 40;
@@ -102,7 +108,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         Flag(Small, size < SmallSide);
         Flag(Blurred, sharpness < BlurredBelow);
         Flag(Profile, Math.Abs(pose.Yaw) > ProfileFrom);
-        Flag(Cut, face.Box.X < 1 || face.Box.Y < 1 || face.Box.X + face.Box.Width > width - 1 || face.Box.Y + face.Box.Height > height - 1);
+        Flag(Cut, IsCut(face.Box, width, height));
         Flag(UncertainLandmarks, face.AlignmentError > UncertainFrom);
 
         var frontal = Math.Max(0, Math.Cos(Math.Clamp(pose.Yaw, -90, 90) * Math.PI / 180));
@@ -118,16 +124,42 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         }
     }
 
+    /// <summary>It ends at the picture's border.</summary>
+    public static bool IsCut(Box box, double width, double height) => box.X < 1 || box.Y < 1 || box.X + box.Width > width - 1 || box.Y + box.Height > height - 1;
+
     /// <summary>
-    /// Boxes that are no faces: their norm is that of anything else, and the less sure the detector is, the more the norm must say. Measured on
-    /// true and false boxes of 18 photos at every detail and on textures; where the card has no scale, only landmarks that no face has count.
+    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of upright faces 95 in 100 score above 0.9, of
+    /// upside-down ones the median is 0.84 and the norm two thirds.
     /// </summary>
-    public static bool IsFace(Face face, ModelCard card) =>
-        face.AlignmentError < 2 * UncertainFrom && (SharpnessOf(face.Embedding.Norm, card) is not { } sharpness || sharpness >= 0.17 + 2.2 * (1 - face.Score));
+    public static bool IsClear(Face face, ModelCard card) => face.Score >= 0.88 && SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
 
-    /// <summary>Sharp enough that nothing better is to be expected of another way to look.</summary>
-    public static bool IsClear(Face face, ModelCard card) => SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
+    /// <summary>Clear evidence that a turned look shows the picture the right way up: sure, sharp, and sharper by a tenth than anything seen before.</summary>
+    public static bool IsUpright(Face turned, IEnumerable<Face> before, ModelCard card) =>
+        turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35 && before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm);
 
-    private static double? SharpnessOf(double norm, ModelCard card) =>
+    /// <summary>
+    /// The faces of two looks at one picture: where both see the same face, the better quality stays. What only the later look sees is added
+    /// where it is clear, or where nothing else was found.
+    /// </summary>
+    public static List<Face> Merged(List<Face> earlier, List<Face> later, ModelCard card, double width, double height)
+    {
+        var merged = earlier.ToList();
+        foreach (var face in later)
+        {
+            var same = merged.FindIndex(f => f.Box.Overlap(face.Box) > SameFace || f.Box.Shared(face.Box) > 0.6 * Math.Min(f.Box.Area, face.Box.Area));
+            if (same < 0 && (earlier.Count == 0 || IsClear(face, card)))
+            {
+                merged.Add(face);
+            }
+            else if (same >= 0 && Of(face, card, width, height).Score > Of(merged[same], card, width, height).Score)
+            {
+                merged[same] = face;
+            }
+        }
+
+        return merged;
+    }
+
+    internal static double? SharpnessOf(double norm, ModelCard card) =>
         card.NormScale is [var low, var high] ? Math.Clamp((norm - low) / (high - low), 0, 1) : null;
 }

@@ -230,7 +230,7 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("prepared graph", output, StringComparison.Ordinal);
         var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("bench.json")));
         Assert.InRange(figures.GetProperty("embed").GetProperty("max_difference").GetDouble(), 0, 1e-5);
-        Assert.Equal(["decode", "detect", "landmarks", "align", "embed"], figures.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
+        Assert.Equal(["decode", "detect", "align", "embed"], figures.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
         Assert.All(
             new[] { ("embed", "prepared_per_s"), ("embed", "plain_per_s"), ("pipeline", "cpu_ms_per_photo"), ("pipeline", "allocated_bytes_per_photo"), ("decode", "shrunk_ms"), ("decode", "full_ms") },
             name => Assert.True(figures.GetProperty(name.Item1).GetProperty(name.Item2).GetDouble() > 0));
