@@ -49,7 +49,7 @@ internal static class VerifyDetection
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    EmbedCommand.Complain(file, $"{EmbedCommand.Text(outcome)} Left out.");
+                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
                     continue;
                 }
 
