@@ -14,8 +14,8 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
     private const int CloseSide = 160;
 
-    /// <summary>How large the closer look shows the face, of a template of 112 pixels: small enough that tilted and small faces keep their points. Of several, the mean counts.</summary>
-    private static readonly double[] CloseScales = [0.8];
+    /// <summary>How large closer looks show the face, of a template of 112 pixels. The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.</summary>
+    private static readonly double[] CloseScales = [0.8, 1];
 
     public ModelCard Card => model.Card;
 
@@ -28,7 +28,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : "2";
 
     /// <summary>By the detector itself, in closer looks.</summary>
-    public static readonly string CloserPoints = FormattableString.Invariant($"2 looks of {CloseSide} at {string.Join(' ', CloseScales.Select(s => s.ToString(CultureInfo.InvariantCulture)))}");
+    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', CloseScales.Select(s => s.ToString(CultureInfo.InvariantCulture)))} from the first");
 
     /// <summary>By a model of 68 landmarks, as all faces did once.</summary>
     public const string LandmarkPoints = "1";
@@ -63,7 +63,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     public (int Width, int Height) WantedFor(int detail, int width, int height)
     {
         var input = model.Card.Input;
-        return TakesAnySize ? Scales.Fit(width, height, Scales.Finest(detail, width, height)) : (2 * input.Width, 2 * input.Height);
+        return TakesAnySize ? Scales.Fit(width, height, Scales.Finest(detail)) : (2 * input.Width, 2 * input.Height);
     }
 
     /// <summary>A copy with the pixels that are wanted for a detail, or all that there are.</summary>
@@ -93,6 +93,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         return found;
     }
 
+    /// <summary>The faces of a picture in which <see cref="Detect"/> finds none: half as fine again, a small picture enlarged for it.</summary>
+    public List<Detection> DetectFiner(Picture picture, int detail) =>
+        TakesAnySize && Scales.Finer(detail, picture.Width, picture.Height) is > 0 and var side ? Look(picture, side, Filter, enlarged: true) : [];
+
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
     /// <param name="picture">The one it was found in, or a finer one.</param>
     public Point[] Locate(Picture picture, Detection face) => face.Landmarks is not { } points
@@ -100,12 +104,13 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : TakesAnySize ? Refined(picture, points) : points;
 
     /// <summary>
-    /// The points as closer looks see them, on average: the face brought level and to sizes that the detector sees well. Of a face that is tilted,
-    /// small or large in the first look they are off by several pixels.
+    /// The points as closer looks see them: of a face that is tilted, small or large in the first look they are off by several pixels. One look brings the
+    /// face level and to a size that the detector sees well; the mean of looks at two sizes from there is steadier than either.
     /// </summary>
     private Point[] Refined(Picture picture, Point[] points)
     {
-        var seen = Array.ConvertAll(CloseScales, s => Closer(picture, points, s));
+        var level = Closer(picture, points, CloseScales[0]);
+        var seen = Array.ConvertAll(CloseScales, s => Closer(picture, level, s));
         return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
     }
 
@@ -124,10 +129,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
     }
 
-    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter)
+    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false)
     {
         var input = model.Card.Input;
-        var (width, height) = TakesAnySize ? Scales.Fit(picture.Width, picture.Height, side)
+        var (width, height) = enlarged ? Scales.Fit(picture.Width, picture.Height, side, side)
+            : TakesAnySize ? Scales.Fit(picture.Width, picture.Height, side)
             : input.Fit == "letterbox" ? Scales.Fit(picture.Width, picture.Height, input.Width, input.Height)
             : (input.Width, input.Height);
         using var run = TakesAnySize ? model.Rent(Scales.Up(width, input.Multiple), Scales.Up(height, input.Multiple)) : model.Rent();

@@ -138,10 +138,11 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35 && before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm);
 
     /// <summary>
-    /// The faces of two looks at one picture: where both see the same face, the better quality stays. What only the later look sees is added
-    /// where it is clear, or where nothing else was found.
+    /// The faces of two looks at one picture: where both see the same face, the better quality stays, but for faces that asked for no second look. What only
+    /// the later look sees is added where it is clear, or where nothing else was found.
     /// </summary>
-    public static List<Face> Merged(List<Face> earlier, List<Face> later, ModelCard card, double width, double height)
+    /// <param name="wanted">Whether a face of the earlier look asks for a later one.</param>
+    public static List<Face> Merged(List<Face> earlier, List<Face> later, Predicate<Face> wanted, ModelCard card, double width, double height)
     {
         var merged = earlier.ToList();
         foreach (var face in later)
@@ -151,7 +152,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
             {
                 merged.Add(face);
             }
-            else if (same >= 0 && Of(face, card, width, height).Score > Of(merged[same], card, width, height).Score)
+            else if (same >= 0 && wanted(merged[same]) && Of(face, card, width, height).Score > Of(merged[same], card, width, height).Score)
             {
                 merged[same] = face;
             }

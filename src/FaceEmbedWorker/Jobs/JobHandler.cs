@@ -73,7 +73,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var faces = Look(encoded, overview, View.Plain, detail, clock, cancel);
         if (faceOptions.TightCrops && (faces.Count == 0 || WantsBorder(faces.MaxBy(f => f.Box.Area)!, encoded)))
         {
-            faces = FaceQuality.Merged(faces, Look(encoded, overview, View.Padded, 1, clock, cancel), embedder.Card, encoded.Width, encoded.Height);
+            faces = FaceQuality.Merged(faces, Look(encoded, overview, View.Padded, 1, clock, cancel), f => WantsBorder(f, encoded), embedder.Card, encoded.Width, encoded.Height);
         }
 
         if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
@@ -98,6 +98,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         using var small = view == View.Plain ? null : detector.Shrunk(overview, detail); // a copy of all of it would double what a job takes
         using var shown = small is null ? null : view.Apply(small);
         var found = detector.Detect(shown ?? overview, detail);
+        found = found.Count == 0 && view == View.Plain ? detector.DetectFiner(overview, detail) : found;
         clock.Mark(Stage.Detect);
 
         using var finer = DecodeFiner(encoded, overview, found, cancel);

@@ -65,7 +65,7 @@ public class FindingTests
         cosines.Sort();
         Console.WriteLine(FormattableString.Invariant($"turned by {degrees}: {found} of 100, median cosine {cosines[cosines.Count / 2]:0.000}"));
         Assert.InRange(found, 98, 100);
-        Assert.InRange(cosines[cosines.Count / 2], 0.95, 1);
+        Assert.InRange(cosines[cosines.Count / 2], 0.95, 1.000001);
 
         (double X, double Y) Turned(ResultEmbedding face, int by) => by switch
         {
@@ -193,15 +193,16 @@ public class FindingTests
         Assert.Equal([(320, 0.0)], Scales.Looks(1, 4000, 3000));
         Assert.Equal([(640, 0.0), (320, 100.0)], Scales.Looks(2, 4000, 3000));
         Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // never enlarged
-        Assert.Equal((960, 1280, 1707), (Scales.Finest(3, 4000, 3000), Scales.Finest(4, 4000, 3000), Scales.Finest(4, 3000, 4000)));
+        Assert.Equal([320, 640, 960, 1920], Enumerable.Range(1, 4).Select(Scales.Finest));
         Assert.Equal((1280, 960), Scales.Fit(4000, 3000, 1280));
-        Assert.Equal((1280, 1707), Scales.Fit(3000, 4000, Scales.Finest(4, 3000, 4000)));
+        Assert.Equal((1440, 1920), Scales.Fit(3000, 4000, Scales.Finest(4)));
+        Assert.Equal((960, 960, 0), (Scales.Finer(2, 640, 480), Scales.Finer(2, 4000, 3000), Scales.Finer(4, 4000, 3000)));
         Assert.Equal((300, 200), Scales.Fit(300, 200, 640));
         foreach (var (width, height) in new[] { (1, 1_000_000), (1_000_000, 1), (100_000, 3), (1, 1) })
         {
             for (var detail = 1; detail <= 4; detail++)
             {
-                var fit = Scales.Fit(width, height, Scales.Finest(detail, width, height));
+                var fit = Scales.Fit(width, height, Scales.Finest(detail));
                 Assert.InRange(fit.Width, 1, 1920);
                 Assert.InRange(fit.Height, 1, 1920);
             }
