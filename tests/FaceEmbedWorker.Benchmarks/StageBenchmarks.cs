@@ -31,6 +31,12 @@ public class StageBenchmarks
             return;
         }
 
+        if (args is ["quality", var people])
+        {
+            QualityMeasure.Run(people);
+            return;
+        }
+
         BenchmarkSwitcher.FromAssembly(typeof(StageBenchmarks).Assembly).Run(args);
     }
 

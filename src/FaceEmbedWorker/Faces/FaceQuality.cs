@@ -93,6 +93,9 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     /// <summary>Overlap from which two looks see one face: tight crops are boxed differently with a border.</summary>
     private const double SameFace = 0.3;
 
+    /// <summary>The detector's score that upright faces have (95 in 100 of LFW), and turned ones have not.</summary>
+    private const double SureScore = 0.9;
+
     private const double BlurredBelow = 0.6;
     private const double ProfileFrom = 40;
 
@@ -128,14 +131,17 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     public static bool IsCut(Box box, double width, double height) => box.X < 1 || box.Y < 1 || box.X + box.Width > width - 1 || box.Y + box.Height > height - 1;
 
     /// <summary>
-    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of upright faces 95 in 100 score above 0.9, of
-    /// upside-down ones the median is 0.84 and the norm two thirds.
+    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of 852 upright faces of LFW 836 are, of the same upside down one.
     /// </summary>
-    public static bool IsClear(Face face, ModelCard card) => face.Score >= 0.88 && SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
+    public static bool IsClear(Face face, ModelCard card) => face.Score >= SureScore && SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
 
-    /// <summary>Clear evidence that a turned look shows the picture the right way up: sure, sharp, and sharper by a tenth than anything seen before.</summary>
-    public static bool IsUpright(Face turned, IEnumerable<Face> before, ModelCard card) =>
-        turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35 && before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm);
+    /// <summary>
+    /// Clear evidence that a turned look shows the picture the right way up: sharp, and sharper by a tenth than anything seen before, or surer than that by
+    /// more than upright faces ever are when turned.
+    /// </summary>
+    public static bool IsUpright(Face turned, IReadOnlyCollection<Face> before, ModelCard card) =>
+        turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35
+        && (before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm) || turned.Score >= SureScore && before.All(f => turned.Score > f.Score + 0.03 && turned.Embedding.Norm > 0.85 * f.Embedding.Norm));
 
     /// <summary>
     /// The faces of two looks at one picture: where both see the same face, the better quality stays, but for faces that asked for no second look. What only

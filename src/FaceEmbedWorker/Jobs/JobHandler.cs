@@ -79,8 +79,8 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
         {
             var turned = View.Turned.Select(view => Look(encoded, overview, view, Math.Min(detail, TurnedDetail), clock, cancel)).ToArray();
-            var best = turned.MaxBy(look => look.Select(f => f.Embedding.Norm).DefaultIfEmpty(0).Max())!;
-            faces = best.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card)) ? best : faces;
+            var upright = turned.Where(look => look.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card)));
+            faces = upright.MaxBy(look => look.Max(f => f.Score)) ?? faces; // the surest: an upside-down face may be as sharp
         }
 
         var described = faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();

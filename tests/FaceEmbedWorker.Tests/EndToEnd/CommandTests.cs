@@ -146,6 +146,47 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Verify_names_marked_pictures_that_are_no_pictures()
+    {
+        await File.WriteAllBytesAsync(In("noise.jpg"), [1, 2, 3]);
+        foreach (var marks in new[] { "noise.jpg,1,1", "noise.jpg,1,1,20,20,easy" })
+        {
+            await File.WriteAllTextAsync(In("marks.csv"), marks);
+            var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
+            Assert.Equal(1, code);
+            Assert.Contains("noise.jpg: undecodable", errors, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>LFW's protocol on ten of its people: ten folds of four pairs of one person and four of two.</summary>
+    [Fact]
+    public async Task Verify_takes_the_pairs_of_a_protocol_in_folds()
+    {
+        var people = Directory.GetDirectories(TestData.Verification("lfw10")).Order(StringComparer.Ordinal).Select(Path.GetFileName).ToArray();
+        var lines = new List<string> { "10\t4" };
+        for (var fold = 0; fold < 10; fold++)
+        {
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{people[fold]}\t{1 + i}\t{6 + i}"));
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{people[fold]}\t{1 + i}\t{people[(fold + 1 + i) % 10]}\t{1 + fold}"));
+        }
+
+        await File.WriteAllLinesAsync(In("pairs.txt"), lines);
+        var (code, output, _) = await FaceEmbed.RunAsync("verify", TestData.Verification("lfw10"), "--pairs", In("pairs.txt"), "--json", In("pairs.json"));
+
+        Assert.Equal(0, code);
+        Assert.Contains("accuracy, mean of the folds", output, StringComparison.Ordinal);
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("pairs.json")));
+        Assert.Equal((10, 80, 0), (figures.GetProperty("folds").GetInt32(), figures.GetProperty("pairs").GetInt32(), figures.GetProperty("without_face").GetInt32()));
+        Assert.Equal(10, figures.GetProperty("by_fold").GetArrayLength());
+        Assert.InRange(figures.GetProperty("accuracy").GetDouble(), 0.97, 1);
+
+        await File.WriteAllTextAsync(In("pairs.txt"), "10\t300\nNobody\t1\t2\n");
+        (code, _, var errors) = await FaceEmbed.RunAsync("verify", TestData.Verification("lfw10"), "--pairs", In("pairs.txt"));
+        Assert.Equal(1, code);
+        Assert.Contains("has no picture 1", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Verify_without_pairs_says_what_it_wants()
     {
         var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);

@@ -1,3 +1,4 @@
+using System.Globalization;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
@@ -32,15 +33,15 @@ public class FindingTests
     public async Task Faces_of_a_sixtieth_of_twelve_megapixels_are_found_at_the_highest_detail()
     {
         var (found, people) = (0, People().ToArray());
-        for (var photo = 0; photo < 10; photo++)
+        for (var photo = 0; photo < 4; photo++)
         {
             using var frame = Frame(4000, 3000, photo);
             var places = Enumerable.Range(0, 20).Select(i => Paste(frame, people[(photo * 20 + i) % people.Length], size: 60, x: 100 + i % 5 * 760 + photo * 13, y: 120 + i / 5 * 690 + photo * 17)).ToArray();
             found += await FoundAsync(frame, places, detail: 4, ".jpg");
         }
 
-        Console.WriteLine($"60 pixels in 12 Mpx: {found} of 200 at detail 4");
-        Assert.InRange(found, 190, 200);
+        Console.WriteLine($"60 pixels in 12 Mpx: {found} of 80 at detail 4");
+        Assert.InRange(found, 76, 80);
     }
 
     [Theory]
@@ -94,19 +95,21 @@ public class FindingTests
         Assert.InRange(found, 98, 100);
     }
 
+    /// <summary>FACE_EMBED_FACELESS=500 looks at all that the README speaks of.</summary>
     [Fact]
     public async Task Pictures_without_a_face_have_none()
     {
         var handler = Pipeline.Handler();
-        var alarms = 0;
-        await Parallel.ForAsync(0, 500, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
+        var (count, alarms) = (int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FACELESS") ?? "100", CultureInfo.InvariantCulture), 0);
+        await Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
         {
             using var picture = FacelessPictures.Make(number);
-            var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None);
-            Interlocked.Add(ref alarms, Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings.Count);
+            var result = Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None)).Result;
+            Assert.Equal(result.Embeddings.Count == 0, result.Outcome == EmbedResult.NoFace); // nothing in any look, the turned ones included
+            Interlocked.Add(ref alarms, result.Embeddings.Count);
         });
-        Console.WriteLine($"500 pictures without a face: {alarms} false alarms");
-        Assert.InRange(alarms, 0, 2);
+        Console.WriteLine($"{count} pictures without a face: {alarms} false alarms");
+        Assert.InRange(alarms, 0, count / 250);
     }
 
     [Fact]
@@ -149,7 +152,7 @@ public class FindingTests
         Assert.Single(Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: new FaceOptions { MinQuality = 0.6 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None)).Result.Embeddings);
     }
 
-    /// <summary>What the README says of the score: of the pairs in a decile, so many match at the threshold of FMR 1e-3.</summary>
+    /// <summary>The README's table is of LFW-300, by <c>quality</c> of the benchmarks' project; this holds its shape.</summary>
     [Fact]
     public async Task The_share_of_matches_rises_with_the_quality_score()
     {
@@ -163,7 +166,7 @@ public class FindingTests
         }
 
         var (scores, impostors) = (new List<(double Quality, double Cosine)>(), new List<double>());
-        for (var i = 0; i < 400; i++)
+        for (var i = 0; i < 300; i++)
         {
             var (file, random) = (people[i % people.Length], new Random(i));
             var person = Path.GetFileName(Path.GetDirectoryName(file)!);
