@@ -2,7 +2,8 @@
 
 Usage: measure.py PORT PICTURES JOBS ROUNDS NAME=COMMAND...
 A command that ends in `run` is this worker's; any other is run once a core, with the arguments PORT QUEUE EXCHANGE behind it.
-CPU is user and system time of all of a side's processes. The first 500 jobs come to a fresh process that has connected; JOBS more follow.
+CPU is user and system time of all of a side's processes. The first 500 jobs (JOBS, if that is fewer) come to a fresh process that has connected;
+JOBS more follow.
 """
 import json
 import os
@@ -19,7 +20,8 @@ import pika
 port, pictures, jobs, rounds = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 sides = dict(side.split("=", 1) for side in sys.argv[5:])
 files = [p.read_bytes() for p in sorted(pictures.rglob("*.jpg"))] if pictures.is_dir() else [pictures.read_bytes()]
-FIRST = 500
+FIRST = min(500, jobs)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))
 
 
 def connect():
@@ -65,7 +67,7 @@ def run(exchange, key, results, count):
             sys.exit(f"{results}: {len(seen)} of {count} results, then none for two minutes.")
         if properties.message_id not in seen:
             seen.add(properties.message_id)
-            faces += len(json.loads(body)["faces"])
+            faces += len(json.loads(body)["embeddings"])
         if len(seen) == count:
             break
     reader.cancel()
@@ -92,7 +94,7 @@ def measure(command):
         return (first - begin) / FIRST, (spent(processes) - first) / jobs, jobs / (time.time() - clock), memory, resident(processes), faces
     finally:
         for process in processes:
-            process.send_signal(signal.SIGTERM)
+            process.terminate()
         for process in processes:
             try:
                 process.wait(30)

@@ -71,9 +71,9 @@ def embed(bgr, points):
 
 def on_job(channel, method, properties, body):
     bgr = cv2.imdecode(np.frombuffer(body, np.uint8), cv2.IMREAD_COLOR)
-    faces = [{"box": [float(v) for v in box], "score": float(score), "embedding": embed(bgr, points)}
+    faces = [{"box": [float(v) for v in box], "score": float(score), "vector": embed(bgr, points)}
              for box, score, points in (find_yunet if yunet else find_rfb)(bgr)]
-    channel.basic_publish(exchange, "face.embedded", json.dumps({"job_id": properties.message_id, "faces": faces}),
+    channel.basic_publish(exchange, "face.embedded", json.dumps({"job_id": properties.message_id, "embeddings": faces}),
                           pika.BasicProperties(delivery_mode=2, message_id=properties.message_id, content_type="application/json"))
     channel.basic_ack(method.delivery_tag)
 

@@ -20,7 +20,7 @@ public class DeadChannelsTests
     }
 
     [Fact]
-    public void The_shipped_embedder_loses_a_third_of_its_work()
+    public void The_shipped_embedder_loses_its_dead_channels()
     {
         var bytes = File.ReadAllBytes(Pipeline.Shipped("face_embedding.onnx"));
         var model = ModelProto.Parser.ParseFrom(GraphPreparation.Prepare(bytes).Model);
