@@ -58,7 +58,7 @@ internal static partial class LibvipsDecoder
             using var source = Source.NewFromMemory(Renamed(header, bytes)); // pinned, not copied
             using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: Enums.FailOn.Error, kwargs: shrink > 1 ? new VOption { { "shrink", shrink } } : null);
             var (width, height) = (loaded.Width, loaded.Height);
-            if (width != Shrunk(header.Width, shrink) || height != Shrunk(header.Height, shrink))
+            if (!IsShrunk(width, header.Width, shrink) || !IsShrunk(height, header.Height, shrink))
             {
                 throw header.Broken();
             }
@@ -128,8 +128,8 @@ internal static partial class LibvipsDecoder
         return still;
     }
 
-    /// <summary>libjpeg rounds up.</summary>
-    private static int Shrunk(int length, int shrink) => (length + shrink - 1) / shrink;
+    /// <summary>libjpeg rounds up; libvips leaves out a last pixel that is not whole.</summary>
+    private static bool IsShrunk(int length, int full, int shrink) => length == Math.Max(1, full / shrink) || length == (full + shrink - 1) / shrink;
 
     /// <summary>
     /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That memory ran out somewhere

@@ -56,6 +56,19 @@ public class ImageDecoderTests
     }
 
     [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    [InlineData(8)]
+    public void A_jpeg_whose_sides_no_fraction_divides_shrinks_too(int shrink)
+    {
+        var jpeg = Pipeline.Changed(TestData.GraceHopper, image => image.Crop(0, 0, 509, 597), ".jpg");
+        using var picture = Pipeline.Decode(jpeg, shrink);
+        Assert.InRange(picture.Width, 509 / shrink, 509 / shrink + 1);
+        Assert.InRange(picture.Height, 597 / shrink, 597 / shrink + 1);
+        Assert.Equal((509, 597), ((int)Math.Round(picture.Width * picture.ScaleX), (int)Math.Round(picture.Height * picture.ScaleY)));
+    }
+
+    [Theory]
     [InlineData(4032, 3024, 4)]
     [InlineData(3024, 4032, 4)]
     [InlineData(7360, 4912, 8)]
