@@ -3,8 +3,11 @@ namespace FaceEmbedWorker.Faces;
 /// <summary>How far a face is turned, in degrees: yaw to the right as seen, pitch down, and roll clockwise are positive.</summary>
 internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 {
-    /// <summary>Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip is the origin.</summary>
-    private static readonly double[][] Head = [[-31, -34, -30], [31, -34, -30], [0, 0, 0], [-25, 33, -26], [25, 33, -26]];
+    /// <summary>
+    /// Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip is the origin. Held as
+    /// people hold it who face a camera: the median pitch of 752 photos of LFW is 0 (98 in 100 within 10 degrees; the sets have no labels for more).
+    /// </summary>
+    private static readonly double[][] Head = [[-31, -37.6, -25.3], [31, -37.6, -25.3], [0, 0, 0], [-25, 29.3, -30.1], [25, 29.3, -30.1]];
 
     /// <summary>The weak-perspective pose (DeMenthon and Davis 1995, one step) that explains five points: an affine camera by least squares, made a rotation.</summary>
     /// <param name="points">Left eye, right eye, nose, left and right mouth corner, as seen.</param>
@@ -99,8 +102,8 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     private const double BlurredBelow = 0.6;
     private const double ProfileFrom = 40;
 
-    /// <summary>Beyond the 98th percentile of upright faces, in pixels of a 112-pixel face.</summary>
-    private const double UncertainFrom = 6.5;
+    /// <summary>The 98th percentile of 752 photos of LFW, in pixels of a 112-pixel face.</summary>
+    private const double UncertainFrom = 4.5;
 
     public static FaceQuality Of(Face face, ModelCard card, double width, double height)
     {
