@@ -41,7 +41,7 @@ internal sealed class FaceOptions
     /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
     public bool PrepareGraph { get; set; } = true;
 
-    /// <summary>How finely a picture is searched, 1 to 4: its longest side is brought down to 320, 640, 960 or 1,280 pixels. Each step finds smaller faces and costs more.</summary>
+    /// <summary>How finely a picture is searched, 1 to 4: its longest side is brought down to 320, 640, 960 or 1,920 pixels. Each step finds smaller faces and costs more.</summary>
     [Range(1, 4)]
     public int DetectionDetail { get; set; } = 2;
 

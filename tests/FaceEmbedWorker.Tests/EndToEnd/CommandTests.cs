@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -162,12 +163,14 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task Verify_takes_the_pairs_of_a_protocol_in_folds()
     {
-        var people = Directory.GetDirectories(TestData.Verification("lfw10")).Order(StringComparer.Ordinal).Select(Path.GetFileName).ToArray();
+        var people = Directory.GetDirectories(TestData.Verification("lfw10")).Order(StringComparer.Ordinal)
+            .Select(d => (Name: Path.GetFileName(d), Numbers: Directory.GetFiles(d).Order(StringComparer.Ordinal).Select(f => int.Parse(Path.GetFileNameWithoutExtension(f)[^4..], CultureInfo.InvariantCulture)).ToArray())).ToArray();
         var lines = new List<string> { "10\t4" };
         for (var fold = 0; fold < 10; fold++)
         {
-            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{people[fold]}\t{1 + i}\t{6 + i}"));
-            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{people[fold]}\t{1 + i}\t{people[(fold + 1 + i) % 10]}\t{1 + fold}"));
+            var (name, numbers) = people[fold];
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{name}\t{numbers[i]}\t{numbers[5 + i]}"));
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => (Other: people[(fold + 1 + i) % 10], Number: numbers[i])).Select(p => $"{name}\t{p.Number}\t{p.Other.Name}\t{p.Other.Numbers[fold]}"));
         }
 
         await File.WriteAllLinesAsync(In("pairs.txt"), lines);
