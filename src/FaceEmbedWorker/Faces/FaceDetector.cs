@@ -137,10 +137,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             : input.Fit == "letterbox" ? Scales.Fit(picture.Width, picture.Height, input.Width, input.Height)
             : (input.Width, input.Height);
         using var run = TakesAnySize ? model.Rent(Scales.Up(width, input.Multiple), Scales.Up(height, input.Multiple)) : model.Rent();
-        using (var small = Pixels.Fitted(picture, width, height, input.ResizeFilter))
-        using (var whole = (width, height) == (run.Form.Width, run.Form.Height) ? null : Pixels.Cropped(small, 0, 0, run.Form.Width, run.Form.Height))
+        using (var small = (width, height) == (picture.Width, picture.Height) ? null : Pixels.Fitted(picture, width, height, input.ResizeFilter))
         {
-            InputPicture.Write((whole ?? small).Pixels, run.Form, run.Input);
+            InputPicture.Write(small ?? picture, run.Form, run.Input);
         }
 
         run.Execute();

@@ -24,6 +24,18 @@ internal static class AreaResize
 
         var (rows, columns) = (new Spans(from.Height, to.Height), new Spans(from.Width, to.Width));
         var sums = new float[from.Width * 3]; // of a row of the result, at the width of the source
+        var (covers, most) = (new (int First, int Count)[to.Width], columns.Most);
+        var weights = new float[to.Width * most];
+        for (var x = 0; x < to.Width; x++)
+        {
+            var (first, last) = columns.Of(x);
+            covers[x] = (first, last + 1 - first);
+            for (var column = first; column <= last; column++)
+            {
+                weights[x * most + column - first] = columns.Weight(x, column);
+            }
+        }
+
         for (var y = 0; y < to.Height; y++)
         {
             Array.Clear(sums);
@@ -33,7 +45,7 @@ internal static class AreaResize
                 Add(from.Row(row), rows.Weight(y, row), sums);
             }
 
-            Average(sums, columns, to.Row(y));
+            Average(sums, covers, weights, most, to.Row(y));
         }
     }
 
@@ -61,19 +73,19 @@ internal static class AreaResize
             (Vector256.Create(target[..8]) + Vector256.ConvertToSingle(values.AsInt32()) * weights).CopyTo(target);
     }
 
-    private static void Average(ReadOnlySpan<float> sums, Spans columns, Span<byte> row)
+    private static void Average(ReadOnlySpan<float> sums, ReadOnlySpan<(int First, int Count)> covers, ReadOnlySpan<float> weights, int most, Span<byte> row)
     {
-        for (var x = 0; x < columns.Length; x++)
+        for (var x = 0; x < covers.Length; x++)
         {
-            var (first, last) = columns.Of(x);
             var (red, green, blue) = (0.5f, 0.5f, 0.5f);
-            for (var column = first; column <= last; column++)
+            var covered = sums.Slice(covers[x].First * 3, covers[x].Count * 3);
+            var shares = weights.Slice(x * most, covers[x].Count);
+            for (var i = 0; i < shares.Length; i++)
             {
-                var weight = columns.Weight(x, column);
-                var pixel = sums.Slice(column * 3, 3);
-                red += pixel[0] * weight;
-                green += pixel[1] * weight;
-                blue += pixel[2] * weight;
+                var pixel = covered.Slice(i * 3, 3);
+                red += pixel[0] * shares[i];
+                green += pixel[1] * shares[i];
+                blue += pixel[2] * shares[i];
             }
 
             (row[x * 3], row[x * 3 + 1], row[x * 3 + 2]) = (Byte(red), Byte(green), Byte(blue));
@@ -87,7 +99,8 @@ internal static class AreaResize
     {
         private readonly double scale = (double)from / to;
 
-        public int Length => to;
+        /// <summary>So many pixels are covered at most.</summary>
+        public int Most => (int)Math.Ceiling(scale) + 1;
 
         public (int First, int Last) Of(int i) => ((int)(i * scale), Math.Min(from, (int)Math.Ceiling((i + 1) * scale - 1e-9)) - 1);
 
