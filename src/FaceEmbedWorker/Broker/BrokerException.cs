@@ -39,7 +39,7 @@ internal static class BrokerErrors
     public static string Describe(Exception exception)
     {
         var innermost = Chain(exception).Last();
-        return Chain(exception).OfType<BrokerRefusedException>().FirstOrDefault() is { } refused ? refused.Message.TrimEnd('.')
+        return Chain(exception).OfType<BrokerRefusedException>().FirstOrDefault() is { } refused ? refused.Message.TrimEnd('.').ReplaceLineEndings(" ")
             : innermost is OperationInterruptedException { ShutdownReason: { } reason } ? $"{reason.ReplyText} ({reason.ReplyCode})"
             : innermost is OperationCanceledException ? "no answer in time"
             : innermost.Message.ReplaceLineEndings(" ");
