@@ -376,7 +376,14 @@ public abstract class ChaosTests(TestBroker broker)
             await ShellAsync($"rm {folder}/filler");
             await small.KillAsync(); // if it still runs
             await small.StartAsync();
-            await probe.RecoverAsync();
+            try
+            {
+                await probe.RecoverAsync();
+            }
+            catch (Exception e)
+            {
+                Assert.Fail($"{e.Message}\n{worker.Output}\n{await small.ControlAsync("list_queues", "name", "messages", "consumers", "state", "online")}");
+            }
 
             await probe.AllAsync(probe.Submitted);
             Assert.Empty(probe.Dead);
