@@ -14,8 +14,7 @@ public class StageBenchmarks
     private static readonly ImageDecoder Decoder = new(Options.Create(new ImageOptions()));
     private readonly Model embedding = Model.Load("models/face_embedding.onnx", ModelCard.Embedding);
     private readonly Model plain = Model.Load("models/face_embedding.onnx", ModelCard.Embedding, prepare: false);
-    private readonly FaceDetector detector = new(Model.Load("models/face_detection.onnx", ModelCard.Detection), Options.Create(new FaceOptions()));
-    private readonly Landmarks landmarks = new(Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks), Model.Load("models/face_landmarks.onnx", ModelCard.Landmarks, batch: Landmarks.Batch));
+    private readonly FaceDetector detector = new(Model.Load("models/face_detection.onnx", ModelCard.Detection), null, Options.Create(new FaceOptions()));
     private readonly byte[] photo = File.ReadAllBytes(Path.Combine(AppContext.BaseDirectory, "samples", "grace_hopper.jpg"));
     private readonly float[] values = new float[3 * 112 * 112];
     private FaceAligner aligner = null!;
@@ -24,7 +23,22 @@ public class StageBenchmarks
     private Detection face;
     private Point[] points = null!;
 
-    public static void Main(string[] args) => BenchmarkSwitcher.FromAssembly(typeof(StageBenchmarks).Assembly).Run(args);
+    public static void Main(string[] args)
+    {
+        if (args is ["calibrate", var folder, var file, ..])
+        {
+            Calibration.Run(folder, file, args.Length > 3 ? int.Parse(args[3], System.Globalization.CultureInfo.InvariantCulture) : 2);
+            return;
+        }
+
+        if (args is ["quality", var people])
+        {
+            QualityMeasure.Run(people);
+            return;
+        }
+
+        BenchmarkSwitcher.FromAssembly(typeof(StageBenchmarks).Assembly).Run(args);
+    }
 
     [GlobalSetup]
     public void Setup()
@@ -33,7 +47,7 @@ public class StageBenchmarks
         var encoded = Decoder.Open(photo);
         picture = encoded.Decode(1, CancellationToken.None);
         face = detector.Detect(picture)[0];
-        points = landmarks.Locate(picture, face.Box);
+        points = detector.Locate(picture, face);
         aligned = aligner.Align(picture, face.Box, points, out _);
     }
 
@@ -45,13 +59,13 @@ public class StageBenchmarks
     }
 
     [Benchmark]
-    public void Resize() => Pixels.Resized(picture, 320, 240, "pillow-bilinear").Dispose();
+    public void Resize() => Pixels.Shrunk(picture, 320, 240).Dispose();
 
     [Benchmark]
     public object Detect() => detector.Detect(picture);
 
     [Benchmark]
-    public object Locate() => landmarks.Locate(picture, face.Box);
+    public object DetectFine() => detector.Detect(picture, detail: 2);
 
     [Benchmark]
     public void Align() => aligner.Align(picture, face.Box, points, out _).Dispose();

@@ -10,8 +10,8 @@ namespace FaceEmbedWorker.Tests;
 internal static class Pipeline
 {
     private static readonly Lazy<Model> Detection = new(() => Model.Load(Shipped("face_detection.onnx"), ModelCard.Detection));
-    private static readonly Lazy<Model> Points = new(() => Model.Load(Shipped("face_landmarks.onnx"), ModelCard.Landmarks));
-    private static readonly Lazy<Model> SeveralPoints = new(() => Model.Load(Shipped("face_landmarks.onnx"), ModelCard.Landmarks, batch: Landmarks.Batch));
+    private static readonly Lazy<Model> Rfb = new(() => Model.Load(Shipped("rfb/face_detection.onnx"), ModelCard.Detection));
+    private static readonly Lazy<Model> Points = new(() => Model.Load(Shipped("rfb/face_landmarks.onnx"), ModelCard.Landmarks));
     private static readonly Lazy<Model> Embedding = new(() => Model.Load(Shipped("face_embedding.onnx"), ModelCard.Embedding));
 
     public static ImageDecoder Decoder { get; } = new(Options.Create(new ImageOptions()));
@@ -20,23 +20,30 @@ internal static class Pipeline
 
     public static FaceEmbedder Embedder => new(Embedding.Value);
 
-    public static FaceDetector Detector => new(Detection.Value, Options.Create(new FaceOptions()));
+    public static FaceDetector Detector => DetectorOf(new FaceOptions());
 
-    public static Landmarks Landmarker => new(Points.Value, SeveralPoints.Value);
+    /// <summary>RFB-320 with 68 landmarks, which shipped before.</summary>
+    public static FaceDetector Earlier => new(Rfb.Value, new Landmarks(Points.Value), Options.Create(new FaceOptions()));
 
     public static FaceAligner Aligner => new(Embedding.Value.Card);
 
     public static string Shipped(string model) => Path.Combine(TestData.Repository, "models", model);
 
-    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null, SourceOptions? sources = null)
+    public static FaceDetector DetectorOf(FaceOptions options) => new(Detection.Value, null, Options.Create(options));
+
+    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null, SourceOptions? sources = null, FaceDetector? detector = null)
     {
         var model = embedding ?? Embedding.Value;
-        return new JobHandler(new ImageFetcher(Options.Create(sources ?? new SourceOptions()), Options.Create(images ?? new ImageOptions()), TimeProvider.System), new ImageDecoder(Options.Create(images ?? new ImageOptions())), Detector, Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model),
+        return new JobHandler(new ImageFetcher(Options.Create(sources ?? new SourceOptions()), Options.Create(images ?? new ImageOptions()), TimeProvider.System), new ImageDecoder(Options.Create(images ?? new ImageOptions())), detector ?? Detector, new FaceAligner(model.Card), new FaceEmbedder(model),
             Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), time ?? TimeProvider.System);
     }
 
-    public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces) =>
-        Assert.IsType<JobOutcome.Completed>(await Handler().HandleAsync(new EmbedJob("test", new ImageSource.Data(picture), mode), CancellationToken.None)).Result;
+    public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces)
+    {
+        var outcome = await Handler().HandleAsync(new EmbedJob("test", new ImageSource.Data(picture), mode), CancellationToken.None);
+        Assert.True(outcome is JobOutcome.Completed, outcome.ToString());
+        return ((JobOutcome.Completed)outcome).Result;
+    }
 
     public static Picture Decode(byte[] picture, int shrink = 1)
     {

@@ -129,7 +129,7 @@ internal static class BenchCommand
     {
         private readonly ImageDecoder decoder = services.GetRequiredService<ImageDecoder>();
         private readonly FaceDetector detector = services.GetRequiredService<FaceDetector>();
-        private readonly Landmarks landmarks = services.GetRequiredService<Landmarks>();
+        private readonly int detail = services.GetRequiredService<IOptions<FaceOptions>>().Value.DetectionDetail;
         private readonly FaceAligner aligner = services.GetRequiredService<FaceAligner>();
         private readonly FaceEmbedder embedder = services.GetRequiredService<FaceEmbedder>();
         private readonly JobHandler handler = services.GetRequiredService<JobHandler>();
@@ -143,9 +143,9 @@ internal static class BenchCommand
             {
                 var encoded = decoder.Open(photo);
                 using var picture = encoded.Decode(1, cancel);
-                foreach (var face in detector.Detect(picture))
+                foreach (var face in detector.Detect(picture, detail))
                 {
-                    using var aligned = aligner.Align(picture, face.Box, landmarks.Locate(picture, [face])[0], out _);
+                    using var aligned = aligner.Align(picture, face.Box, detector.Locate(picture, face), out _);
                     var input = new float[3 * aligner.Width * aligner.Height];
                     InputPicture.Write(aligned.Pixels, embedder.Card.Input, input);
                     crops.Add(input);
@@ -161,9 +161,9 @@ internal static class BenchCommand
             var opened = photos.Select(photo =>
             {
                 var encoded = decoder.Open(photo);
-                var picture = encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel);
-                var found = detector.Detect(picture);
-                var points = landmarks.Locate(picture, found);
+                var picture = encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel);
+                var found = detector.Detect(picture, detail);
+                var points = found.ConvertAll(f => detector.Locate(picture, f));
                 return (Photo: photo, Picture: picture, Found: found, Points: points, Aligned: found.Zip(points, (f, p) => aligner.Align(picture, f.Box, p, out _)).ToArray());
             }).ToArray();
             List<BenchStage> stages =
@@ -171,13 +171,12 @@ internal static class BenchCommand
                 Measure("decode", opened, o =>
                 {
                     var encoded = decoder.Open(o.Photo);
-                    encoded.Decode(encoded.ShrinkFor(detector.Wanted), cancel).Dispose();
+                    encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel).Dispose();
                 }),
-                Measure("detect", opened, o => detector.Detect(o.Picture)),
-                Measure("landmarks", opened, o => landmarks.Locate(o.Picture, o.Found)),
+                Measure("detect", opened, o => detector.Detect(o.Picture, detail).ForEach(f => detector.Locate(o.Picture, f))),
                 Measure("align", opened, o =>
                 {
-                    for (var i = 0; i < o.Points.Length; i++)
+                    for (var i = 0; i < o.Points.Count; i++)
                     {
                         aligner.Align(o.Picture, o.Found[i].Box, o.Points[i], out _).Dispose();
                     }

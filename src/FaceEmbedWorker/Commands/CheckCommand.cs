@@ -29,10 +29,11 @@ internal static class CheckCommand
         var failed = 0;
         Line("settings", true, "valid");
 
-        foreach (var (path, task) in new[] { (faces.DetectionModel, ModelCard.Detection), (faces.LandmarksModel, ModelCard.Landmarks), (faces.EmbeddingModel, ModelCard.Embedding) })
+        foreach (var (path, task) in new[] { (faces.DetectionModel, ModelCard.Detection), (faces.LandmarksModel, ModelCard.Landmarks), (faces.EmbeddingModel, ModelCard.Embedding) }.Where(m => m.Item1.Length > 0))
         {
             using var model = Model.Load(path, task, faces.PrepareGraph, cardName: task == ModelCard.Embedding ? faces.EmbeddingCard : "");
-            Line(task, true, Text($"{path}: {model.Card.Id}, {model.Card.Input.Width} x {model.Card.Input.Height}{(model.Card.Sha256 is null ? "" : ", checksum as its card says")}"));
+            var size = model.Card.Input.Multiple > 0 ? Text($"any size in multiples of {model.Card.Input.Multiple}") : Text($"{model.Card.Input.Width} x {model.Card.Input.Height}");
+            Line(task, true, $"{path}: {model.Card.Id}, {size}{(model.Card.Sha256 is null ? "" : ", checksum as its card says")}");
         }
 
         var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);

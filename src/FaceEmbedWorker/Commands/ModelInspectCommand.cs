@@ -59,7 +59,8 @@ internal static class ModelInspectCommand
                     if (card.Task == ModelCard.Embedding)
                     {
                         using var model = Model.Load(options.EmbeddingModel, ModelCard.Embedding, options.PrepareGraph, cardName: options.EmbeddingCard);
-                        var embedder = new FaceEmbedder(model);
+                        var (detector, _) = ModelCard.For(Model.Locate(options.DetectionModel), ModelCard.Detection, "");
+                        var embedder = new FaceEmbedder(model, FaceDetector.PointsRule(detector));
                         Add("id, dimensions", Text($"{model.Card.Id}, {embedder.Dimensions}"));
                         Add("input", Text($"{model.Card.Input.Width} x {model.Card.Input.Height} {model.Card.Input.Color}, mean {string.Join(' ', model.Card.Input.Mean)}, std {string.Join(' ', model.Card.Input.Std)}, {model.Card.Input.Layout}"));
                         Add("space of faces, of whole pictures", $"{embedder.FaceSpace}, {embedder.ImageSpace}");

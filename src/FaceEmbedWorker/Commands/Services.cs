@@ -34,10 +34,9 @@ internal static partial class Services
         .AddSingleton(TimeProvider.System)
         .AddSingleton<ImageFetcher>()
         .AddSingleton(s => new ImageDecoder(s.GetRequiredService<IOptions<ImageOptions>>(), s.GetRequiredService<IOptions<JobOptions>>().Value.Slots))
-        .AddSingleton(s => new FaceDetector(Load(s, o => o.DetectionModel, ModelCard.Detection), s.GetRequiredService<IOptions<FaceOptions>>()))
-        .AddSingleton(s => new Landmarks(Load(s, o => o.LandmarksModel, ModelCard.Landmarks), Load(s, o => o.LandmarksModel, ModelCard.Landmarks, Landmarks.Batch)))
-        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, card: o => o.EmbeddingCard)))
-        .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card))
+        .AddSingleton(LoadDetector)
+        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, o => o.EmbeddingCard), FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
+        .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card, FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
         .AddSingleton<SelfTest>()
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
@@ -70,10 +69,19 @@ internal static partial class Services
         };
     }
 
-    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task, int batch = 1, Func<FaceOptions, string>? card = null)
+    /// <exception cref="ModelException">The detector gives no points and no landmark model is set, or one is set that nothing asks for.</exception>
+    private static FaceDetector LoadDetector(IServiceProvider services)
+    {
+        var options = services.GetRequiredService<IOptions<FaceOptions>>();
+        var model = Load(services, o => o.DetectionModel, ModelCard.Detection);
+        FaceDetector.CheckLandmarks(model.Card, options.Value);
+        return new FaceDetector(model, options.Value.LandmarksModel.Length > 0 ? new Landmarks(Load(services, o => o.LandmarksModel, ModelCard.Landmarks)) : null, options);
+    }
+
+    private static Model Load(IServiceProvider services, Func<FaceOptions, string> path, string task, Func<FaceOptions, string>? card = null)
     {
         var options = services.GetRequiredService<IOptions<FaceOptions>>().Value;
-        var model = Model.Load(path(options), task, options.PrepareGraph, batch, card?.Invoke(options) ?? "");
+        var model = Model.Load(path(options), task, options.PrepareGraph, cardName: card?.Invoke(options) ?? "");
         foreach (var reason in (model.Prepared?.Left ?? []).Take(1))
         {
             RunsPlain(services.GetRequiredService<ILogger<Model>>(), path(options), reason);

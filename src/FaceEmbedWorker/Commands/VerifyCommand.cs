@@ -14,17 +14,23 @@ namespace FaceEmbedWorker.Commands;
 /// <summary><c>face-embed verify</c>: how well the model tells a user's own people apart.</summary>
 internal static class VerifyCommand
 {
+    private const string Central = "central";
+    private const string Largest = "largest";
+
     public static void AddTo(RootCommand root, string[] settings)
     {
         var folder = new Argument<string>("DIR") { Description = "A folder with one folder of pictures per person; or of pictures with noses.json or a CSV of file,x,y beside them, to measure detection." };
         var report = new Option<string?>("--report") { Description = "Write a page with histogram, curve and the worst pairs.", HelpName = "FILE.html" };
         var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
-        var command = new Command("verify", "Measure how well the model tells your own people apart.") { folder, report, json };
-        command.SetAction((parsed, cancel) => VerifyAsync(settings, parsed.GetRequiredValue(folder), parsed.GetValue(report), parsed.GetValue(json), cancel));
+        var pairs = new Option<string?>("--pairs") { Description = "Only these pairs, in ten folds as LFW's protocol has them: lines NAME i j or NAME i NAME j, after a line with the number of folds and of pairs a fold.", HelpName = "pairs.txt" };
+        var face = new Option<string>("--face") { Description = "Which face of a picture is the person: central (in the middle, as LFW means it) or largest.", DefaultValueFactory = _ => Central };
+        face.AcceptOnlyFromAmong(Central, Largest);
+        var command = new Command("verify", "Measure how well the model tells your own people apart.") { folder, report, json, pairs, face };
+        command.SetAction((parsed, cancel) => VerifyAsync(settings, parsed.GetRequiredValue(folder), parsed.GetValue(report), parsed.GetValue(json), cancel, parsed.GetValue(pairs), parsed.GetValue(face)!));
         root.Add(command);
     }
 
-    internal static async Task<int> VerifyAsync(string[] settings, string folder, string? report, string? json, CancellationToken cancel)
+    internal static async Task<int> VerifyAsync(string[] settings, string folder, string? report, string? json, CancellationToken cancel, string? pairsFile = null, string which = Central)
     {
         if (!Directory.Exists(folder))
         {
@@ -39,7 +45,13 @@ internal static class VerifyCommand
 
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
-        var (photos, without, missing) = await EmbedAsync(services, folder, cancel);
+        var (photos, without, missing) = await EmbedAsync(services, folder, which, cancel);
+        if (pairsFile is not null)
+        {
+            var exit = await VerifyPairs.VerifyAsync(photos, folder, pairsFile, which, json, cancel);
+            return exit == ExitCode.Ok && missing > 0 ? ExitCode.SomeFailed : exit;
+        }
+
         var pairs = Pairs(photos);
         if (!pairs.Exists(p => p.Same) || pairs.TrueForAll(p => p.Same))
         {
@@ -50,7 +62,7 @@ internal static class VerifyCommand
         var verification = new Verification(pairs.Where(p => p.Same).Select(p => p.Score), pairs.Where(p => !p.Same).Select(p => p.Score));
         var figures = new VerifyFigures(embedder.Card.Id, embedder.FaceSpace, photos.Select(p => p.Person).Distinct().Count(), photos.Count, without,
             verification.SamePairs, verification.DifferentPairs, verification.Auc, verification.Eer, verification.TarAtFmr(1e-2), verification.TarAtFmr(1e-3),
-            verification.Threshold(1e-3), embedder.Card.Threshold);
+            verification.Threshold(1e-3), embedder.Card.Threshold, which, verification.Threshold(1e-2), verification.Threshold(1e-4), verification.TarAtFmr(1e-4));
         Print(figures);
         if (json is not null)
         {
@@ -65,8 +77,8 @@ internal static class VerifyCommand
         return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
-    /// <summary>The largest face of each picture; the pictures without one; and how many folders or files cannot be looked at.</summary>
-    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, CancellationToken cancel)
+    /// <summary>The face in the middle of each picture, or its largest; the pictures without one; and how many folders or files cannot be looked at.</summary>
+    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, string which, CancellationToken cancel)
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
@@ -84,7 +96,7 @@ internal static class VerifyCommand
                 advance();
                 if (outcome is JobOutcome.Completed { Result: { Outcome: EmbedResult.Embedded } result })
                 {
-                    photos.Add(new VerifyPhoto(Path.GetRelativePath(folder, file).Split(Path.DirectorySeparatorChar)[0], file, result.Embeddings[0]));
+                    photos.Add(new VerifyPhoto(Path.GetRelativePath(folder, file).Split(Path.DirectorySeparatorChar)[0], file, which == Largest ? result.Embeddings[0] : result.Embeddings.MinBy(e => FromMiddle(e.Box!, result.Image))!));
                 }
                 else
                 {
@@ -96,6 +108,8 @@ internal static class VerifyCommand
         return (photos, without, missing.Count);
     }
 
+    private static double FromMiddle(ResultBox box, ResultImage image) => Math.Pow(box.X + box.Width / 2.0 - image.Width!.Value / 2.0, 2) + Math.Pow(box.Y + box.Height / 2.0 - image.Height!.Value / 2.0, 2);
+
     private static List<VerifyPair> Pairs(List<VerifyPhoto> photos)
     {
         var pairs = new List<VerifyPair>(photos.Count * (photos.Count - 1) / 2);
@@ -103,17 +117,22 @@ internal static class VerifyCommand
         {
             for (var j = i + 1; j < photos.Count; j++)
             {
-                double score = 0;
-                for (var k = 0; k < photos[i].Face.Vector.Length; k++)
-                {
-                    score += photos[i].Face.Vector[k] * photos[j].Face.Vector[k];
-                }
-
-                pairs.Add(new VerifyPair(photos[i], photos[j], score));
+                pairs.Add(new VerifyPair(photos[i], photos[j], Cosine(photos[i].Face.Vector, photos[j].Face.Vector)));
             }
         }
 
         return pairs;
+    }
+
+    internal static double Cosine(float[] a, float[] b)
+    {
+        double score = 0;
+        for (var k = 0; k < a.Length; k++)
+        {
+            score += a[k] * b[k];
+        }
+
+        return score;
     }
 
     private static void Print(VerifyFigures figures)
@@ -124,9 +143,11 @@ internal static class VerifyCommand
         table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
         table.AddRow("EER", Text($"{figures.Eer * 100:0.00} %"));
-        table.AddRow("TAR at FMR 1e-2", Text($"{figures.TarAtFmr1e2:0.0000}"));
-        table.AddRow("TAR at FMR 1e-3", Text($"{figures.TarAtFmr1e3:0.0000}"));
-        table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
+        table.AddRow("face taken", figures.Face == Central ? "the one in the middle (--face largest: the largest)" : "the largest");
+        table.AddRow("threshold, TAR at FMR 1e-2", Text($"{figures.ThresholdAtFmr1e2:0.000}, {figures.TarAtFmr1e2:0.0000}"));
+        table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.SuggestedThreshold:0.000}, {figures.TarAtFmr1e3:0.0000}"));
+        table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000}"));
+        table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}, at FMR 1e-3") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
         AnsiConsole.Write(table);
     }
 
@@ -140,10 +161,11 @@ internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double 
     public bool Same => First.Person == Second.Person;
 }
 
-/// <summary>What <c>verify</c> found. Rates are shares from 0 to 1; thresholds are cosines.</summary>
+/// <summary>What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines.</summary>
 internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
     double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
-    double SuggestedThreshold, double? CardThreshold);
+    double SuggestedThreshold, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,
+    [property: JsonPropertyName("threshold_at_fmr_1e-4")] double ThresholdAtFmr1e4, [property: JsonPropertyName("tar_at_fmr_1e-4")] double TarAtFmr1e4);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
 [JsonSerializable(typeof(VerifyFigures))]

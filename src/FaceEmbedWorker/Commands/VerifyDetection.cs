@@ -21,6 +21,11 @@ internal static class VerifyDetection
 
     public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string? json, CancellationToken cancel)
     {
+        if (VerifyBoxes.Are(marks))
+        {
+            return await VerifyBoxes.VerifyAsync(settings, folder, marks, json, cancel);
+        }
+
         Dictionary<string, List<double[]>> points;
         try
         {
@@ -44,7 +49,7 @@ internal static class VerifyDetection
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    EmbedCommand.Complain(file, $"{EmbedCommand.Text(outcome)} Left out.");
+                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
                     continue;
                 }
 

@@ -29,14 +29,15 @@ internal static class VerifyReport
             <tr><td>Pairs of one person, of two</td><td>{{figures.SamePairs}}, {{figures.DifferentPairs}}</td></tr>
             <tr><td>Area under the curve (AUC)</td><td>{{figures.Auc:0.00000}}</td></tr>
             <tr><td>Equal error rate (EER)</td><td>{{figures.Eer * 100:0.00}} %</td></tr>
-            <tr><td>Same pairs matched at a false match rate of 1 in 100</td><td>{{figures.TarAtFmr1e2 * 100:0.00}} %</td></tr>
-            <tr><td>Same pairs matched at a false match rate of 1 in 1,000</td><td>{{figures.TarAtFmr1e3 * 100:0.00}} %</td></tr>
-            <tr><td>Suggested threshold (cosine)</td><td>{{figures.SuggestedThreshold:0.000}}</td></tr>
+            <tr><td>Face taken of a picture</td><td>{{figures.Face}}</td></tr>
+            <tr><td>FMR 1e-2 (1 false match in 100): threshold, same pairs matched</td><td>{{figures.ThresholdAtFmr1e2:0.000}}, {{figures.TarAtFmr1e2 * 100:0.00}} %</td></tr>
+            <tr><td>FMR 1e-3 (1 in 1,000; the suggested threshold)</td><td>{{figures.SuggestedThreshold:0.000}}, {{figures.TarAtFmr1e3 * 100:0.00}} %</td></tr>
+            <tr><td>FMR 1e-4 (1 in 10,000)</td><td>{{figures.ThresholdAtFmr1e4:0.000}}, {{figures.TarAtFmr1e4 * 100:0.00}} %</td></tr>
             </table>
 
             """));
-        page.Append("<h2>Scores</h2><p>Cosine of pairs of <span style=\"color:#2a7de1\">one person</span> and of <span style=\"color:#e2703a\">two</span>, each as a share of its kind; the line is the suggested threshold.</p>");
-        Histogram(page, pairs, figures.SuggestedThreshold);
+        page.Append("<h2>Scores</h2><p>Cosine of pairs of <span style=\"color:#2a7de1\">one person</span> and of <span style=\"color:#e2703a\">two</span>, each as a share of its kind; the lines are the thresholds at FMR 1e-2, 1e-3 (the suggested one) and 1e-4.</p>");
+        Histogram(page, pairs, [("1e-2", figures.ThresholdAtFmr1e2), ("1e-3", figures.SuggestedThreshold), ("1e-4", figures.ThresholdAtFmr1e4)]);
         page.Append("<h2>Curve (ROC)</h2><p>Share of same pairs matched over the share of different pairs matched, which is on a logarithmic scale.</p>");
         Curve(page, verification);
         page.Append("<h2>Hardest pairs of one person</h2>");
@@ -46,7 +47,7 @@ internal static class VerifyReport
         return page.Append("</body></html>\n").ToString();
     }
 
-    private static void Histogram(StringBuilder page, IReadOnlyList<VerifyPair> pairs, double threshold)
+    private static void Histogram(StringBuilder page, IReadOnlyList<VerifyPair> pairs, IReadOnlyList<(string Name, double Value)> thresholds)
     {
         page.Append("<svg viewBox=\"0 0 660 230\" role=\"img\" aria-label=\"Histogram of scores\">");
         var kinds = new[] { (Class: "different", Scores: pairs.Where(p => !p.Same)), (Class: "same", Scores: pairs.Where(p => p.Same)) }
@@ -61,7 +62,12 @@ internal static class VerifyReport
             }
         }
 
-        page.Append(Invariant($"<line x1=\"{X(threshold):0.0}\" x2=\"{X(threshold):0.0}\" y1=\"5\" y2=\"200\" stroke=\"#1c2430\" stroke-dasharray=\"4 3\"/>"));
+        for (var i = 0; i < thresholds.Count; i++)
+        {
+            var x = X(thresholds[i].Value);
+            page.Append(Invariant($"<line x1=\"{x:0.0}\" x2=\"{x:0.0}\" y1=\"5\" y2=\"200\" stroke=\"#1c2430\" stroke-dasharray=\"4 3\"/><text x=\"{x + 3:0.0}\" y=\"{14 + 13 * i}\" font-size=\"11\">{thresholds[i].Name}</text>"));
+        }
+
         for (var tick = -0.5; tick <= 1; tick += 0.25)
         {
             page.Append(Invariant($"<text x=\"{X(tick):0.0}\" y=\"220\" font-size=\"12\" text-anchor=\"middle\">{tick:0.00}</text>"));

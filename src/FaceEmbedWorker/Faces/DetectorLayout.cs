@@ -5,6 +5,9 @@ internal static class DetectorLayout
 {
     private static readonly int[] Strides = [8, 16, 32];
 
+    /// <summary>Whether a layout gives five points with each box.</summary>
+    public static bool HasPoints(string? layout) => layout is "scrfd" or "yunet";
+
     /// <summary>RFB (Linzaer): scores [n, 2], column 1 the face's, and decoded corners [n, 4], 0 to 1.</summary>
     public static void Rfb(ReadOnlySpan<float> scores, ReadOnlySpan<float> corners, int width, int height, double threshold, List<Detection> found)
     {
@@ -56,11 +59,11 @@ internal static class DetectorLayout
 
     /// <summary>The candidates of a run, in pixels of the input.</summary>
     /// <exception cref="ModelException">The outputs are not those of the card's layout.</exception>
-    public static List<Detection> Read(ModelRun run, ModelCard card, double threshold)
+    public static List<Detection> Read(ModelRun run, string? layout, double threshold)
     {
         var found = new List<Detection>();
-        var (width, height) = (card.Input.Width, card.Input.Height);
-        switch (card.Output.Layout)
+        var (width, height) = (run.Form.Width, run.Form.Height);
+        switch (layout)
         {
             case "scrfd":
                 foreach (var stride in Strides)
@@ -117,7 +120,7 @@ internal static class DetectorLayout
         var points = new Point[5];
         for (var p = 0; p < points.Length; p++)
         {
-            points[p] = new Point(x + values[2 * p] * stride, y + values[2 * p + 1] * stride);
+            points[p] = new Point(x + values[2 * p] * stride + 0.5, y + values[2 * p + 1] * stride + 0.5);
         }
 
         return points;

@@ -39,6 +39,9 @@ internal readonly record struct Detection(Box Box, double Score)
     /// <summary>Left eye, right eye, nose, left and right mouth corner (as seen), where the detector finds them itself.</summary>
     public Point[]? Landmarks { get; init; }
 
+    /// <summary>Pixels of the box's shorter side in the detector's input.</summary>
+    public double Seen { get; init; }
+
     /// <summary>Scaled, then shifted.</summary>
     public Detection Moved(double scaleX, double scaleY, double x, double y) => this with
     {
@@ -49,8 +52,9 @@ internal readonly record struct Detection(Box Box, double Score)
 
 /// <summary>A face that was found, aligned and embedded; box and landmarks in pixels of the picture as delivered.</summary>
 /// <param name="AlignmentError">Root mean square distance of the landmarks from the template, in pixels of a 112-pixel face.</param>
+/// <param name="Seen">As <see cref="Detection.Seen"/>.</param>
 /// <param name="Turn">Degrees clockwise by which the picture was turned to see it upright.</param>
-internal sealed record Face(Box Box, double Score, Point[] Landmarks, double AlignmentError, Embedding Embedding, int Turn);
+internal sealed record Face(Box Box, double Score, Point[] Landmarks, double AlignmentError, Embedding Embedding, double Seen, int Turn);
 
 /// <summary>An embedding: unit L2 length where the card says so, and the raw norm before.</summary>
 internal readonly record struct Embedding(float[] Vector, double Norm);

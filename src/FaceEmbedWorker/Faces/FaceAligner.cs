@@ -21,8 +21,10 @@ internal sealed class FaceAligner
     private readonly double? margin;
 
     /// <param name="card">The embedder's: its template is scaled to its input.</param>
-    public FaceAligner(ModelCard card)
+    /// <param name="points">How faces get their points: <see cref="FaceDetector.PointsRule"/>; null: as with the shipped detector.</param>
+    public FaceAligner(ModelCard card, string? points = null)
     {
+        points ??= FaceDetector.CloserPoints;
         var crop = card.Crop is { Rule: ModelCrop.Similarity } own ? own : ModelCard.Default("", "").Crop!;
         var scale = Math.Min(card.Input.Width, card.Input.Height) / crop.TemplateSize!.Value;
         var (left, upper) = ((card.Input.Width - scale * crop.TemplateSize.Value) / 2, (card.Input.Height - scale * crop.TemplateSize.Value) / 2);
@@ -32,11 +34,11 @@ internal sealed class FaceAligner
         if (card.Crop is { Rule: ModelCrop.BoxMargin } box)
         {
             margin = box.Margin ?? 0;
-            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/1 {margin:R} {input.ResizeFilter}");
+            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/{points} {margin:R} {input.ResizeFilter}");
             return;
         }
 
-        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/1[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
+        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/{points}[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
     }
 
     public int Width { get; }
@@ -52,9 +54,9 @@ internal sealed class FaceAligner
     public Picture Align(Picture picture, Box box, Point[] landmarks, out double error)
     {
         // the template counts pixel centres at whole numbers
-        var points = Array.ConvertAll(landmarks, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5));
-        var similarity = Similarity.Fit(points, template);
-        error = similarity.Residual(points, template) * ArcFaceSize / Math.Min(Width, Height);
+        var five = Array.ConvertAll(landmarks, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5));
+        var similarity = Similarity.Fit(five, template);
+        error = similarity.Residual(five, template) * ArcFaceSize / Math.Min(Width, Height);
         if (margin is { } more)
         {
             return CutOut(picture, box.Scaled(1 / picture.ScaleX, 1 / picture.ScaleY), more);

@@ -1,96 +1,160 @@
+using System.Globalization;
 using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>
-/// Finds faces with RFB-320 (Linzaer, Ultra-Light-Fast-Generic-Face-Detector-1MB), or with a detector of another layout that its card names:
-/// the picture brought to the network's input, boxes back, non-maximum suppression.
-/// </summary>
-internal sealed class FaceDetector(Model model, IOptions<FaceOptions> options)
+/// <summary>Finds faces and their five points with a detector whose card names its layout: the picture brought to the network's input, boxes back, non-maximum suppression.</summary>
+/// <param name="landmarks">For a detector whose layout gives no points; otherwise null.</param>
+internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<FaceOptions> options)
 {
     private readonly FaceOptions options = options.Value;
 
-    /// <summary>The pixels that a picture should have for the whole to be looked at: twice the network's input, so that shrinking to it averages well.</summary>
-    public (int Width, int Height) Wanted => (2 * model.Card.Input.Width, 2 * model.Card.Input.Height);
+    private const double UsualThreshold = 0.5;
 
-    /// <summary>The pixels that a picture should have for the finest look that its full size is worth.</summary>
-    public (int Width, int Height) WantedFor(int detail, int width, int height)
+    private const int CloseSide = 160;
+
+    /// <summary>How large closer looks show the face, of a template of 112 pixels. The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.</summary>
+    private static readonly double[] CloseScales = [0.8, 1];
+
+    public ModelCard Card => model.Card;
+
+    /// <summary>It finds the five points itself.</summary>
+    public bool HasPoints => DetectorLayout.HasPoints(model.Card.Output.Layout);
+
+    /// <summary>How a detector's faces get their points, as it enters the embedding space: vectors move with them. A change that moves points gets the next number.</summary>
+    public static string PointsRule(ModelCard card) => !DetectorLayout.HasPoints(card.Output.Layout) ? LandmarkPoints
+        : card.Input.Multiple > 0 ? CloserPoints
+        : "2";
+
+    /// <summary>By the detector itself, in closer looks.</summary>
+    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', CloseScales.Select(s => s.ToString(CultureInfo.InvariantCulture)))} from the first");
+
+    /// <summary>By a model of 68 landmarks, as all faces did once.</summary>
+    public const string LandmarkPoints = "1";
+
+    /// <summary>A box counts as a face from this score on: the setting, or what the card says.</summary>
+    private double Threshold => options.DetectionThreshold > 0 ? options.DetectionThreshold : model.Card.Threshold ?? UsualThreshold;
+
+    /// <summary>What the card asks beside it; a threshold that is set is flat.</summary>
+    private FaceFilter? Filter => options.DetectionThreshold > 0 ? null : model.Card.Filter;
+
+    /// <summary>Whether what was found, aligned and embedded is a face: a box from afar must be as sharp as its pixels allow, the more so the less sure the detector is.</summary>
+    public bool IsFace(Face face, ModelCard embedder) => model.Card.Filter is not { } filter || filter.Allows(face, FaceQuality.SharpnessOf(face.Embedding.Norm, embedder));
+
+    /// <summary>A face that stays and may be none.</summary>
+    public bool IsUncertain(double score) => score < model.Card.Filter?.Certain;
+
+    private bool TakesAnySize => model.Card.Input.Multiple > 0;
+
+    /// <summary>Refuses a detector without points and without a landmark model, and a landmark model that would never run.</summary>
+    /// <exception cref="ModelException">With what to do.</exception>
+    public static void CheckLandmarks(ModelCard card, FaceOptions options)
     {
-        var finest = Tiles.Grids(detail, Longer(width, height), model.Card.Input.Width).LastOrDefault(1);
-        return finest == 1 ? Wanted : ((int)(1.5 * model.Card.Input.Width / Tiles.Share(finest)), (int)(1.5 * model.Card.Input.Height / Tiles.Share(finest)));
+        if (DetectorLayout.HasPoints(card.Output.Layout) == options.LandmarksModel.Length > 0)
+        {
+            throw new ModelException(options.LandmarksModel.Length > 0
+                ? $"Faces:LandmarksModel is {options.LandmarksModel}, but the detector {card.Id} of {options.DetectionModel} gives points of its own, and no landmark model is run any more. Remove the setting; or, to keep vectors of the old space comparable, set Faces:DetectionModel=models/rfb/face_detection.onnx beside it (models/README.md)."
+                : $"The detector {card.Id} of {options.DetectionModel} gives no points, and faces are aligned by points. Set Faces:LandmarksModel (for RFB-320: models/rfb/face_landmarks.onnx), or use the shipped detector, models/face_detection.onnx (models/README.md).");
+        }
     }
 
-    /// <summary>A copy with the pixels that are wanted for the whole to be looked at, or all that there are.</summary>
-    public Picture Shrunk(Picture picture)
+    /// <summary>The pixels that a picture should have for the finest look at a detail.</summary>
+    public (int Width, int Height) WantedFor(int detail, int width, int height)
     {
-        var factor = Math.Max(1, Math.Min((double)picture.Width / Wanted.Width, (double)picture.Height / Wanted.Height));
-        var (width, height) = ((int)Math.Round(picture.Width / factor), (int)Math.Round(picture.Height / factor));
-        return Pixels.Resized(picture, width, height, model.Card.Input.ResizeFilter, picture.ScaleX * picture.Width / width, picture.ScaleY * picture.Height / height);
+        var input = model.Card.Input;
+        return TakesAnySize ? Scales.Fit(width, height, Scales.Finest(detail)) : (2 * input.Width, 2 * input.Height);
+    }
+
+    /// <summary>A copy with the pixels that are wanted for a detail, or all that there are.</summary>
+    public Picture Shrunk(Picture picture, int detail)
+    {
+        var wanted = WantedFor(detail, picture.Width, picture.Height);
+        var factor = Math.Max(1, Math.Min((double)picture.Width / wanted.Width, (double)picture.Height / wanted.Height));
+        return Pixels.Shrunk(picture, Math.Max(1, (int)Math.Round(picture.Width / factor)), Math.Max(1, (int)Math.Round(picture.Height / factor)));
     }
 
     /// <summary>The faces of a picture, the surest first, clamped to the picture.</summary>
-    /// <param name="detail">1: the whole picture; up to 4: overlapping tiles too, each grid finer than the one before.</param>
-    public IReadOnlyList<Detection> Detect(Picture picture, int detail = 1)
+    /// <param name="detail">1 to 4: how fine the finest look is, where the detector takes pictures of any size.</param>
+    public List<Detection> Detect(Picture picture, int detail = 1)
     {
-        var found = DetectWhole(picture);
-        var (width, height) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
-        var grids = Tiles.Grids(detail, Longer(width, height), model.Card.Input.Width).ToArray();
-        if (grids.Length == 0)
+        if (!TakesAnySize)
         {
-            return found;
+            return Look(picture, int.MaxValue, Filter);
         }
 
-        foreach (var (x, y, wide, high) in grids.SelectMany(grid => Tiles.Of(grid, picture.Width, picture.Height)))
+        // a face beyond the detector's range is seen from further away; what is smaller was seen better before
+        var (found, filter) = (new List<Detection>(), detail < Scales.Highest ? Filter : null); // who asks for the finest look wants all there is
+        foreach (var (side, smallest) in Scales.Looks(detail, picture.Width, picture.Height))
         {
-            using var tile = Pixels.Cropped(picture, x, y, wide, high);
-            var place = new Box(x, y, wide, high).Scaled(picture.ScaleX, picture.ScaleY);
-            found.AddRange(DetectWhole(tile)
-                .Select(d => d.Moved(picture.ScaleX, picture.ScaleY, place.X, place.Y))
-                .Where(d => !Tiles.IsCut(d.Box, place, width, height)));
+            found = Scales.Merge(found, Look(picture, side, filter).Where(d => d.Seen >= smallest), options.DetectionOverlap);
         }
 
-        return Tiles.Merge(found, options.DetectionOverlap);
+        return found;
     }
 
-    private List<Detection> DetectWhole(Picture picture)
+    /// <summary>The faces of a picture in which <see cref="Detect"/> finds none: half as fine again, a small picture enlarged for it.</summary>
+    public List<Detection> DetectFiner(Picture picture, int detail) =>
+        TakesAnySize && Scales.Finer(detail, picture.Width, picture.Height) is > 0 and var side ? Look(picture, side, Filter, enlarged: true) : [];
+
+    /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
+    /// <param name="picture">The one it was found in, or a finer one.</param>
+    public Point[] Locate(Picture picture, Detection face) => face.Landmarks is not { } points
+        ? (landmarks ?? throw new InvalidOperationException("The detector gives no landmarks, and there is no model for them.")).Locate(picture, face.Box)
+        : TakesAnySize ? Refined(picture, points) : points;
+
+    /// <summary>
+    /// The points as closer looks see them: of a face that is tilted, small or large in the first look they are off by several pixels. One look brings the
+    /// face level and to a size that the detector sees well; the mean of looks at two sizes from there is steadier than either.
+    /// </summary>
+    private Point[] Refined(Picture picture, Point[] points)
     {
-        using var run = model.Rent();
-        var (scaleX, scaleY) = Fit(picture, run.Input);
-        run.Execute();
-        var (width, height) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
-        var candidates = new List<Detection>();
-        foreach (var candidate in DetectorLayout.Read(run, model.Card, options.DetectionThreshold))
+        var level = Closer(picture, points, CloseScales[0]);
+        var seen = Array.ConvertAll(CloseScales, s => Closer(picture, level, s));
+        return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
+    }
+
+    private Point[] Closer(Picture picture, Point[] points, double scale)
+    {
+        var margin = (CloseSide - FaceAligner.ArcFaceSize * scale) / 2;
+        var places = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * scale + margin, p[1] * scale + margin));
+        var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
+        using var level = new Picture(CloseSide, CloseSide);
+        FaceAligner.Warp(picture, close, level);
+        var again = Look(level, CloseSide, filter: null).Where(d => Off(d) < CloseSide / 8.0).OrderByDescending(d => d.Score).FirstOrDefault(); // none: a face that the closer look does not see
+        return again.Landmarks is { } better
+            ? Array.ConvertAll(better, p => close.Inverse().Apply(new Point(p.X - 0.5, p.Y - 0.5)) is var at ? new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY) : default)
+            : points;
+
+        double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
+    }
+
+    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false)
+    {
+        var input = model.Card.Input;
+        var (width, height) = enlarged ? Scales.Fit(picture.Width, picture.Height, side, side)
+            : TakesAnySize ? Scales.Fit(picture.Width, picture.Height, side)
+            : input.Fit == "letterbox" ? Scales.Fit(picture.Width, picture.Height, input.Width, input.Height)
+            : (input.Width, input.Height);
+        using var run = TakesAnySize ? model.Rent(Scales.Up(width, input.Multiple), Scales.Up(height, input.Multiple)) : model.Rent();
+        using (var small = (width, height) == (picture.Width, picture.Height) ? null : Pixels.Fitted(picture, width, height, input.ResizeFilter))
         {
-            var face = candidate.Moved(scaleX, scaleY, 0, 0);
-            if (face.Box.Clamped(width, height) is { Width: >= 1, Height: >= 1 } box)
+            InputPicture.Write(small ?? picture, run.Form, run.Input);
+        }
+
+        run.Execute();
+        var (fullWidth, fullHeight) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
+        var candidates = new List<Detection>();
+        foreach (var candidate in DetectorLayout.Read(run, model.Card.Output.Layout, Threshold))
+        {
+            var face = candidate.Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidate.Box.Width, candidate.Box.Height) };
+            if (face.Score > (filter?.Threshold(Threshold, face.Seen) ?? Threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
                 candidates.Add(face with { Box = box });
             }
         }
 
         return Suppress(candidates, options.DetectionOverlap);
-    }
-
-    /// <summary>The input is wider than high: in a portrait photo the height says how fine a tile is.</summary>
-    private static double Longer(double width, double height) => Math.Max(width, height);
-
-    /// <summary>Writes the picture into the network's input.</summary>
-    /// <returns>Pixels of the full picture that one of the input's is wide and high.</returns>
-    private (double X, double Y) Fit(Picture picture, Span<float> values)
-    {
-        var input = model.Card.Input;
-        var (width, height) = (input.Width, input.Height);
-        if (input.Fit == "letterbox")
-        {
-            var scale = Math.Min((double)input.Width / picture.Width, (double)input.Height / picture.Height);
-            (width, height) = (Math.Max(1, (int)Math.Round(picture.Width * scale)), Math.Max(1, (int)Math.Round(picture.Height * scale)));
-        }
-
-        using var small = Pixels.Resized(picture, width, height, input.ResizeFilter);
-        using var whole = (width, height) == (input.Width, input.Height) ? null : Pixels.Cropped(small, 0, 0, input.Width, input.Height);
-        InputPicture.Write((whole ?? small).Pixels, input, values);
-        return (picture.Width * picture.ScaleX / width, picture.Height * picture.ScaleY / height);
     }
 
     /// <summary>Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its input by descending score.</summary>

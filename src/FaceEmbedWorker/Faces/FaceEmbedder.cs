@@ -3,14 +3,15 @@ using FaceEmbedWorker.Images;
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>Computes the embedding of a picture that has the model's input size.</summary>
-internal sealed class FaceEmbedder(Model model)
+/// <param name="points">As for <see cref="FaceAligner"/>.</param>
+internal sealed class FaceEmbedder(Model model, string? points = null)
 {
     private readonly Model model = model;
 
     public int Dimensions => model.Card.Output.Dimensions;
 
     /// <summary>The space of aligned faces.</summary>
-    public string FaceSpace { get; } = model.Card.Space(model.Sha256, new FaceAligner(model.Card).Rule);
+    public string FaceSpace { get; } = model.Card.Space(model.Sha256, new FaceAligner(model.Card, points).Rule);
 
     /// <summary>The space of whole pictures; their vectors do not compare with those of aligned faces.</summary>
     public string ImageSpace { get; } = model.Card.Space(model.Sha256, $"{ModelCrop.WholePicture}/1 {model.Card.Input.ResizeFilter}");

@@ -24,9 +24,8 @@ internal sealed class FaceOptions
     [Required]
     public string DetectionModel { get; set; } = "models/face_detection.onnx";
 
-    /// <summary>ONNX file of the 68-point landmark network; its card lies beside it.</summary>
-    [Required]
-    public string LandmarksModel { get; set; } = "models/face_landmarks.onnx";
+    /// <summary>ONNX file of a 68-point landmark network, for a detector that gives no points of its own; its card lies beside it.</summary>
+    public string LandmarksModel { get; set; } = "";
 
     /// <summary>ONNX file of the embedder. Without a card beside it: RGB, (x - 127.5) / 127.5, NCHW, size from its input (160 x 160 when symbolic).</summary>
     [Required]
@@ -42,7 +41,7 @@ internal sealed class FaceOptions
     /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
     public bool PrepareGraph { get; set; } = true;
 
-    /// <summary>How finely a picture is searched: 1, the whole of it; 2 to 4, overlapping tiles too, where it has the pixels. Each step finds faces of half the size and costs more.</summary>
+    /// <summary>How finely a picture is searched, 1 to 4: its longest side is brought down to 320, 640, 960 or 1,920 pixels. Each step finds smaller faces and costs more.</summary>
     [Range(1, 4)]
     public int DetectionDetail { get; set; } = 2;
 
@@ -56,9 +55,9 @@ internal sealed class FaceOptions
     [Range(0, 1)]
     public double MinQuality { get; set; }
 
-    /// <summary>Lowest score of a box that counts as a face, 0 to 1.</summary>
-    [Range(0.05, 1)]
-    public double DetectionThreshold { get; set; } = 0.7;
+    /// <summary>Lowest score of a box that counts as a face, 0 to 1; 0: what the detector's card says.</summary>
+    [Range(0, 1)]
+    public double DetectionThreshold { get; set; }
 
     /// <summary>Boxes that overlap by more than this (intersection over union) are one face, 0 to 1.</summary>
     [Range(0, 1)]

@@ -3,8 +3,11 @@ namespace FaceEmbedWorker.Faces;
 /// <summary>How far a face is turned, in degrees: yaw to the right as seen, pitch down, and roll clockwise are positive.</summary>
 internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 {
-    /// <summary>Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip is the origin.</summary>
-    private static readonly double[][] Head = [[-31, -34, -30], [31, -34, -30], [0, 0, 0], [-25, 33, -26], [25, 33, -26]];
+    /// <summary>
+    /// Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip is the origin. Held as
+    /// people hold it who face a camera: the median pitch of 752 photos of LFW is 0 (98 in 100 within 10 degrees; the sets have no labels for more).
+    /// </summary>
+    private static readonly double[][] Head = [[-31, -37.6, -25.3], [31, -37.6, -25.3], [0, 0, 0], [-25, 29.3, -30.1], [25, 29.3, -30.1]];
 
     /// <summary>The weak-perspective pose (DeMenthon and Davis 1995, one step) that explains five points: an affine camera by least squares, made a rotation.</summary>
     /// <param name="points">Left eye, right eye, nose, left and right mouth corner, as seen.</param>
@@ -84,14 +87,23 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     public const string Cut = "cut";
     public const string UncertainLandmarks = "uncertain_landmarks";
 
+    /// <summary>The detector is not sure that this is a face.</summary>
+    public const string Uncertain = "uncertain";
+
     /// <summary>Half the pixels that the embedder takes.</summary>
     private const double SmallSide = 56;
+
+    /// <summary>Overlap from which two looks see one face: tight crops are boxed differently with a border.</summary>
+    private const double SameFace = 0.3;
+
+    /// <summary>The detector's score that upright faces have (95 in 100 of LFW), and turned ones have not.</summary>
+    private const double SureScore = 0.9;
 
     private const double BlurredBelow = 0.6;
     private const double ProfileFrom = 40;
 
-    /// <summary>Beyond the 98th percentile of upright faces, in pixels of a 112-pixel face.</summary>
-    private const double UncertainFrom = 6.5;
+    /// <summary>The 98th percentile of 752 photos of LFW, in pixels of a 112-pixel face.</summary>
+    private const double UncertainFrom = 4.5;
 
     public static FaceQuality Of(Face face, ModelCard card, double width, double height)
     {
@@ -102,7 +114,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         Flag(Small, size < SmallSide);
         Flag(Blurred, sharpness < BlurredBelow);
         Flag(Profile, Math.Abs(pose.Yaw) > ProfileFrom);
-        Flag(Cut, face.Box.X < 1 || face.Box.Y < 1 || face.Box.X + face.Box.Width > width - 1 || face.Box.Y + face.Box.Height > height - 1);
+        Flag(Cut, IsCut(face.Box, width, height));
         Flag(UncertainLandmarks, face.AlignmentError > UncertainFrom);
 
         var frontal = Math.Max(0, Math.Cos(Math.Clamp(pose.Yaw, -90, 90) * Math.PI / 180));
@@ -118,16 +130,46 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         }
     }
 
+    /// <summary>It ends at the picture's border.</summary>
+    public static bool IsCut(Box box, double width, double height) => box.X < 1 || box.Y < 1 || box.X + box.Width > width - 1 || box.Y + box.Height > height - 1;
+
     /// <summary>
-    /// Boxes that are no faces: their norm is that of anything else, and the less sure the detector is, the more the norm must say. Measured on
-    /// true and false boxes of 18 photos at every detail and on textures; where the card has no scale, only landmarks that no face has count.
+    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of 852 upright faces of LFW 836 are, of the same upside down one.
     /// </summary>
-    public static bool IsFace(Face face, ModelCard card) =>
-        face.AlignmentError < 2 * UncertainFrom && (SharpnessOf(face.Embedding.Norm, card) is not { } sharpness || sharpness >= 0.17 + 2.2 * (1 - face.Score));
+    public static bool IsClear(Face face, ModelCard card) => face.Score >= SureScore && SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
 
-    /// <summary>Sharp enough that nothing better is to be expected of another way to look.</summary>
-    public static bool IsClear(Face face, ModelCard card) => SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
+    /// <summary>
+    /// Clear evidence that a turned look shows the picture the right way up: sharp, and sharper by a tenth than anything seen before, or surer than that by
+    /// more than upright faces ever are when turned.
+    /// </summary>
+    public static bool IsUpright(Face turned, IReadOnlyCollection<Face> before, ModelCard card) =>
+        turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35
+        && (before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm) || turned.Score >= SureScore && before.All(f => turned.Score > f.Score + 0.03 && turned.Embedding.Norm > 0.85 * f.Embedding.Norm));
 
-    private static double? SharpnessOf(double norm, ModelCard card) =>
+    /// <summary>
+    /// The faces of two looks at one picture: where both see the same face, the better quality stays, but for faces that asked for no second look. What only
+    /// the later look sees is added where it is clear, or where nothing else was found.
+    /// </summary>
+    /// <param name="wanted">Whether a face of the earlier look asks for a later one.</param>
+    public static List<Face> Merged(List<Face> earlier, List<Face> later, Predicate<Face> wanted, ModelCard card, double width, double height)
+    {
+        var merged = earlier.ToList();
+        foreach (var face in later)
+        {
+            var same = merged.FindIndex(f => f.Box.Overlap(face.Box) > SameFace || f.Box.Shared(face.Box) > 0.6 * Math.Min(f.Box.Area, face.Box.Area));
+            if (same < 0 && (earlier.Count == 0 || IsClear(face, card)))
+            {
+                merged.Add(face);
+            }
+            else if (same >= 0 && wanted(merged[same]) && Of(face, card, width, height).Score > Of(merged[same], card, width, height).Score)
+            {
+                merged[same] = face;
+            }
+        }
+
+        return merged;
+    }
+
+    internal static double? SharpnessOf(double norm, ModelCard card) =>
         card.NormScale is [var low, var high] ? Math.Clamp((norm - low) / (high - low), 0, 1) : null;
 }

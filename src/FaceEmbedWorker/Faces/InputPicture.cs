@@ -1,3 +1,5 @@
+using FaceEmbedWorker.Images;
+
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>Turns 8-bit RGB pixels into a model's input values.</summary>
@@ -35,6 +37,49 @@ internal static class InputPicture
             for (var i = 0; i < pixels; i++)
             {
                 target[i * step] = table[source[i * 3]];
+            }
+        }
+    }
+
+    /// <summary>The same for a picture that may be smaller than the input: it lies in the upper left corner, and the rest is black.</summary>
+    public static void Write(Picture picture, ModelInput input, Span<float> values)
+    {
+        if ((picture.Width, picture.Height) == (input.Width, input.Height))
+        {
+            Write(picture.Pixels, input, values);
+            return;
+        }
+
+        if (input is not { Layout: "NCHW", Channels: 3, Standardization: "fixed" })
+        {
+            using var whole = Pixels.Cropped(picture, 0, 0, input.Width, input.Height);
+            Write(whole.Pixels, input, values);
+            return;
+        }
+
+        Span<float> table = stackalloc float[256];
+        for (var channel = 0; channel < 3; channel++)
+        {
+            var (mean, std) = ((float)input.Mean[input.Mean.Length == 1 ? 0 : channel], (float)input.Std[input.Std.Length == 1 ? 0 : channel]);
+            for (var i = 0; i < table.Length; i++)
+            {
+                table[i] = (i - mean) / std;
+            }
+
+            for (var y = 0; y < input.Height; y++)
+            {
+                var target = values.Slice((channel * input.Height + y) * input.Width, input.Width);
+                var width = y < picture.Height ? picture.Width : 0;
+                if (width > 0)
+                {
+                    var source = picture.Row(y)[(input.Color == "RGB" ? channel : 2 - channel)..];
+                    for (var x = 0; x < width; x++)
+                    {
+                        target[x] = table[source[x * 3]];
+                    }
+                }
+
+                target[width..].Fill(table[0]);
             }
         }
     }

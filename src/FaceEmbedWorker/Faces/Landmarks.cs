@@ -2,48 +2,16 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>Finds 68 landmarks in a face box and reduces them to the five of the alignment.</summary>
-/// <param name="single">For one face a run.</param>
-/// <param name="several">The same model for several faces a run; the numbers are the same to the bit.</param>
-internal sealed class Landmarks(Model single, Model several)
+/// <summary>Finds 68 landmarks in a face box and reduces them to the five of the alignment: for detectors that give no points.</summary>
+internal sealed class Landmarks(Model model)
 {
-    /// <summary>Faces of one run, where there are that many.</summary>
-    public const int Batch = 4;
-
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
-    public Point[] Locate(Picture picture, Box face) => Locate(picture, [face])[0];
-
-    /// <summary>The five points of each face: the detector's, where it gives them.</summary>
-    public Point[][] Locate(Picture picture, IReadOnlyList<Detection> faces) => faces.Count > 0 && faces.All(f => f.Landmarks is not null)
-        ? [.. faces.Select(f => f.Landmarks!)]
-        : Locate(picture, faces.Select(f => f.Box).ToArray());
-
-    /// <summary>The five points of each face.</summary>
-    public Point[][] Locate(Picture picture, IReadOnlyList<Box> faces)
+    public Point[] Locate(Picture picture, Box face)
     {
-        var points = new Point[faces.Count][];
-        for (var first = 0; first < faces.Count;)
-        {
-            var model = faces.Count - first >= Batch ? several : single;
-            var input = model.Card.Input;
-            using var run = model.Rent();
-            var (squares, values) = (new Square[input.Batch], input.Width * input.Height * input.Channels);
-            for (var k = 0; k < input.Batch; k++)
-            {
-                squares[k] = Crop(picture, faces[first + k], input, run.Input.Slice(k * values, values));
-            }
-
-            run.Execute();
-            var output = run.Output();
-            for (var k = 0; k < input.Batch; k++, first++)
-            {
-                var (x, y, side) = squares[k];
-                points[first] = Array.ConvertAll(Five(output.Slice(k * output.Length / input.Batch, output.Length / input.Batch)),
-                    p => new Point((x + p.X * side) * picture.ScaleX, (y + p.Y * side) * picture.ScaleY));
-            }
-        }
-
-        return points;
+        using var run = model.Rent();
+        var (x, y, side) = Crop(picture, face, model.Card.Input, run.Input);
+        run.Execute();
+        return Array.ConvertAll(Five(run.Output()), p => new Point((x + p.X * side) * picture.ScaleX, (y + p.Y * side) * picture.ScaleY));
     }
 
     /// <summary>Writes a square of the box's height around its centre into the network's input.</summary>

@@ -66,7 +66,7 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
-        var (session, prepared) = Open(file, bytes, prepare, batch);
+        var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
         try
         {
             var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file), sha256, prepared);
@@ -88,7 +88,15 @@ internal sealed partial class Model : IDisposable
     }
 
     /// <summary>A set of buffers for one run; dispose to give it back.</summary>
-    public ModelRun Rent() => idle.TryTake(out var run) ? run : new ModelRun(this, session);
+    public ModelRun Rent() => Rent(Card.Input.Width, Card.Input.Height);
+
+    /// <summary>The same for a picture of another size, where the card says that the model takes any.</summary>
+    public ModelRun Rent(int width, int height)
+    {
+        var run = idle.TryTake(out var used) ? used : new ModelRun(this, session);
+        run.Resize(Card.Input with { Width = width, Height = height });
+        return run;
+    }
 
     public void Return(ModelRun run) => idle.Add(run);
 
@@ -140,11 +148,18 @@ internal sealed partial class Model : IDisposable
         }
     }
 
-    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch)
+    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch, ModelInput input)
     {
         try
         {
             var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
+            if (input.Multiple > 0)
+            {
+                using var options = SessionOptions();
+                options.EnableMemoryPattern = false; // a pattern is kept for each size that was ever seen
+                return (new InferenceSession(GraphPreparation.WithOpenSize(prepared?.Model ?? bytes, input.Layout == "NCHW" ? 2 : 1), options), prepared);
+            }
+
             if (batch > 1)
             {
                 return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
@@ -248,23 +263,24 @@ internal sealed class ModelRun : IDisposable
     private readonly RunOptions options = new();
     private readonly string[] inputNames;
     private readonly string[] outputNames;
-    private readonly OrtValue[] inputs;
-    private readonly float[] input;
+    private readonly OrtValue[] inputs = new OrtValue[1];
+    private float[] input = [];
+    private int length;
     private IDisposableReadOnlyCollection<OrtValue>? outputs;
 
     internal ModelRun(Model model, InferenceSession session)
     {
         this.model = model;
         this.session = session;
-        var shape = model.Card.Input.Shape;
         inputNames = [model.Card.Input.Name];
         outputNames = [model.Card.Output.Name, .. session.OutputNames.Where(n => n != model.Card.Output.Name)];
-        input = GC.AllocateUninitializedArray<float>((int)shape.Aggregate(1L, (a, b) => a * b), pinned: true);
-        inputs = [OrtValue.CreateTensorValueFromMemory(input, shape)];
     }
 
-    /// <summary>float32, in the shape of the card's input.</summary>
-    public Span<float> Input => input;
+    /// <summary>What the input is now: the card's, or of another size.</summary>
+    public ModelInput Form { get; private set; } = null!;
+
+    /// <summary>float32, in the shape of <see cref="Form"/>.</summary>
+    public Span<float> Input => input.AsSpan(0, length);
 
     /// <summary>Runs the model on <see cref="Input"/>.</summary>
     public void Execute()
@@ -284,10 +300,28 @@ internal sealed class ModelRun : IDisposable
 
     public void Dispose() => model.Return(this);
 
+    internal void Resize(ModelInput form)
+    {
+        if (Form == form)
+        {
+            return;
+        }
+
+        Form = form;
+        length = checked((int)form.Shape.Aggregate(1L, (a, b) => checked(a * b)));
+        if (input.Length < length)
+        {
+            input = GC.AllocateUninitializedArray<float>(length, pinned: true);
+        }
+
+        inputs[0]?.Dispose();
+        inputs[0] = OrtValue.CreateTensorValueFromMemory(OrtMemoryInfo.DefaultInstance, input.AsMemory(0, length), form.Shape);
+    }
+
     internal void Free()
     {
         outputs?.Dispose();
-        inputs[0].Dispose();
+        inputs[0]?.Dispose();
         options.Dispose();
     }
 }

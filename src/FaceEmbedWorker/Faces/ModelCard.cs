@@ -3,6 +3,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Faces;
 
@@ -37,8 +38,11 @@ internal sealed record ModelCard
     /// <summary>How two embeddings are compared.</summary>
     public string? Metric { get; init; }
 
-    /// <summary>Suggested similarity from which two faces count as one person.</summary>
+    /// <summary>Suggested similarity from which two faces count as one person; of a detector, the score from which a box counts as a face.</summary>
     public double? Threshold { get; init; }
+
+    /// <summary>Of a detector: which boxes above its threshold are dropped or doubted, where that was measured.</summary>
+    public FaceFilter? Filter { get; init; }
 
     /// <summary>The raw norms that faces have: [low, high].</summary>
     public double[]? NormRange { get; init; }
@@ -127,6 +131,7 @@ internal sealed record ModelCard
     private void Validate()
     {
         Known("input.color", Input.Color, "RGB", "BGR", "GRAY");
+        Known("input.resize_filter", Input.ResizeFilter, [PillowResize.Filter.Bicubic.Name, PillowResize.Filter.Bilinear.Name, .. Task == Detection ? [AreaResize.Name] : Array.Empty<string>()]);
         Known("input.layout", Input.Layout, "NCHW", "NHWC");
         Known("output.normalization", Output.Normalization, "l2", "none");
         Known("input.standardization", Input.Standardization, "fixed", "per-image");
@@ -187,7 +192,10 @@ internal sealed record ModelInput
     /// <summary>One value, or one a channel in the order of <see cref="Color"/>.</summary>
     public required double[] Std { get; init; }
 
-    /// <summary>How a picture is brought to the input's size: <c>pillow-bicubic</c> or <c>pillow-bilinear</c>.</summary>
+    /// <summary>Of a detector that takes pictures of any size: its sides are multiples of this, and the file's own size is made open. 0: the size is fixed.</summary>
+    public int Multiple { get; init; }
+
+    /// <summary>How a picture is brought to the input's size: <c>pillow-bicubic</c>, <c>pillow-bilinear</c>, or, for a detector, <c>area</c> (averaging).</summary>
     public string ResizeFilter { get; set; } = "pillow-bicubic";
 
     /// <summary><c>fixed</c>: (pixel - mean) / std with the card's numbers. <c>per-image</c>: with those of the input picture itself (FaceNet's prewhitening).</summary>
@@ -231,6 +239,44 @@ internal sealed record ModelCrop
     public double[][]? Template { get; init; }
 
     public double? TemplateSize { get; init; }
+}
+
+/// <summary>What makes a box of a detector a face beside its threshold, as measured for that detector (<c>Calibration</c> in the benchmarks' project).</summary>
+internal sealed record FaceFilter
+{
+    /// <summary>A box must score this much more for each doubling of its shorter side beyond 8 pixels of the input: the larger a true face, the surer it is seen. Not at the highest detail.</summary>
+    public double PerOctave { get; set; }
+
+    /// <summary>Up to this score.</summary>
+    public double Highest { get; set; } = 1;
+
+    /// <summary>Sharpness (0 to 1, by the embedder's <c>norm_scale</c>) that a box of score 1 must have.</summary>
+    public double Sharpness { get; set; }
+
+    /// <summary>How much more sharpness for each point of score below 1.</summary>
+    public double Doubt { get; set; }
+
+    /// <summary>Sharpness is asked of boxes from 56 pixels on that are this many times as large in the picture as in the detector's input: the embedder then sees more than the detector did. 0: of all boxes.</summary>
+    public double Finer { get; set; }
+
+    /// <summary>Largest alignment error of a face; 0: any.</summary>
+    public double AlignmentError { get; set; }
+
+    /// <summary>A face of a lower score is flagged as uncertain.</summary>
+    public double Certain { get; set; }
+
+    private const double SmallestSeen = 8;
+    private const double SmallestJudged = 56; // half the embedder's pixels: what is smaller is never sharp
+
+    /// <summary>The score that a box must have.</summary>
+    public double Threshold(double least, double seen) => Math.Max(least, Math.Min(Highest, least + PerOctave * Math.Log2(Math.Max(1, seen / SmallestSeen))));
+
+    /// <param name="sharpness">null where the embedder's card has no scale for it: then it says nothing.</param>
+    public bool Allows(Face face, double? sharpness) =>
+        !(AlignmentError > 0 && face.AlignmentError >= AlignmentError)
+        && !(IsJudged(Math.Min(face.Box.Width, face.Box.Height), face.Seen) && sharpness < Sharpness + Doubt * (1 - face.Score));
+
+    private bool IsJudged(double size, double seen) => Finer == 0 || size >= SmallestJudged && size >= Finer * seen;
 }
 
 /// <summary>What a model gives.</summary>

@@ -11,6 +11,20 @@ internal static class Pixels
         return resized;
     }
 
+    /// <summary>The whole picture averaged down to a size; its sides may only shrink.</summary>
+    public static Picture Shrunk(Picture picture, int width, int height)
+    {
+        var shrunk = new Picture(width, height) { ScaleX = picture.ScaleX * picture.Width / width, ScaleY = picture.ScaleY * picture.Height / height };
+        AreaResize.Shrink(picture, shrunk);
+        return shrunk;
+    }
+
+    /// <summary>The whole picture stretched to a size, by a filter or by area averaging, which a side that grows cannot have.</summary>
+    public static Picture Fitted(Picture picture, int width, int height, string filter) =>
+        filter != AreaResize.Name ? Resized(picture, width, height, filter)
+        : width <= picture.Width && height <= picture.Height ? Shrunk(picture, width, height)
+        : Resized(picture, width, height, PillowResize.Filter.Bilinear.Name);
+
     /// <summary>A part of a picture; what lies outside is black.</summary>
     public static Picture Cropped(Picture picture, int x, int y, int width, int height)
     {

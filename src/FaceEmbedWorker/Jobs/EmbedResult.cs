@@ -121,7 +121,7 @@ internal sealed record ResultBox(int X, int Y, int Width, int Height);
 /// <param name="Size">Pixels of the box's shorter side.</param>
 /// <param name="Sharpness">0 to 1, from the norm.</param>
 /// <param name="Yaw">Degrees, like <paramref name="Pitch"/> and <paramref name="Roll"/>; estimated from five points.</param>
-/// <param name="Flags"><c>small</c>, <c>blurred</c>, <c>profile</c>, <c>cut</c>, <c>uncertain_landmarks</c>.</param>
+/// <param name="Flags"><c>small</c>, <c>blurred</c>, <c>profile</c>, <c>cut</c>, <c>uncertain_landmarks</c>, <c>uncertain</c>.</param>
 /// <param name="Score">0 to 1.</param>
 internal sealed record ResultQuality(double Norm, double? AlignmentError = null, int? Size = null, double? Sharpness = null, double? Yaw = null, double? Pitch = null, double? Roll = null,
     IReadOnlyList<string>? Flags = null, double? Score = null);

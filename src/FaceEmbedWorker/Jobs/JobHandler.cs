@@ -7,9 +7,15 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Jobs;
 
 /// <summary>The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.</summary>
-internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, Landmarks landmarks, FaceAligner aligner, FaceEmbedder embedder,
+internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder,
     IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
 {
+    /// <summary>Share of the picture from which a face is looked at again with a border.</summary>
+    private const double MuchOfPicture = 0.3;
+
+    /// <summary>Whole photos are turned, not details of them.</summary>
+    private const int TurnedDetail = 2;
+
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private readonly JobOptions options = options.Value;
     private readonly FaceOptions faceOptions = faceOptions.Value;
@@ -65,14 +71,16 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         clock.Mark(Stage.Decode);
 
         var faces = Look(encoded, overview, View.Plain, detail, clock, cancel);
-        if (faceOptions.TightCrops && (faces.Count == 0 || faces.Exists(f => Fills(f, encoded))))
+        if (faceOptions.TightCrops && (faces.Count == 0 || WantsBorder(faces.MaxBy(f => f.Box.Area)!, encoded)))
         {
-            LookAgain(View.Padded);
+            faces = FaceQuality.Merged(faces, Look(encoded, overview, View.Padded, 1, clock, cancel), f => WantsBorder(f, encoded), embedder.Card, encoded.Width, encoded.Height);
         }
 
         if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
         {
-            LookAgain(View.Turned);
+            var turned = View.Turned.Select(view => Look(encoded, overview, view, Math.Min(detail, TurnedDetail), clock, cancel)).ToArray();
+            var upright = turned.Where(look => look.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card)));
+            faces = upright.MaxBy(look => look.Max(f => f.Score)) ?? faces; // the surest: an upside-down face may be as sharp
         }
 
         var described = faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();
@@ -82,22 +90,15 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var outcome = kept.Length > 0 ? EmbedResult.Embedded : EmbedResult.NoFace;
         var completed = Complete(job, outcome, Model(embedder.FaceSpace), image, kept, clock);
         return skipped.Length > 0 ? new(completed.Result with { Skipped = skipped }) : completed;
-
-        void LookAgain(View[] views)
-        {
-            foreach (var view in views)
-            {
-                faces = Better(faces, Look(encoded, overview, view, 1, clock, cancel));
-            }
-        }
     }
 
     /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
     private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
     {
-        using var small = view == View.Plain ? null : detector.Shrunk(overview); // a copy of all of it would double what a job takes
+        using var small = view == View.Plain ? null : detector.Shrunk(overview, detail); // a copy of all of it would double what a job takes
         using var shown = small is null ? null : view.Apply(small);
         var found = detector.Detect(shown ?? overview, detail);
+        found = found.Count == 0 && view == View.Plain ? detector.DetectFiner(overview, detail) : found;
         clock.Mark(Stage.Detect);
 
         using var finer = DecodeFiner(encoded, overview, found, cancel);
@@ -105,7 +106,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         clock.Mark(Stage.Decode);
 
         using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(picture);
-        var points = landmarks.Locate(shownFiner ?? picture, found);
+        var points = found.ConvertAll(f => detector.Locate(shownFiner ?? picture, f));
         clock.Mark(Stage.Detect);
 
         var faces = new List<Face>(found.Count);
@@ -116,9 +117,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             using var aligned = aligner.Align(picture, box, five, out var error);
             clock.Mark(Stage.Align);
 
-            var face = new Face(box, found[i].Score, five, error, embedder.Embed(aligned), view.Turn);
+            var face = new Face(box, found[i].Score, five, error, embedder.Embed(aligned), found[i].Seen, view.Turn);
             clock.Mark(Stage.Embed);
-            if (FaceQuality.IsFace(face, embedder.Card))
+            if (detector.IsFace(face, embedder.Card))
             {
                 faces.Add(face);
             }
@@ -127,11 +128,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         return faces;
     }
 
-    /// <summary>The look whose clearest face is clearer by a tenth; the earlier one otherwise, for a blurred face is as blurred the other way up.</summary>
-    private static List<Face> Better(List<Face> earlier, List<Face> later) =>
-        later.Count > 0 && (earlier.Count == 0 || later.Max(f => f.Embedding.Norm) > 1.1 * earlier.Max(f => f.Embedding.Norm)) ? later : earlier;
-
-    private static bool Fills(Face face, EncodedImage encoded) => face.Box.Width > 0.8 * encoded.Width && face.Box.Height > 0.8 * encoded.Height;
+    /// <summary>It covers much of the picture, is cut at its border, or is doubtful: with something around it the detector may see it better.</summary>
+    private bool WantsBorder(Face face, EncodedImage encoded) =>
+        face.Box.Area > MuchOfPicture * encoded.Width * encoded.Height || FaceQuality.IsCut(face.Box, encoded.Width, encoded.Height) || !FaceQuality.IsClear(face, embedder.Card);
 
     private JobOutcome.Completed EmbedWhole(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
@@ -190,7 +189,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var quality = FaceQuality.Of(face, embedder.Card, encoded.Width, encoded.Height);
         return new ResultEmbedding("face", face.Embedding.Vector, box, pairs, Math.Round(face.Score, 4), new ResultQuality(
             Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)Math.Round(quality.Size), quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
-            Math.Round(quality.Pose.Yaw), Math.Round(quality.Pose.Pitch), Math.Round(quality.Pose.Roll), quality.Flags, Math.Round(quality.Score, 3)));
+            Math.Round(quality.Pose.Yaw), Math.Round(quality.Pose.Pitch), Math.Round(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)));
     }
 
     private static string Sha256(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));

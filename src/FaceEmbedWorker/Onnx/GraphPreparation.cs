@@ -132,6 +132,38 @@ internal static class GraphPreparation
         return model.ToByteArray();
     }
 
+    /// <summary>The same model for pictures of any size: the sides of its input, and what of its outputs follows them, become open. Its reshapes must be written with -1.</summary>
+    /// <param name="firstSide">The input's dimension that is its height; the width is the next one.</param>
+    /// <exception cref="InvalidDataException">Not an ONNX file.</exception>
+    public static byte[] WithOpenSize(byte[] bytes, int firstSide)
+    {
+        var model = Read(bytes);
+        var constants = model.Graph.Initializer.Select(t => t.Name).ToHashSet();
+        foreach (var input in model.Graph.Input.Where(i => !constants.Contains(i.Name)))
+        {
+            Open(input, firstSide, firstSide + 2);
+        }
+
+        foreach (var output in model.Graph.Output)
+        {
+            Open(output, 1, -1); // not the batch, and not the values of a place
+        }
+
+        model.Graph.ValueInfo.Clear();
+        return model.ToByteArray();
+
+        static void Open(ValueInfoProto value, int first, int end)
+        {
+            if (value.Type?.TensorType?.Shape?.Dim is { } dimensions)
+            {
+                for (var i = first; i < (end < 0 ? dimensions.Count + end : Math.Min(end, dimensions.Count)); i++)
+                {
+                    dimensions[i] = new TensorShapeProto.Types.Dimension();
+                }
+            }
+        }
+    }
+
     private static ModelProto Read(byte[] bytes)
     {
         try

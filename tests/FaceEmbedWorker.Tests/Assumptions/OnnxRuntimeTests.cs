@@ -9,12 +9,15 @@ public class OnnxRuntimeTests
     [Fact]
     public void The_shipped_models_have_the_shapes_of_their_cards()
     {
-        using var detector = new InferenceSession(Pipeline.Shipped("face_detection.onnx"));
-        using var landmarks = new InferenceSession(Pipeline.Shipped("face_landmarks.onnx"));
+        using var detector = new InferenceSession(Pipeline.Shipped("rfb/face_detection.onnx"));
+        using var landmarks = new InferenceSession(Pipeline.Shipped("rfb/face_landmarks.onnx"));
         using var embedder = new InferenceSession(Pipeline.Shipped("face_embedding.onnx"));
         Assert.Equal([1, 4420, 2], detector.OutputMetadata["scores"].Dimensions);
         Assert.Equal([1, 4420, 4], detector.OutputMetadata["boxes"].Dimensions);
         Assert.Equal([1, 136], landmarks.OutputMetadata["output"].Dimensions);
+        using var yunet = new InferenceSession(Pipeline.Shipped("face_detection.onnx"));
+        Assert.Equal([1, 3, 640, 640], yunet.InputMetadata["input"].Dimensions);
+        Assert.Equal(["bbox_16", "bbox_32", "bbox_8", "cls_16", "cls_32", "cls_8", "kps_16", "kps_32", "kps_8", "obj_16", "obj_32", "obj_8"], yunet.OutputNames.Order(StringComparer.Ordinal));
         Assert.Equal([1, 512], embedder.OutputMetadata["output"].Dimensions);
     }
 
@@ -46,7 +49,7 @@ public class OnnxRuntimeTests
     {
         using var picture = Pipeline.Decode(await File.ReadAllBytesAsync(TestData.GraceHopper, TestContext.Current.CancellationToken));
         var found = Pipeline.Detector.Detect(picture)[0];
-        using var face = Pipeline.Aligner.Align(picture, found.Box, Pipeline.Landmarker.Locate(picture, found.Box), out _);
+        using var face = Pipeline.Aligner.Align(picture, found.Box, Pipeline.Detector.Locate(picture, found), out _);
         Assert.InRange(Pipeline.EmbeddingModel.Prepared!.Flushed, 100_000, 400_000);
         var flushed = Pipeline.Embedder.Embed(face).Vector;
 

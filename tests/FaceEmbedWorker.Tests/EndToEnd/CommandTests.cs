@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -146,6 +147,49 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Verify_names_marked_pictures_that_are_no_pictures()
+    {
+        await File.WriteAllBytesAsync(In("noise.jpg"), [1, 2, 3]);
+        foreach (var marks in new[] { "noise.jpg,1,1", "noise.jpg,1,1,20,20,easy" })
+        {
+            await File.WriteAllTextAsync(In("marks.csv"), marks);
+            var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
+            Assert.Equal(1, code);
+            Assert.Contains("noise.jpg: undecodable", errors, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>LFW's protocol on ten of its people: ten folds of four pairs of one person and four of two.</summary>
+    [Fact]
+    public async Task Verify_takes_the_pairs_of_a_protocol_in_folds()
+    {
+        var people = Directory.GetDirectories(TestData.Verification("lfw10")).Order(StringComparer.Ordinal)
+            .Select(d => (Name: Path.GetFileName(d), Numbers: Directory.GetFiles(d).Order(StringComparer.Ordinal).Select(f => int.Parse(Path.GetFileNameWithoutExtension(f)[^4..], CultureInfo.InvariantCulture)).ToArray())).ToArray();
+        var lines = new List<string> { "10\t4" };
+        for (var fold = 0; fold < 10; fold++)
+        {
+            var (name, numbers) = people[fold];
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => $"{name}\t{numbers[i]}\t{numbers[5 + i]}"));
+            lines.AddRange(Enumerable.Range(0, 4).Select(i => (Other: people[(fold + 1 + i) % 10], Number: numbers[i])).Select(p => $"{name}\t{p.Number}\t{p.Other.Name}\t{p.Other.Numbers[fold]}"));
+        }
+
+        await File.WriteAllLinesAsync(In("pairs.txt"), lines);
+        var (code, output, _) = await FaceEmbed.RunAsync("verify", TestData.Verification("lfw10"), "--pairs", In("pairs.txt"), "--json", In("pairs.json"));
+
+        Assert.Equal(0, code);
+        Assert.Contains("accuracy, mean of the folds", output, StringComparison.Ordinal);
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("pairs.json")));
+        Assert.Equal((10, 80, 0), (figures.GetProperty("folds").GetInt32(), figures.GetProperty("pairs").GetInt32(), figures.GetProperty("without_face").GetInt32()));
+        Assert.Equal(10, figures.GetProperty("by_fold").GetArrayLength());
+        Assert.InRange(figures.GetProperty("accuracy").GetDouble(), 0.97, 1);
+
+        await File.WriteAllTextAsync(In("pairs.txt"), "10\t300\nNobody\t1\t2\n");
+        (code, _, var errors) = await FaceEmbed.RunAsync("verify", TestData.Verification("lfw10"), "--pairs", In("pairs.txt"));
+        Assert.Equal(1, code);
+        Assert.Contains("has no picture 1", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Verify_without_pairs_says_what_it_wants()
     {
         var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
@@ -230,7 +274,7 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("prepared graph", output, StringComparison.Ordinal);
         var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("bench.json")));
         Assert.InRange(figures.GetProperty("embed").GetProperty("max_difference").GetDouble(), 0, 1e-5);
-        Assert.Equal(["decode", "detect", "landmarks", "align", "embed"], figures.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
+        Assert.Equal(["decode", "detect", "align", "embed"], figures.GetProperty("stages").EnumerateArray().Select(s => s.GetProperty("name").GetString()));
         Assert.All(
             new[] { ("embed", "prepared_per_s"), ("embed", "plain_per_s"), ("pipeline", "cpu_ms_per_photo"), ("pipeline", "allocated_bytes_per_photo"), ("decode", "shrunk_ms"), ("decode", "full_ms") },
             name => Assert.True(figures.GetProperty(name.Item1).GetProperty(name.Item2).GetDouble() > 0));

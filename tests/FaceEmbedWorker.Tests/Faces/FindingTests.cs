@@ -1,3 +1,4 @@
+using System.Globalization;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
@@ -12,7 +13,7 @@ public class FindingTests
     private static readonly CancellationToken None = CancellationToken.None;
 
     [Fact]
-    public async Task Faces_of_24_pixels_in_a_small_frame_are_found_at_the_highest_detail()
+    public async Task Faces_of_24_pixels_in_a_small_frame_are_found_at_the_default()
     {
         var (first, best) = (0, 0);
         foreach (var (file, n) in People().Take(20).Select((f, i) => (f, i)))
@@ -20,11 +21,11 @@ public class FindingTests
             var frame = Frame(640, 480, n);
             var place = Paste(frame, file, size: 24, x: 40 + 25 * n, y: 60 + 15 * n);
             first += await FoundAsync(frame, [place], detail: 1, ".png");
-            best += await FoundAsync(frame, [place], detail: 4, ".png");
+            best += await FoundAsync(frame, [place], detail: 2, ".png");
             frame.Dispose();
         }
 
-        Console.WriteLine($"24 pixels: {first} of 20 at detail 1, {best} at 4");
+        Console.WriteLine($"24 pixels: {first} of 20 at detail 1, {best} at 2");
         Assert.Equal(20, best);
         Assert.True(first < best);
     }
@@ -33,15 +34,15 @@ public class FindingTests
     public async Task Faces_of_a_sixtieth_of_twelve_megapixels_are_found_at_the_highest_detail()
     {
         var (found, people) = (0, People().ToArray());
-        for (var photo = 0; photo < 10; photo++)
+        for (var photo = 0; photo < 4; photo++)
         {
             using var frame = Frame(4000, 3000, photo);
             var places = Enumerable.Range(0, 20).Select(i => Paste(frame, people[(photo * 20 + i) % people.Length], size: 60, x: 100 + i % 5 * 760 + photo * 13, y: 120 + i / 5 * 690 + photo * 17)).ToArray();
             found += await FoundAsync(frame, places, detail: 4, ".jpg");
         }
 
-        Console.WriteLine($"60 pixels in 12 Mpx: {found} of 200 at detail 4");
-        Assert.InRange(found, 190, 200);
+        Console.WriteLine($"60 pixels in 12 Mpx: {found} of 80 at detail 4");
+        Assert.InRange(found, 76, 80);
     }
 
     [Theory]
@@ -66,7 +67,7 @@ public class FindingTests
         cosines.Sort();
         Console.WriteLine(FormattableString.Invariant($"turned by {degrees}: {found} of 100, median cosine {cosines[cosines.Count / 2]:0.000}"));
         Assert.InRange(found, 98, 100);
-        Assert.InRange(cosines[cosines.Count / 2], 0.95, 1);
+        Assert.InRange(cosines[cosines.Count / 2], 0.95, 1.000001);
 
         (double X, double Y) Turned(ResultEmbedding face, int by) => by switch
         {
@@ -95,19 +96,21 @@ public class FindingTests
         Assert.InRange(found, 98, 100);
     }
 
+    /// <summary>FACE_EMBED_FACELESS=500 looks at all that the README speaks of.</summary>
     [Fact]
     public async Task Pictures_without_a_face_have_none()
     {
         var handler = Pipeline.Handler();
-        var alarms = 0;
-        await Parallel.ForAsync(0, 500, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
+        var (count, alarms) = (int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FACELESS") ?? "100", CultureInfo.InvariantCulture), 0);
+        await Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
         {
             using var picture = FacelessPictures.Make(number);
-            var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None);
-            Interlocked.Add(ref alarms, Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings.Count);
+            var result = Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None)).Result;
+            Assert.Equal(result.Embeddings.Count == 0, result.Outcome == EmbedResult.NoFace); // nothing in any look, the turned ones included
+            Interlocked.Add(ref alarms, result.Embeddings.Count);
         });
-        Console.WriteLine($"500 pictures without a face: {alarms} false alarms");
-        Assert.InRange(alarms, 0, 2);
+        Console.WriteLine($"{count} pictures without a face: {alarms} false alarms");
+        Assert.InRange(alarms, 0, count / 250);
     }
 
     [Fact]
@@ -150,7 +153,7 @@ public class FindingTests
         Assert.Single(Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: new FaceOptions { MinQuality = 0.6 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None)).Result.Embeddings);
     }
 
-    /// <summary>What the README says of the score: of the pairs in a decile, so many match at the threshold of FMR 1e-3.</summary>
+    /// <summary>The README's table is of LFW-300, by <c>quality</c> of the benchmarks' project; this holds its shape.</summary>
     [Fact]
     public async Task The_share_of_matches_rises_with_the_quality_score()
     {
@@ -164,7 +167,7 @@ public class FindingTests
         }
 
         var (scores, impostors) = (new List<(double Quality, double Cosine)>(), new List<double>());
-        for (var i = 0; i < 400; i++)
+        for (var i = 0; i < 300; i++)
         {
             var (file, random) = (people[i % people.Length], new Random(i));
             var person = Path.GetFileName(Path.GetDirectoryName(file)!);
@@ -189,35 +192,65 @@ public class FindingTests
     }
 
     [Fact]
-    public void A_grid_covers_the_picture_with_overlap()
+    public void A_looks_sides_follow_the_picture_and_stay_within_bounds()
     {
-        foreach (var grid in new[] { 2, 4, 8 })
+        Assert.Equal([(320, 0.0)], Scales.Looks(1, 4000, 3000));
+        Assert.Equal([(640, 0.0), (320, 100.0)], Scales.Looks(2, 4000, 3000));
+        Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // never enlarged
+        Assert.Equal([320, 640, 960, 1920], Enumerable.Range(1, 4).Select(Scales.Finest));
+        Assert.Equal((1280, 960), Scales.Fit(4000, 3000, 1280));
+        Assert.Equal((1440, 1920), Scales.Fit(3000, 4000, Scales.Finest(4)));
+        Assert.Equal((960, 960, 0), (Scales.Finer(2, 640, 480), Scales.Finer(2, 4000, 3000), Scales.Finer(4, 4000, 3000)));
+        Assert.Equal((300, 200), Scales.Fit(300, 200, 640));
+        foreach (var (width, height) in new[] { (1, 1_000_000), (1_000_000, 1), (100_000, 3), (1, 1) })
         {
-            var tiles = Tiles.Of(grid, 1003, 777).ToArray();
-            Assert.Equal(grid * grid, tiles.Length);
-            Assert.All(tiles, t => Assert.True(t.X >= 0 && t.Y >= 0 && t.X + t.Width <= 1003 && t.Y + t.Height <= 777));
-            Assert.Equal((1003, 777), (tiles[^1].X + tiles[^1].Width, tiles[^1].Y + tiles[^1].Height));
-            Assert.All(tiles.Take(grid - 1).Zip(tiles.Skip(1)), pair => Assert.InRange(pair.First.X + pair.First.Width - pair.Second.X, pair.First.Width * 0.19, pair.First.Width * 0.21 + 2));
+            for (var detail = 1; detail <= 4; detail++)
+            {
+                var fit = Scales.Fit(width, height, Scales.Finest(detail));
+                Assert.InRange(fit.Width, 1, 1920);
+                Assert.InRange(fit.Height, 1, 1920);
+            }
         }
+    }
 
-        Assert.Empty(Tiles.Grids(1, 10_000, 320));
-        Assert.Empty(Tiles.Grids(2, 800, 320)); // a portrait of 600 x 800 costs nothing more by default
-        Assert.Equal([2], Tiles.Grids(2, 4000, 320));
-        Assert.Equal([2, 4], Tiles.Grids(3, 4000, 320));
-        Assert.Equal([2, 4, 8], Tiles.Grids(4, 4000, 320));
+    [Theory]
+    [InlineData(1, 200_000)]
+    [InlineData(200_000, 1)]
+    [InlineData(1, 1)]
+    [InlineData(5, 3)]
+    public void A_picture_of_any_shape_can_be_looked_at(int width, int height)
+    {
+        using var picture = new Picture(width, height);
+        picture.Pixels.Fill(90);
+        for (var detail = 1; detail <= 4; detail++)
+        {
+            Assert.Empty(Pipeline.Detector.Detect(picture, detail));
+        }
     }
 
     [Fact]
-    public void Halves_cut_at_an_edge_go_and_a_face_seen_twice_stays_once()
+    public void A_face_seen_twice_stays_once_and_a_part_of_a_larger_one_goes()
     {
-        var tile = new Box(100, 0, 200, 150);
-        Assert.True(Tiles.IsCut(new Box(100, 40, 30, 40), tile, 400, 300));
-        Assert.True(Tiles.IsCut(new Box(150, 120, 30, 30), tile, 400, 300));
-        Assert.False(Tiles.IsCut(new Box(150, 0, 30, 40), tile, 400, 300)); // the picture's own border
-        Assert.False(Tiles.IsCut(new Box(150, 40, 30, 40), tile, 400, 300));
+        var (fine, surer, part, other) = (new Detection(new Box(10, 10, 40, 50), 0.8), new Detection(new Box(12, 9, 38, 50), 0.9), new Detection(new Box(15, 15, 15, 20), 0.7), new Detection(new Box(200, 10, 40, 50), 0.75));
+        Assert.Equal([surer, other], Scales.Merge([fine, part, other], [surer], 0.3));
+        Assert.Equal([surer, other], Scales.Merge([surer, other], [fine], 0.3));
+    }
 
-        var (whole, again, part, other) = (new Detection(new Box(10, 10, 40, 50), 0.99), new Detection(new Box(12, 9, 38, 50), 1.0), new Detection(new Box(15, 15, 15, 20), 0.8), new Detection(new Box(200, 10, 40, 50), 0.75));
-        Assert.Equal([again, other], Tiles.Merge([whole, again, part, other], 0.3));
+    [Theory]
+    [InlineData(2)]
+    [InlineData(4)]
+    [InlineData(6)]
+    public void A_face_that_is_larger_than_the_detectors_range_is_found(int times)
+    {
+        var found = 0;
+        foreach (var file in People())
+        {
+            using var photo = Pipeline.Decode(File.ReadAllBytes(file));
+            using var large = Pixels.Resized(photo, 250 * times, 250 * times, "pillow-bicubic");
+            found += Pipeline.Detector.Detect(large, 2).Any(d => d.Box.Width > 50 * times && d.Box.CentreX / times is > 85 and < 165) ? 1 : 0;
+        }
+
+        Assert.Equal(100, found);
     }
 
     [Fact]
@@ -226,7 +259,7 @@ public class FindingTests
         using var picture = new Picture(60, 40) { ScaleX = 2, ScaleY = 2 };
         picture.Pixels.Clear();
         picture.Row(10)[30 * 3] = 255; // a red pixel at (30, 10): full size (61, 21)
-        foreach (var view in View.Turned.Concat(View.Padded).Append(View.Plain))
+        foreach (var view in View.Turned.Append(View.Padded).Append(View.Plain))
         {
             using var shown = view.Apply(picture);
             var at = Enumerable.Range(0, shown.Width * shown.Height).Single(i => shown.Pixels[i * 3] == 255 && shown.Pixels[i * 3 + 1] == 0);
@@ -287,7 +320,7 @@ public class FindingTests
             small.Row(row).CopyTo(frame.Row(y + row)[(x * 3)..]);
         }
 
-        var nose = Pipeline.Landmarker.Locate(photo, face.Box)[2];
+        var nose = Pipeline.Detector.Locate(photo, face)[2];
         return new Point(x + nose.X * scale, y + nose.Y * scale);
     }
 

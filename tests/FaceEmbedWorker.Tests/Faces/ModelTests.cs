@@ -11,7 +11,8 @@ public sealed class ModelTests : IDisposable
 
     [Theory]
     [InlineData("face_detection.onnx", ModelCard.Detection)]
-    [InlineData("face_landmarks.onnx", ModelCard.Landmarks)]
+    [InlineData("rfb/face_detection.onnx", ModelCard.Detection)]
+    [InlineData("rfb/face_landmarks.onnx", ModelCard.Landmarks)]
     [InlineData("face_embedding.onnx", ModelCard.Embedding)]
     public void The_shipped_cards_fit_their_files(string file, string task)
     {

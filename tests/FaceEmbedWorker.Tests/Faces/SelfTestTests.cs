@@ -124,7 +124,8 @@ public sealed class SelfTestTests : IDisposable
     {
         var card = Pipeline.EmbeddingModel.Card;
         Assert.NotEqual(card.Space("w", "c"), (card with { Input = card.Input with { Standardization = "per-image" } }).Space("w", "c"));
-        Assert.Equal("3d45b4915f1f", Pipeline.Embedder.FaceSpace); // published vectors depend on it
+        Assert.Equal("f68b7a3a1bce", Pipeline.Embedder.FaceSpace); // published vectors depend on it
+        Assert.Equal("3d45b4915f1f", new FaceEmbedder(Pipeline.EmbeddingModel, FaceDetector.LandmarkPoints).FaceSpace); // and those of faces aligned by 68 landmarks
     }
 
     [Fact]
@@ -145,7 +146,7 @@ public sealed class SelfTestTests : IDisposable
         DetectorLayout.Scrfd(scores, distances, points, 8, 64, 0.5, found);
         var face = Assert.Single(found);
         Assert.Equal((new Box(16, 12, 24, 28), 0.9f), (face.Box, (float)face.Score));
-        Assert.Equal(new Point(24 + 0.2f * 8, 16 + 0.3f * 8), face.Landmarks![1]);
+        Assert.Equal(new Point(24 + 0.2f * 8 + 0.5, 16 + 0.3f * 8 + 0.5), face.Landmarks![1]);
 
         var (classes, objects, boxes, five) = (new float[64], new float[64], new float[64 * 4], new float[64 * 10]);
         i = 2 * 8 + 3;
@@ -158,7 +159,7 @@ public sealed class SelfTestTests : IDisposable
         face = Assert.Single(found);
         Assert.Equal(0.9, face.Score, 1e-6);
         Assert.Equal((12.0, 6.0, 32.0, 16.0), (Math.Round(face.Box.X, 4), Math.Round(face.Box.Y, 4), Math.Round(face.Box.Width, 4), Math.Round(face.Box.Height, 4)));
-        Assert.Equal(new Point(24 + 8, 16), face.Landmarks![2]);
+        Assert.Equal(new Point(24 + 8 + 0.5, 16 + 0.5), face.Landmarks![2]);
     }
 
     /// <summary>Detectors of both layouts with outputs that never change: a face found by one of them is embedded by its own points.</summary>
@@ -171,14 +172,14 @@ public sealed class SelfTestTests : IDisposable
         File.WriteAllBytes(file, TinyOnnx.Detector(layout, size: 64));
         var card = ModelCard.Named(layout);
         var own = Path.Combine(folder, "detector-card.json");
-        File.WriteAllBytes(own, (card with { Input = card.Input with { Width = 64, Height = 64 } }).ToJson());
+        File.WriteAllBytes(own, (card with { Filter = null, Input = card.Input with { Name = "", Multiple = 0, Width = 64, Height = 64, Fit = "letterbox" } }).ToJson());
         using var model = Model.Load(file, ModelCard.Detection, cardName: own);
         using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper)); // 512 x 600: 9.375 pixels to one of the input's
 
-        var face = Assert.Single(new FaceDetector(model, Microsoft.Extensions.Options.Options.Create(new FaceOptions())).Detect(picture));
+        var face = Assert.Single(new FaceDetector(model, null, Microsoft.Extensions.Options.Options.Create(new FaceOptions())).Detect(picture));
 
         Assert.Equal(TinyOnnx.DetectorBox.Scaled(600 / 64.0, 600 / 64.0).Area, face.Box.Area, 1000.0);
-        var points = Pipeline.Landmarker.Locate(picture, [face])[0];
+        var points = face.Landmarks!;
         Assert.Equal(5, points.Length);
         Assert.All(points, p => Assert.InRange(p.X, 0, 600));
     }
@@ -213,5 +214,5 @@ public sealed class SelfTestTests : IDisposable
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     private static IReadOnlyList<Finding> Findings(Model model, string file) =>
-        new SelfTest(Pipeline.Decoder, Pipeline.Detector, Pipeline.Landmarker, new FaceAligner(model.Card), new FaceEmbedder(model)).Run(file);
+        new SelfTest(Pipeline.Decoder, Pipeline.Detector, new FaceAligner(model.Card), new FaceEmbedder(model)).Run(file);
 }

@@ -28,8 +28,8 @@ public class GraphPreparationTests
         foreach (var photo in new[] { TestData.Astronaut, TestData.GraceHopper })
         {
             using var picture = Pipeline.Decode(File.ReadAllBytes(photo));
-            var box = Pipeline.Detector.Detect(picture)[0].Box;
-            using var aligned = Pipeline.Aligner.Align(picture, box, Pipeline.Landmarker.Locate(picture, box), out _);
+            var face = Pipeline.Detector.Detect(picture)[0];
+            using var aligned = Pipeline.Aligner.Align(picture, face.Box, Pipeline.Detector.Locate(picture, face), out _);
             Assert.Equal(new FaceEmbedder(plain).Embed(aligned).Vector, Pipeline.Embedder.Embed(aligned).Vector, (a, b) => Math.Abs(a - b) <= 1e-6);
         }
 
@@ -39,7 +39,7 @@ public class GraphPreparationTests
     [Fact]
     public void A_model_without_prelu_and_negligible_weights_stays_as_it_is()
     {
-        var bytes = File.ReadAllBytes(Pipeline.Shipped("face_detection.onnx"));
+        var bytes = File.ReadAllBytes(Pipeline.Shipped("rfb/face_detection.onnx"));
         var prepared = GraphPreparation.Prepare(bytes);
         Assert.Same(bytes, prepared.Model);
         Assert.Equal((0, 0, 0), (prepared.Rewritten, prepared.Flushed, prepared.Removed));
@@ -49,13 +49,40 @@ public class GraphPreparationTests
     [Fact]
     public void A_model_with_negligible_weights_gives_the_same_without_them()
     {
-        using var plain = Model.Load(Pipeline.Shipped("face_landmarks.onnx"), ModelCard.Landmarks, prepare: false);
-        using var flushed = Model.Load(Pipeline.Shipped("face_landmarks.onnx"), ModelCard.Landmarks);
+        using var plain = Model.Load(Pipeline.Shipped("rfb/face_landmarks.onnx"), ModelCard.Landmarks, prepare: false);
+        using var flushed = Model.Load(Pipeline.Shipped("rfb/face_landmarks.onnx"), ModelCard.Landmarks);
         Assert.True(flushed.Prepared is { Rewritten: 0, Flushed: > 0 });
         using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper));
         var box = Pipeline.Detector.Detect(picture)[0].Box;
-        var (expected, actual) = (new Landmarks(plain, plain).Locate(picture, box), new Landmarks(flushed, flushed).Locate(picture, box));
+        var (expected, actual) = (new Landmarks(plain).Locate(picture, box), new Landmarks(flushed).Locate(picture, box));
         Assert.All(expected.Zip(actual), p => Assert.True(Math.Abs(p.First.X - p.Second.X) < 1e-3 && Math.Abs(p.First.Y - p.Second.Y) < 1e-3));
+    }
+
+    /// <summary>YuNet's file is for 640 x 640; a picture of its own shape gives what the same picture padded to that gives, away from the padding.</summary>
+    [Fact]
+    public void A_fixed_input_that_is_made_open_takes_other_sizes_and_gives_the_same()
+    {
+        var bytes = File.ReadAllBytes(Pipeline.Shipped("face_detection.onnx"));
+        using var fixedSize = new Microsoft.ML.OnnxRuntime.InferenceSession(bytes);
+        using var open = new Microsoft.ML.OnnxRuntime.InferenceSession(GraphPreparation.WithOpenSize(bytes, 2));
+        Assert.Equal([1, 3, -1, -1], open.InputMetadata["input"].Dimensions);
+        var picture = new float[3 * 640 * 640];
+        var random = new Random(6);
+        for (var i = 0; i < picture.Length; i++)
+        {
+            picture[i] = random.Next(256);
+        }
+
+        Assert.Equal(Run(fixedSize, picture, 640, 640), Run(open, picture, 640, 640));
+        Assert.Equal(8 * 3, Run(open, picture[..(3 * 64 * 192)], 64, 192).Length / 8);
+
+        static float[] Run(Microsoft.ML.OnnxRuntime.InferenceSession session, float[] picture, int height, int width)
+        {
+            using var value = Microsoft.ML.OnnxRuntime.OrtValue.CreateTensorValueFromMemory(picture, [1, 3, height, width]);
+            using var options = new Microsoft.ML.OnnxRuntime.RunOptions();
+            using var outputs = session.Run(options, ["input"], [value], ["cls_8"]);
+            return outputs[0].GetTensorDataAsSpan<float>().ToArray();
+        }
     }
 
     /// <summary>Random small networks: every kind of slope, positive, negative and above one, shared or not, as initialiser or constant, opsets 7 to 21, 4 and 2 dimensions, symbolic batch.</summary>

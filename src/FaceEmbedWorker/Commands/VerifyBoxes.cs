@@ -1,0 +1,147 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Options;
+using Spectre.Console;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>
+/// <c>face-embed verify</c> on pictures whose faces are marked by boxes, as WIDER FACE is: recall by subset, each within the next one (easy within
+/// medium within hard, as the official tool counts), and what is found besides. Boxes of the subset <c>ignore</c> are neither found nor false.
+/// </summary>
+internal static class VerifyBoxes
+{
+    private const string Ignore = "ignore";
+    private const double Found = 0.5; // intersection over union
+
+    /// <summary>Lines of <c>file,x,y,width,height,subset</c>, the subset being optional.</summary>
+    public static bool Are(string marks) => marks.EndsWith(".csv", StringComparison.OrdinalIgnoreCase) && File.ReadLines(marks).FirstOrDefault() is { } first && first.Split(',').Length >= 5;
+
+    public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string? json, CancellationToken cancel)
+    {
+        List<Marked> marked;
+        try
+        {
+            marked = Read(marks);
+        }
+        catch (FormatException e)
+        {
+            EmbedCommand.Complain(marks, $"it does not mark faces: {e.Message} It should hold lines file,x,y,width,height,subset in pixels of the upright picture.");
+            return ExitCode.SomeFailed;
+        }
+
+        await using var services = Services.Build(settings);
+        var byFile = marked.ToLookup(m => m.File);
+        var (boxes, missing, near, unread) = (0, new List<string>(), 0, 0);
+        var files = byFile.Select(f => Path.Combine(folder, f.Key)).ToList();
+        await Progress.RunAsync("looking", files.Count, async advance =>
+        {
+            await foreach (var (file, outcome) in EmbedCommand.HandleAsync(services.GetRequiredService<JobHandler>(), files, EmbedMode.Faces, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, cancel))
+            {
+                advance();
+                if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
+                {
+                    unread++;
+                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    marked.RemoveAll(m => m.File == Path.GetFileName(file));
+                    continue;
+                }
+
+                foreach (var face in result.Embeddings.Select(e => new Box(e.Box!.X, e.Box.Y, e.Box.Width, e.Box.Height)))
+                {
+                    boxes++;
+                    var best = byFile[Path.GetFileName(file)].MaxBy(m => m.Box.Overlap(face))!;
+                    if (best.Box.Overlap(face) >= Found)
+                    {
+                        best.IsFound = true;
+                    }
+                    else if (byFile[Path.GetFileName(file)].Any(m => m.Box.Shared(face) > 0))
+                    {
+                        near++;
+                    }
+                    else
+                    {
+                        missing.Add(Text($"{Path.GetFileName(file)} ({face.X:0}, {face.Y:0}) {face.Width:0} x {face.Height:0}"));
+                    }
+                }
+            }
+        });
+        var figures = new BoxFigures(files.Count - unread, marked.Count(m => m.Subset != Ignore), [.. Subsets(marked)], boxes, near, missing.Count, missing);
+        Print(figures);
+        if (json is not null)
+        {
+            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, BoxJson.Default.BoxFigures), cancel);
+        }
+
+        return unread == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+    }
+
+    /// <summary>Each subset with all easier ones; the order is WIDER FACE's, then the alphabet's.</summary>
+    private static IEnumerable<SubsetFigures> Subsets(List<Marked> marked)
+    {
+        var order = new[] { "easy", "medium", "hard" };
+        var within = new List<Marked>();
+        foreach (var subset in marked.Where(m => m.Subset != Ignore).GroupBy(m => m.Subset).OrderBy(g => Array.IndexOf(order, g.Key) is >= 0 and var place ? place : order.Length).ThenBy(g => g.Key, StringComparer.Ordinal))
+        {
+            within.AddRange(subset);
+            yield return new SubsetFigures(subset.Key, within.Count, within.Count(m => m.IsFound), within.Count(m => m.IsFound) / (double)within.Count);
+        }
+    }
+
+    private static List<Marked> Read(string marks)
+    {
+        var marked = new List<Marked>();
+        foreach (var cells in File.ReadLines(marks).Where(l => l.Trim().Length > 0).Select(l => l.Split(',', StringSplitOptions.TrimEntries)))
+        {
+            var numbers = cells.Skip(1).Take(4).Select(c => double.TryParse(c, CultureInfo.InvariantCulture, out var n) ? n : double.NaN).ToArray();
+            if (numbers.Length == 4 && numbers.All(double.IsFinite))
+            {
+                marked.Add(new Marked(cells[0], new Box(numbers[0], numbers[1], numbers[2], numbers[3]), cells.Length > 5 ? cells[5] : "all"));
+            }
+            else if (marked.Count > 0)
+            {
+                throw new FormatException($"'{string.Join(',', cells)}' is not file,x,y,width,height,subset.");
+            }
+        }
+
+        return marked.Count > 0 ? marked : throw new FormatException("there is no box in it.");
+    }
+
+    private static void Print(BoxFigures figures)
+    {
+        var table = new Table().AddColumns("figure", "value").HideHeaders();
+        table.AddRow("pictures, marked faces", Text($"{figures.Pictures}, {figures.Marked}"));
+        foreach (var subset in figures.Subsets)
+        {
+            table.AddRow(Markup.Escape($"recall, {subset.Name}"), Text($"{subset.Recall:0.000} ({subset.Found} of {subset.Marked})"));
+        }
+
+        table.AddRow("boxes", Text($"{figures.Boxes}"));
+        table.AddRow("boxes that touch a face and miss it", Text($"{figures.Near}"));
+        table.AddRow("boxes that touch no face", Text($"{figures.FalseAlarms} (1 in {figures.Pictures / (double)Math.Max(1, figures.FalseAlarms):0.0} pictures)"));
+        AnsiConsole.Write(table);
+    }
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+
+    private sealed record Marked(string File, Box Box, string Subset)
+    {
+        public bool IsFound { get; set; }
+    }
+}
+
+/// <param name="Name">The subset, all easier ones within it.</param>
+internal sealed record SubsetFigures(string Name, int Marked, int Found, double Recall);
+
+/// <summary>What <c>verify</c> found on pictures marked by boxes.</summary>
+/// <param name="Near">Boxes that touch a marked face and overlap none by half.</param>
+/// <param name="FalseAlarms">Boxes that touch no marked face.</param>
+internal sealed record BoxFigures(int Pictures, int Marked, IReadOnlyList<SubsetFigures> Subsets, int Boxes, int Near, int FalseAlarms, IReadOnlyList<string> NotMarked);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
+[JsonSerializable(typeof(BoxFigures))]
+internal sealed partial class BoxJson : JsonSerializerContext;

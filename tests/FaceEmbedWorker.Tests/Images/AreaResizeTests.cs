@@ -1,0 +1,61 @@
+using FaceEmbedWorker.Images;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+public class AreaResizeTests
+{
+    [Theory]
+    [InlineData(97, 61, 97, 61)]
+    [InlineData(97, 61, 40, 61)]
+    [InlineData(97, 61, 97, 30)]
+    [InlineData(97, 61, 41, 23)]
+    [InlineData(200, 150, 100, 75)]
+    [InlineData(500, 7, 3, 1)]
+    [InlineData(1, 900, 1, 32)]
+    public void Each_pixel_is_the_mean_of_what_it_covers_as_a_slow_reference_says(int width, int height, int toWidth, int toHeight)
+    {
+        var random = new Random(8);
+        using var picture = new Picture(width, height);
+        random.NextBytes(picture.Pixels);
+        using var small = new Picture(toWidth, toHeight);
+
+        AreaResize.Shrink(picture, small);
+
+        for (var y = 0; y < toHeight; y++)
+        {
+            for (var x = 0; x < toWidth; x++)
+            {
+                for (var channel = 0; channel < 3; channel++)
+                {
+                    Assert.Equal(Mean(picture, x, y, toWidth, toHeight, channel), small.Row(y)[x * 3 + channel], 0.51);
+                }
+            }
+        }
+    }
+
+    [Fact]
+    public void No_side_grows()
+    {
+        using var picture = new Picture(10, 10);
+        using var large = new Picture(10, 11);
+        Assert.Throws<ArgumentOutOfRangeException>(() => AreaResize.Shrink(picture, large));
+    }
+
+    private static double Mean(Picture picture, int x, int y, int toWidth, int toHeight, int channel)
+    {
+        double sum = 0, area = 0;
+        for (var v = 0; v < picture.Height; v++)
+        {
+            for (var u = 0; u < picture.Width; u++)
+            {
+                var shared = Shared(u, x, (double)picture.Width / toWidth) * Shared(v, y, (double)picture.Height / toHeight);
+                sum += shared * picture.Row(v)[u * 3 + channel];
+                area += shared;
+            }
+        }
+
+        return sum / area;
+
+        static double Shared(int pixel, int to, double scale) => Math.Max(0, Math.Min(pixel + 1, (to + 1) * scale) - Math.Max(pixel, to * scale));
+    }
+}
