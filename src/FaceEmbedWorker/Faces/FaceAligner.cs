@@ -99,7 +99,7 @@ internal sealed class FaceAligner
         var (x, width) = Seen(Span(back, target, static p => p.X), picture.Width, factor);
         var (y, height) = Seen(Span(back, target, static p => p.Y), picture.Height, factor);
         using var part = Pixels.Cropped(picture, x, y, width, height);
-        using var small = Pixels.BoxShrunk(part, factor);
+        using var small = Pixels.Shrunk(part, width / factor, height / factor);
         var shift = (factor - 1) / 2.0; // a block's centre, in pixel centres of the picture
         Sample(small, new Similarity(back.A / factor, back.B / factor, (back.X - x - shift) / factor, (back.Y - y - shift) / factor), target);
     }
@@ -135,29 +135,39 @@ internal sealed class FaceAligner
             {
                 var at = back.Apply(new Point(u, v));
                 var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
-                var (fx, fy) = (Vector128.Create((float)(at.X - x)), Vector128.Create((float)(at.Y - y)));
+                var (across, down) = ((float)(at.X - x), Vector256.Create((float)(at.Y - y)));
                 var first = y * stride + x * 3;
 
-                // red, green, blue and an unused lane at once; a pixel is read as four bytes, so the picture's last one is left to the slow way
-                var inside = (uint)x < (uint)(picture.Width - 1) && (uint)y < (uint)(picture.Height - 1) && first <= source.Length - stride - 7;
-                var (a, b) = inside ? (Pixel(source, first), Pixel(source, first + 3)) : (Border(source, x, y), Border(source, x + 1, y));
-                var (c, d) = inside ? (Pixel(source, first + stride), Pixel(source, first + stride + 3)) : (Border(source, x, y + 1), Border(source, x + 1, y + 1));
-                var upper = a * (Vector128<float>.One - fx) + b * fx;
-                var lower = c * (Vector128<float>.One - fx) + d * fx;
-                var value = Vector128.ConvertToInt32(upper * (Vector128<float>.One - fy) + lower * fy + Vector128.Create(0.5f));
+                // a pixel and its neighbour at once, red, green, blue, red, green, blue, read as eight bytes; the picture's last ones are left to the slow way
+                var inside = (uint)x < (uint)(picture.Width - 1) && (uint)y < (uint)(picture.Height - 1) && first <= source.Length - stride - 8;
+                var (upper, lower) = inside ? (Two(source, first), Two(source, first + stride)) : (Border(source, x, y), Border(source, x, y + 1));
+                var both = upper + (lower - upper) * down;
+                var (left, right) = (both.GetLower(), Vector256.Shuffle(both, Neighbour).GetLower());
+                var value = Vector128.ConvertToInt32(left + (right - left) * across + Vector128.Create(0.5f));
                 row[u * 3] = (byte)value[0];
                 row[u * 3 + 1] = (byte)value[1];
                 row[u * 3 + 2] = (byte)value[2];
             }
         }
 
-        static Vector128<float> Pixel(ReadOnlySpan<byte> source, int at) =>
-            Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(MemoryMarshal.Read<uint>(source[at..])).AsByte())).AsInt32());
+        static Vector256<float> Two(ReadOnlySpan<byte> source, int at)
+        {
+            var values = Vector128.WidenLower(Vector128.CreateScalar(MemoryMarshal.Read<ulong>(source[at..])).AsByte());
+            return Vector256.ConvertToSingle(Vector256.Create(Vector128.WidenLower(values), Vector128.WidenUpper(values)).AsInt32());
+        }
 
-        Vector128<float> Border(ReadOnlySpan<byte> source, int x, int y) => (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height
-            ? Vector128.Create(source[y * stride + x * 3], source[y * stride + x * 3 + 1], source[y * stride + x * 3 + 2], 0f)
-            : Vector128<float>.Zero;
+        Vector256<float> Border(ReadOnlySpan<byte> source, int x, int y)
+        {
+            var ((a, b, c), (d, e, f)) = (Pixel(source, x, y), Pixel(source, x + 1, y));
+            return Vector256.Create(a, b, c, d, e, f, 0, 0);
+        }
+
+        (float Red, float Green, float Blue) Pixel(ReadOnlySpan<byte> source, int x, int y) =>
+            (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height && y * stride + x * 3 is var at ? (source[at], source[at + 1], source[at + 2]) : default;
     }
+
+    /// <summary>Brings the second of two pixels to where the first is.</summary>
+    private static readonly Vector256<int> Neighbour = Vector256.Create(3, 4, 5, 6, 0, 0, 0, 0);
 }
 
 /// <summary>x' = A x - B y + X, y' = B x + A y + Y: turn, scale and shift.</summary>

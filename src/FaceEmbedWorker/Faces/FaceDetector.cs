@@ -137,9 +137,14 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             : input.Fit == "letterbox" ? Scales.Fit(picture.Width, picture.Height, input.Width, input.Height)
             : (input.Width, input.Height);
         using var run = TakesAnySize ? model.Rent(Scales.Up(width, input.Multiple), Scales.Up(height, input.Multiple)) : model.Rent();
-        using (var small = (width, height) == (picture.Width, picture.Height) ? null : Pixels.Fitted(picture, width, height, input.ResizeFilter))
+        if (input.ResizeFilter == AreaResize.Name && width <= picture.Width && height <= picture.Height)
         {
-            InputPicture.Write(small ?? picture, run.Form, run.Input);
+            InputPicture.WriteShrunk(picture, width, height, run.Form, run.Input);
+        }
+        else
+        {
+            using var fitted = Pixels.Fitted(picture, width, height, input.ResizeFilter);
+            InputPicture.WriteShrunk(fitted, width, height, run.Form, run.Input);
         }
 
         run.Execute();

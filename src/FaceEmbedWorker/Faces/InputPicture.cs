@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Faces;
@@ -41,48 +43,70 @@ internal static class InputPicture
         }
     }
 
-    /// <summary>The same for a picture that may be smaller than the input: it lies in the upper left corner, and the rest is black.</summary>
-    public static void Write(Picture picture, ModelInput input, Span<float> values)
+    /// <summary>A picture averaged down to a size on its way into the input, where it lies in the upper left corner; the rest is black. No side may grow.</summary>
+    public static void WriteShrunk(Picture picture, int width, int height, ModelInput input, Span<float> values)
     {
-        if ((picture.Width, picture.Height) == (input.Width, input.Height))
-        {
-            Write(picture.Pixels, input, values);
-            return;
-        }
-
         if (input is not { Layout: "NCHW", Channels: 3, Standardization: "fixed" })
         {
-            using var whole = Pixels.Cropped(picture, 0, 0, input.Width, input.Height);
+            using var shrunk = Pixels.Shrunk(picture, width, height);
+            using var whole = Pixels.Cropped(shrunk, 0, 0, input.Width, input.Height);
             Write(whole.Pixels, input, values);
             return;
         }
 
-        Span<float> table = stackalloc float[256];
-        for (var channel = 0; channel < 3; channel++)
+        var plane = input.Width * input.Height;
+        var green = values[plane..(2 * plane)];
+        var red = input.Color == "RGB" ? values[..plane] : values[(2 * plane)..];
+        var blue = input.Color == "RGB" ? values[(2 * plane)..] : values[..plane];
+        var (means, factors) = (Colours(input, c => Of(input.Mean, c)), Colours(input, c => 1 / Of(input.Std, c)));
+        using var rows = new AreaResize(picture, width, height);
+        for (var y = 0; y < height; y++)
         {
-            var (mean, std) = ((float)input.Mean[input.Mean.Length == 1 ? 0 : channel], (float)input.Std[input.Std.Length == 1 ? 0 : channel]);
-            for (var i = 0; i < table.Length; i++)
+            var target = y * input.Width;
+            Deal(rows.Row(y), means, factors, red.Slice(target, width), green.Slice(target, width), blue.Slice(target, width));
+        }
+
+        var black = -means * factors;
+        Pad(red, black[0]);
+        Pad(green, black[1]);
+        Pad(blue, black[2]);
+
+        void Pad(Span<float> values, float black)
+        {
+            for (var y = 0; y < height; y++)
             {
-                table[i] = (i - mean) / std;
+                values.Slice(y * input.Width + width, input.Width - width).Fill(black);
             }
 
-            for (var y = 0; y < input.Height; y++)
-            {
-                var target = values.Slice((channel * input.Height + y) * input.Width, input.Width);
-                var width = y < picture.Height ? picture.Width : 0;
-                if (width > 0)
-                {
-                    var source = picture.Row(y)[(input.Color == "RGB" ? channel : 2 - channel)..];
-                    for (var x = 0; x < width; x++)
-                    {
-                        target[x] = table[source[x * 3]];
-                    }
-                }
-
-                target[width..].Fill(table[0]);
-            }
+            values[(height * input.Width)..].Fill(black);
         }
     }
+
+    /// <summary>Splits the pixels of a row, float32 [width, 4], into its colours: (x - mean) x factor.</summary>
+    private static void Deal(ReadOnlySpan<float> row, Vector128<float> means, Vector128<float> factors, Span<float> red, Span<float> green, Span<float> blue)
+    {
+        var (mean, factor, byColour) = (Vector256.Create(means, means), Vector256.Create(factors, factors), Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7));
+        var reds = MemoryMarshal.Cast<float, long>(red); // two at once
+        var greens = MemoryMarshal.Cast<float, long>(green);
+        var blues = MemoryMarshal.Cast<float, long>(blue);
+        for (var pair = 0; pair < reds.Length; pair++)
+        {
+            var colours = Vector256.Shuffle((Vector256.Create(row.Slice(pair * 8, 8)) - mean) * factor, byColour).AsInt64();
+            (reds[pair], greens[pair], blues[pair]) = (colours[0], colours[1], colours[2]);
+        }
+
+        if (int.IsOddInteger(red.Length))
+        {
+            var last = (Vector128.Create(row[^4..]) - means) * factors;
+            (red[^1], green[^1], blue[^1]) = (last[0], last[1], last[2]);
+        }
+    }
+
+    /// <summary>A value for red, green and blue each, given in the order of the card's channels.</summary>
+    private static Vector128<float> Colours(ModelInput input, Func<int, double> of) =>
+        input.Color == "RGB" ? Vector128.Create((float)of(0), (float)of(1), (float)of(2), 0) : Vector128.Create((float)of(2), (float)of(1), (float)of(0), 0);
+
+    private static double Of(double[] values, int channel) => values[values.Length == 1 ? 0 : channel];
 
     /// <summary>Mean and deviation of all values, the latter at least 1 / sqrt(n) (FaceNet's prewhitening, Sandberg).</summary>
     private static (float Mean, float Std) Statistics(ReadOnlySpan<byte> values)

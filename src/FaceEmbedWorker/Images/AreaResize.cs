@@ -1,109 +1,189 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
 namespace FaceEmbedWorker.Images;
 
 /// <summary>
 /// Shrinks by area averaging: each pixel of the result is the mean of the rectangle that it covers, parts of pixels counted as parts. Nothing is
-/// skipped and nothing rings, so a detector sees small faces as a camera further away would.
+/// skipped and nothing rings, so a detector sees small faces as a camera further away would. Rows are computed when they are asked for.
 /// </summary>
-internal static class AreaResize
+internal ref struct AreaResize : IDisposable
 {
     /// <summary>As cards name it.</summary>
     public const string Name = "area";
 
-    /// <summary>Shrinks uint8 [height, width, 3] to uint8 [toHeight, toWidth, 3]; no side may grow.</summary>
+    private readonly Picture from;
+    private readonly Spans rows;
+    private readonly int taps;
+    private readonly int[] starts;
+    private readonly float[] rented;
+    private readonly Span<float> rowWeights;
+    private readonly Span<float> weights;
+    private readonly Span<float> sums;
+    private readonly Span<float> result;
+
+    /// <exception cref="ArgumentOutOfRangeException">A side would grow.</exception>
+    public AreaResize(Picture from, int width, int height)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(width, from.Width);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(height, from.Height);
+        this.from = from;
+        rows = new Spans(from.Height, height);
+        var columns = new Spans(from.Width, width);
+        taps = columns.Most;
+        rented = ArrayPool<float>.Shared.Rent(rows.Most + width * taps + from.Width * 3 + 1 + width * 4);
+        starts = ArrayPool<int>.Shared.Rent(width);
+        var rest = rented.AsSpan();
+        rowWeights = Take(ref rest, rows.Most);
+        weights = Take(ref rest, width * taps);
+        sums = Take(ref rest, from.Width * 3 + 1); // a pixel is read as four values
+        result = Take(ref rest, width * 4);
+        sums[^1] = 0;
+        for (var x = 0; x < width; x++)
+        {
+            starts[x] = columns.Weigh(x, weights.Slice(x * taps, taps)) * 3;
+        }
+
+        static Span<float> Take(scoped ref Span<float> rest, int length)
+        {
+            var taken = rest[..length];
+            rest = rest[length..];
+            return taken;
+        }
+    }
+
+    /// <summary>Shrinks uint8 [height, width, 3] to uint8 [toHeight, toWidth, 3], rounded.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A side would grow.</exception>
     public static void Shrink(Picture from, Picture to)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(to.Width, from.Width);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(to.Height, from.Height);
         if ((from.Width, from.Height) == (to.Width, to.Height))
         {
             from.Pixels.CopyTo(to.Pixels);
             return;
         }
 
-        var (rows, columns) = (new Spans(from.Height, to.Height), new Spans(from.Width, to.Width));
-        var sums = new float[from.Width * 3]; // of a row of the result, at the width of the source
-        var (covers, most) = (new (int First, int Count)[to.Width], columns.Most);
-        var weights = new float[to.Width * most];
-        for (var x = 0; x < to.Width; x++)
-        {
-            var (first, last) = columns.Of(x);
-            covers[x] = (first, last + 1 - first);
-            for (var column = first; column <= last; column++)
-            {
-                weights[x * most + column - first] = columns.Weight(x, column);
-            }
-        }
-
+        using var resize = new AreaResize(from, to.Width, to.Height);
         for (var y = 0; y < to.Height; y++)
         {
-            Array.Clear(sums);
-            var (first, last) = rows.Of(y);
-            for (var row = first; row <= last; row++)
-            {
-                Add(from.Row(row), rows.Weight(y, row), sums);
-            }
-
-            Average(sums, covers, weights, most, to.Row(y));
+            Round(resize.Row(y), to.Row(y));
         }
     }
 
-    private static void Add(ReadOnlySpan<byte> row, float weight, Span<float> sums)
+    /// <summary>A row of the result: float32 [width, 4], red, green, blue (0 to 255) and an undefined value. Valid until the next.</summary>
+    public readonly ReadOnlySpan<float> Row(int y)
     {
-        var (x, weights) = (0, Vector256.Create(weight));
-        for (; x <= row.Length - Vector256<byte>.Count; x += Vector256<byte>.Count)
+        var first = rows.Weigh(y, rowWeights);
+        AddRows(from.Pixels.Slice(first * from.Width * 3, rowWeights.Length * from.Width * 3), rowWeights, sums[..^1]);
+        AverageColumns(sums, starts.AsSpan(0, result.Length / 4), weights, taps, result);
+        return result;
+    }
+
+    public readonly void Dispose()
+    {
+        ArrayPool<float>.Shared.Return(rented);
+        ArrayPool<int>.Shared.Return(starts);
+    }
+
+    /// <summary>The weighted sum of whole rows: uint8 [n, length] to float32 [length].</summary>
+    private static void AddRows(ReadOnlySpan<byte> rows, ReadOnlySpan<float> weights, Span<float> sums)
+    {
+        var x = 0;
+        for (; x <= sums.Length - Vector256<byte>.Count; x += Vector256<byte>.Count)
         {
-            var (low, high) = Vector256.Widen(Vector256.Create(row.Slice(x, Vector256<byte>.Count)));
-            var (a, b) = Vector256.Widen(low);
-            var (c, d) = Vector256.Widen(high);
+            var (a, b, c, d) = (Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero);
+            var at = x;
+            foreach (var weight in weights)
+            {
+                var (low, high) = Vector256.Widen(Vector256.Create(rows.Slice(at, Vector256<byte>.Count)));
+                var ((first, second), (third, fourth)) = (Vector256.Widen(low), Vector256.Widen(high));
+                var by = Vector256.Create(weight);
+                a += Vector256.ConvertToSingle(first.AsInt32()) * by;
+                b += Vector256.ConvertToSingle(second.AsInt32()) * by;
+                c += Vector256.ConvertToSingle(third.AsInt32()) * by;
+                d += Vector256.ConvertToSingle(fourth.AsInt32()) * by;
+                at += sums.Length;
+            }
+
             var target = sums.Slice(x, Vector256<byte>.Count);
-            Add(a, target);
-            Add(b, target[8..]);
-            Add(c, target[16..]);
-            Add(d, target[24..]);
+            a.CopyTo(target);
+            b.CopyTo(target[8..]);
+            c.CopyTo(target[16..]);
+            d.CopyTo(target[24..]);
         }
 
-        for (; x < row.Length; x++)
+        for (; x < sums.Length; x++)
         {
-            sums[x] += row[x] * weight;
-        }
-
-        void Add(Vector256<uint> values, Span<float> target) =>
-            (Vector256.Create(target[..8]) + Vector256.ConvertToSingle(values.AsInt32()) * weights).CopyTo(target);
-    }
-
-    private static void Average(ReadOnlySpan<float> sums, ReadOnlySpan<(int First, int Count)> covers, ReadOnlySpan<float> weights, int most, Span<byte> row)
-    {
-        for (var x = 0; x < covers.Length; x++)
-        {
-            var (red, green, blue) = (0.5f, 0.5f, 0.5f);
-            var covered = sums.Slice(covers[x].First * 3, covers[x].Count * 3);
-            var shares = weights.Slice(x * most, covers[x].Count);
-            for (var i = 0; i < shares.Length; i++)
+            var sum = 0f;
+            for (var row = 0; row < weights.Length; row++)
             {
-                var pixel = covered.Slice(i * 3, 3);
-                red += pixel[0] * shares[i];
-                green += pixel[1] * shares[i];
-                blue += pixel[2] * shares[i];
+                sum += rows[row * sums.Length + x] * weights[row];
             }
 
-            (row[x * 3], row[x * 3 + 1], row[x * 3 + 2]) = (Byte(red), Byte(green), Byte(blue));
+            sums[x] = sum;
         }
+    }
 
-        static byte Byte(float value) => (byte)Math.Min(value, 255);
+    /// <summary>The weighted sums of a row's pixels: float32 [from, 3] to float32 [to, 4].</summary>
+    private static void AverageColumns(ReadOnlySpan<float> row, ReadOnlySpan<int> starts, ReadOnlySpan<float> weights, int taps, Span<float> result)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(starts[^1] + 3 * taps + 1, row.Length); // the last pixel starts furthest right
+        ref var pixels = ref MemoryMarshal.GetReference(row);
+        for (var x = 0; x < starts.Length; x++)
+        {
+            var at = (nuint)starts[x];
+            var shares = weights.Slice(x * taps, taps);
+            var sum = Vector128.LoadUnsafe(ref pixels, at) * shares[0];
+            for (var i = 1; i < shares.Length; i++)
+            {
+                sum += Vector128.LoadUnsafe(ref pixels, at += 3) * shares[i];
+            }
+
+            sum.CopyTo(result.Slice(x * 4, 4));
+        }
+    }
+
+    private static void Round(ReadOnlySpan<float> row, Span<byte> bytes)
+    {
+        for (var x = 0; x < bytes.Length / 3; x++)
+        {
+            var values = Vector128.ConvertToInt32(Vector128.Min(Vector128.Create(row.Slice(x * 4, 4)) + Vector128.Create(0.5f), Vector128.Create(255f)));
+            (bytes[x * 3], bytes[x * 3 + 1], bytes[x * 3 + 2]) = ((byte)values[0], (byte)values[1], (byte)values[2]);
+        }
     }
 
     /// <summary>Which pixels of a side each pixel of a shorter one covers, and how much of each.</summary>
-    private readonly struct Spans(int from, int to)
+    private readonly struct Spans
     {
-        private readonly double scale = (double)from / to;
+        private readonly int from;
+        private readonly double scale;
+
+        public Spans(int from, int to)
+        {
+            (this.from, scale) = (from, (double)from / to);
+            for (var i = 0; i < to; i++)
+            {
+                var (first, last) = Of(i);
+                Most = Math.Max(Most, last + 1 - first);
+            }
+        }
 
         /// <summary>So many pixels are covered at most.</summary>
-        public int Most => (int)Math.Ceiling(scale) + 1;
+        public int Most { get; }
 
-        public (int First, int Last) Of(int i) => ((int)(i * scale), Math.Min(from, (int)Math.Ceiling((i + 1) * scale - 1e-9)) - 1);
+        /// <summary>Weighs <see cref="Most"/> pixels in a row, those that are covered among them, and says which is the first.</summary>
+        public int Weigh(int i, Span<float> weights)
+        {
+            var (covered, last) = Of(i);
+            var first = Math.Min(covered, from - Most);
+            for (var pixel = first; pixel < first + Most; pixel++)
+            {
+                weights[pixel - first] = pixel < covered || pixel > last ? 0 : (float)((Math.Min(pixel + 1, (i + 1) * scale) - Math.Max(pixel, i * scale)) / scale);
+            }
 
-        public float Weight(int i, int pixel) => (float)((Math.Min(pixel + 1, (i + 1) * scale) - Math.Max(pixel, i * scale)) / scale);
+            return first;
+        }
+
+        private (int First, int Last) Of(int i) => ((int)(i * scale), Math.Min(from, (int)Math.Ceiling((i + 1) * scale - 1e-9)) - 1);
     }
 }

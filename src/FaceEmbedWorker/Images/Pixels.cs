@@ -95,38 +95,4 @@ internal static class Pixels
             }
         }
     }
-
-    /// <summary>Averages blocks of <paramref name="factor"/> x <paramref name="factor"/> pixels, rounded; a remainder at the right and lower border is dropped.</summary>
-    public static Picture BoxShrunk(Picture picture, int factor)
-    {
-        var small = new Picture(picture.Width / factor, picture.Height / factor);
-        var area = factor * factor;
-        var sums = new int[small.Width * 3];
-        for (var y = 0; y < small.Height; y++)
-        {
-            Array.Clear(sums);
-            for (var dy = 0; dy < factor; dy++)
-            {
-                var row = picture.Row(y * factor + dy);
-                var at = 0;
-                for (var x = 0; x < small.Width; x++)
-                {
-                    for (var dx = 0; dx < factor; dx++, at += 3)
-                    {
-                        sums[x * 3] += row[at];
-                        sums[x * 3 + 1] += row[at + 1];
-                        sums[x * 3 + 2] += row[at + 2];
-                    }
-                }
-            }
-
-            var target = small.Row(y);
-            for (var i = 0; i < target.Length; i++)
-            {
-                target[i] = (byte)((sums[i] + area / 2) / area);
-            }
-        }
-
-        return small;
-    }
 }
