@@ -17,6 +17,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// <summary>How large closer looks show the face, of a template of 112 pixels. The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.</summary>
     private static readonly double[] CloseScales = [0.8, 1];
 
+    /// <summary>Overlap of boxes that stand for one face in a closer look: what they say of its points is averaged, for the surest alone jumps by pixels from one picture to its copy.</summary>
+    private const double SamePlace = 0.5;
+
     public ModelCard Card => model.Card;
 
     /// <summary>It finds the five points itself.</summary>
@@ -121,15 +124,31 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
         using var level = new Picture(CloseSide, CloseSide);
         FaceAligner.Warp(picture, close, level);
-        var again = Look(level, CloseSide, filter: null).Where(d => Off(d) < CloseSide / 8.0).OrderByDescending(d => d.Score).FirstOrDefault(); // none: a face that the closer look does not see
-        return again.Landmarks is { } better
-            ? Array.ConvertAll(better, p => close.Inverse().Apply(new Point(p.X - 0.5, p.Y - 0.5)) is var at ? new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY) : default)
-            : points;
+        var seen = Candidates(level, CloseSide, filter: null).FindAll(d => Off(d) < CloseSide / 8.0);
+        if (seen.Count == 0)
+        {
+            return points; // a face that the closer look does not see
+        }
+
+        var surest = seen.MaxBy(d => d.Score).Box;
+        var same = seen.FindAll(d => d.Box.Overlap(surest) > SamePlace);
+        var weight = same.Sum(Weight);
+        var back = close.Inverse();
+        return [.. Enumerable.Range(0, points.Length).Select(i =>
+        {
+            var at = back.Apply(new Point(same.Sum(d => d.Landmarks![i].X * Weight(d)) / weight - 0.5, same.Sum(d => d.Landmarks![i].Y * Weight(d)) / weight - 0.5));
+            return new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY);
+        })];
+
+        double Weight(Detection found) => found.Score - Threshold;
 
         double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
     }
 
-    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false)
+    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false) =>
+        Suppress(Candidates(picture, side, filter, enlarged), options.DetectionOverlap);
+
+    private List<Detection> Candidates(Picture picture, int side, FaceFilter? filter, bool enlarged = false)
     {
         var input = model.Card.Input;
         var (width, height) = enlarged ? Scales.Fit(picture.Width, picture.Height, side, side)
@@ -159,7 +178,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             }
         }
 
-        return Suppress(candidates, options.DetectionOverlap);
+        return candidates;
     }
 
     /// <summary>Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its input by descending score.</summary>

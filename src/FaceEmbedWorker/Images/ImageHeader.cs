@@ -18,6 +18,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>A JPEG in progressive order.</summary>
     public bool Progressive { get; init; }
 
+    /// <summary>Whether a JPEG has half as many colours as pixels, along a row and along a column.</summary>
+    public (bool Across, bool Down) HalvedColours { get; init; }
+
     /// <summary>Bytes that the decoder holds beside the rows that come out, whatever the shrink: coefficients, whole frames, strips.</summary>
     public long Held { get; init; }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using SixLabors.ImageSharp;
 using SixLabors.ImageSharp.Formats;
 using SixLabors.ImageSharp.Formats.Bmp;
@@ -48,9 +49,18 @@ internal static class ImageSharpDecoder
             picture = header.Orientation < 5 ? new Picture(header.Width, header.Height) : new Picture(header.Height, header.Width);
             image.ProcessPixelRows(rows =>
             {
+                var smooth = header.HalvedColours == default ? [] : new byte[rows.Width * 3];
                 for (var y = 0; y < rows.Height; y++)
                 {
-                    Pixels.Place(System.Runtime.InteropServices.MemoryMarshal.AsBytes(rows.GetRowSpan(y)), y, header.Width, header.Height, header.Orientation, picture);
+                    var row = MemoryMarshal.AsBytes(rows.GetRowSpan(y));
+                    if (smooth.Length > 0)
+                    {
+                        var (above, below) = header.HalvedColours.Down ? (Math.Max(y - 1, 0), Math.Min(y + 1, rows.Height - 1)) : (y, y);
+                        SmoothColours(MemoryMarshal.AsBytes(rows.GetRowSpan(above)), row, MemoryMarshal.AsBytes(rows.GetRowSpan(below)), header.HalvedColours.Across, smooth);
+                        row = smooth;
+                    }
+
+                    Pixels.Place(row, y, header.Width, header.Height, header.Orientation, picture);
                 }
             });
             return picture;
@@ -66,6 +76,28 @@ internal static class ImageSharpDecoder
                 _ => header.Broken(),
             };
         }
+    }
+
+    /// <summary>
+    /// ImageSharp repeats the colours of a JPEG that has half as many of them; libjpeg, and so everybody's eye and the models, know them spread by a triangle (3/4 and 1/4).
+    /// Of what was repeated that is the average of a pixel, twice, and its neighbours; brightness stays as it is.
+    /// </summary>
+    private static void SmoothColours(ReadOnlySpan<byte> above, ReadOnlySpan<byte> row, ReadOnlySpan<byte> below, bool across, Span<byte> smooth)
+    {
+        for (var at = 0; at < row.Length; at += 3)
+        {
+            var (before, after) = across ? (Math.Max(at - 3, 0), Math.Min(at + 3, row.Length - 3)) : (at, at);
+            var (red, green, blue) = (Around(above, row, below, 0), Around(above, row, below, 1), Around(above, row, below, 2));
+            var brightness = (19_595 * (16 * row[at] - red) + 38_470 * (16 * row[at + 1] - green) + 7_471 * (16 * row[at + 2] - blue)) >> 16; // ITU-R BT.601, of what averaging took
+            (smooth[at], smooth[at + 1], smooth[at + 2]) = (Byte(red + brightness), Byte(green + brightness), Byte(blue + brightness));
+
+            int Around(ReadOnlySpan<byte> above, ReadOnlySpan<byte> row, ReadOnlySpan<byte> below, int colour) =>
+                Column(above, row, below, before + colour) + 2 * Column(above, row, below, at + colour) + Column(above, row, below, after + colour);
+        }
+
+        static int Column(ReadOnlySpan<byte> above, ReadOnlySpan<byte> row, ReadOnlySpan<byte> below, int i) => above[i] + 2 * row[i] + below[i];
+
+        static byte Byte(int sixteenths) => (byte)Math.Clamp((sixteenths + 8) >> 4, 0, 255);
     }
 
     private static Image<Rgb24> Load(ImageHeader header, byte[] bytes, long maxMemory, CancellationToken cancel)

@@ -115,7 +115,10 @@ internal static class JpegHeader
             Whole = true,
             Unsupported = unsupported,
             Held = Coefficients(width, height, sampling),
+            HalvedColours = components == 3 ? (IsHalf(s => s.Across), IsHalf(s => s.Down)) : default,
         };
+
+        bool IsHalf(Func<(int Across, int Down), int> along) => sampling.Skip(1).All(s => 2 * along(s) == along(sampling[0]));
     }
 
     /// <summary>Two bytes for each coefficient, of blocks that are filled up to whole groups: what libjpeg keeps of a progressive JPEG, and of one that brings its colours one after another.</summary>
