@@ -24,6 +24,7 @@ internal static class BrokerLogin
             RequestedHeartbeat = TimeSpan.FromSeconds(30),
             RequestedConnectionTimeout = AnswerTime,
             MaxInboundMessageBodySize = 128 * 1024 * 1024,
+            RequestedFrameMax = 128 * 1024, // RabbitMQ's own; it bounds how deep a message's headers can be nested, which the client reads by recursion
         };
         factory.Ssl.ServerName = factory.HostName;
         factory.Ssl.AcceptablePolicyErrors = SslPolicyErrors.None; // the client lets any name pass otherwise

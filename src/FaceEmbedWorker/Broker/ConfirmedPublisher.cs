@@ -69,9 +69,10 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
 
                 if (message.Refused && turn is null)
                 {
-                    turn = turns.GetOrAdd((exchange, key), _ => new SemaphoreSlim(1, 1));
+                    var next = turns.GetOrAdd((exchange, key), _ => new SemaphoreSlim(1, 1));
                     pause = FirstRefusedPause;
-                    await turn.WaitAsync(giveUp);
+                    await next.WaitAsync(giveUp);
+                    turn = next; // ours only now: who gives up while waiting has no turn to pass on
                 }
 
                 await Task.Delay(pause, time, giveUp);

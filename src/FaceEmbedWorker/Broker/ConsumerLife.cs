@@ -16,13 +16,16 @@ internal sealed class ConsumerLife : IDisposable
     private readonly TimeProvider time;
     private volatile TaskCompletionSource changed = NewSignal();
     private Subscription? subscription;
+    private readonly long begun;
     private long bytes;
     private int came;
+    private int settled;
 
     public ConsumerLife(IBrokerChannel channel, TimeProvider time)
     {
         Channel = channel;
         this.time = time;
+        begun = time.GetTimestamp();
         channel.OnClosed(EndAsync);
     }
 
@@ -48,6 +51,11 @@ internal sealed class ConsumerLife : IDisposable
     public ICollection<Delivery> Unsettled => unsettled.Values;
 
     public int InHand => unsettled.Count;
+
+    /// <summary>Deliveries that were acked or refused.</summary>
+    public int Settled => Volatile.Read(ref settled);
+
+    public TimeSpan Age => time.GetElapsedTime(begun);
 
     /// <summary>Of the bodies in hand.</summary>
     public long Bytes => Interlocked.Read(ref bytes);
@@ -183,6 +191,7 @@ internal sealed class ConsumerLife : IDisposable
         if (unsettled.TryRemove(delivery.Tag, out _))
         {
             Interlocked.Add(ref bytes, -delivery.Bytes);
+            Interlocked.Increment(ref settled);
             Signal();
         }
     }

@@ -42,7 +42,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
             // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
             await channel.QueueDeclarePassiveAsync(topology.Dead, cancel);
             long? left = null;
-            while (left is not 0 && await channel.BasicGetAsync(topology.Dead, autoAck: false, cancel) is { } got)
+            while (left is not 0 && await BrokerConnection.Bounded(token => channel.BasicGetAsync(topology.Dead, autoAck: false, token), cancel) is { } got)
             {
                 left = (left ?? got.MessageCount + 1L) - 1;
                 var message = new JobMessage(got.Body, got.BasicProperties);
@@ -58,7 +58,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         }
         catch (Exception e) when (e is RabbitMQClientException or IOException or TimeoutException or OperationCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Call again.", e);
+            throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Call again; where it goes away each time, the next letter has headers that this program's client cannot read, and is to be taken out by the broker's management page.", e);
         }
         finally
         {

@@ -34,6 +34,7 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly CancellationTokenSource abandon = new();
     private TimeSpan lastPause;
     private ushort prefetch;
+    private bool careful;
     private long quiet;
     private long lastLook;
 
@@ -155,7 +156,7 @@ internal sealed partial class JobConsumer : BackgroundService
 
     private async Task SubscribeAsync(ConsumerLife life)
     {
-        prefetch = budget.Wanted;
+        prefetch = careful ? (ushort)1 : budget.Wanted;
         await life.SubscribeAsync(topology.Jobs, prefetch, Receive, FailedAsync);
     }
 
@@ -184,7 +185,8 @@ internal sealed partial class JobConsumer : BackgroundService
             quiet = time.GetTimestamp();
         }
 
-        if (budget.ShouldChange(prefetch, life.Bytes))
+        careful &= life.Settled < budget.Wanted;
+        if (!careful && budget.ShouldChange(prefetch, life.Bytes))
         {
             await life.UnsubscribeAsync();
             await life.LighterAsync(budget.Bytes / 2, stopping);
@@ -242,9 +244,13 @@ internal sealed partial class JobConsumer : BackgroundService
 
         slots.ForgetEnded();
         await link.AbandonAsync(life.Channel);
+
+        // a message that the client cannot read closes the connection, and each time what was in hand beside it pays: the next ones come one by one, until it has gone alone
+        careful = life.Settled < budget.Wanted;
         if (life.Ready)
         {
             Interrupted(logger, life.Reason);
+            await Task.Delay(life.Age < LongestPause ? FirstPause : TimeSpan.Zero, time, stopping).ContinueWith(_ => { }, TaskScheduler.Default);
         }
         else if (!stopping.IsCancellationRequested)
         {
@@ -272,7 +278,7 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Information, Message = "Ready: taking jobs from {Queue}")]
     private static partial void Consuming(ILogger logger, string queue);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Jobs are large: asking for {Prefetch} at once, so that those in hand stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "Asking for {Prefetch} jobs at once: those in hand are to stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
     private static partial void Resized(ILogger logger, int prefetch, long megabytes);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Cannot take jobs from {Queue} yet: {Reason}; next try in {Seconds:0.0} s")]

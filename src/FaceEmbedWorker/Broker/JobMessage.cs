@@ -55,8 +55,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     /// <summary>Whether the time that the producer lets the job wait, counted from its first failure, is over by then.</summary>
     public bool ExpiresBefore(DateTimeOffset then, DateTimeOffset now) => Expiration is { } milliseconds
-        && (DateTimeOffset.TryParse(Text(DeadLetters.FirstFailedHeader), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var failed) ? failed : now)
-            .AddMilliseconds(long.Parse(milliseconds, CultureInfo.InvariantCulture)) < then;
+        && (then - (DateTimeOffset.TryParse(Text(DeadLetters.FirstFailedHeader), CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var failed) ? failed : now))
+            .TotalMilliseconds > long.Parse(milliseconds, CultureInfo.InvariantCulture); // whatever dates a header has, their difference can be told
 
     /// <summary>What tells this message from others: its id, or its body's SHA-256.</summary>
     public string Identity => Properties.MessageId is { Length: > 0 } id ? id : Convert.ToHexStringLower(SHA256.HashData(Body.Span));

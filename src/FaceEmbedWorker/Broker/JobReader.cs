@@ -194,14 +194,13 @@ internal sealed class JobReader(JobMessage message)
             return null;
         }
 
-        if (text.Length > JobMessage.LongestMetadataHeader)
+        if (Encoding.UTF8.GetByteCount(text) is var length && length > JobMessage.LongestMetadataHeader)
         {
-            throw Malformed($"The header 'metadata' has {text.Length:N0} characters; {JobMessage.LongestMetadataHeader:N0} are allowed. Send a JSON job for more.");
+            throw Malformed($"The header 'metadata' has {length:N0} bytes of UTF-8; {JobMessage.LongestMetadataHeader:N0} are allowed. Send a JSON job for more.");
         }
 
         try
         {
-            picture = new JsonPicture(message.Body);
             using var document = JsonDocument.Parse(text);
             return Metadata(document.RootElement);
         }

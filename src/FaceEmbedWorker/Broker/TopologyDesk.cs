@@ -38,8 +38,8 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
 
     /// <summary>
     /// Takes wait queues away that are empty by the management API's totals, twice, a few minutes apart: a queue's own count is 0 where its leader is
-    /// slow, and leaves out what is on its way to its target. Before the last look a queue is unbound, so that nothing new comes in: a worker
-    /// that still has the old ladder holds its message meanwhile, and declares the queue again.
+    /// slow, and leaves out what is on its way to its target. Before the last look a queue is unbound, so that nothing new comes in unless a worker
+    /// that still has the old ladder binds it again: then it stays.
     /// </summary>
     /// <param name="force">Do not wait minutes between the looks.</param>
     /// <returns>Each queue with null where it is gone; otherwise why not.</returns>
@@ -66,8 +66,12 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
             await Task.Delay(empty.Count > 0 ? Settle : TimeSpan.Zero, time, cancel);
             foreach (var queue in await EmptyAsync(empty))
             {
-                await ChannelAsync(channel => channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false, cancellationToken: cancel));
-                gone.Add(queue);
+                kept[queue] = await UsedAsync(http, queue, cancel);
+                if (kept[queue] is null)
+                {
+                    await ChannelAsync(channel => channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false, cancellationToken: cancel));
+                    gone.Add(queue);
+                }
             }
         }
         finally
@@ -120,6 +124,19 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
             0 when Number(found, "messages_dlx") is null or 0 => null,
             var messages => $"{messages} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later",
         };
+    }
+
+    /// <summary>The figures are seconds old; whether the queue is bound, and how many its leader counts, is of this moment.</summary>
+    /// <returns>Null where nobody has bound it again and it is empty.</returns>
+    private async Task<string?> UsedAsync(ManagementApi http, string queue, CancellationToken cancel)
+    {
+        var bindings = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}/bindings", cancel);
+        var bound = bindings is { } all && all.EnumerateArray().Any(b => b.GetProperty("source").GetString() == topology.Retry);
+        var messages = 0u;
+        await ChannelAsync(async channel => messages = (await channel.QueueDeclarePassiveAsync(queue, cancel)).MessageCount);
+        return bound ? "a worker still has the ladder that it belongs to, and has bound it again; stop that worker first"
+            : messages > 0 ? $"{messages} jobs have come into it"
+            : null;
     }
 
     private static Task<JsonElement?> AskAsync(ManagementApi http, string queue, CancellationToken cancel) => http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel);

@@ -34,6 +34,30 @@ public class JobMessageTests
     }
 
     [Fact]
+    public void A_copys_metadata_is_as_long_as_the_readers_limit_in_bytes()
+    {
+        var text = $$"""{"a":"{{new string('é', JobMessage.LongestMetadataHeader / 2 - 4)}}"}""";
+        var message = Message([1], headers: new() { ["metadata"] = Encoding.UTF8.GetBytes(text) });
+        Assert.Equal(text, new JobMessage(message.Body, message.CopyProperties()).Read().Metadata!.Value.GetRawText());
+
+        message = Message([1], headers: new() { ["metadata"] = Encoding.UTF8.GetBytes(text.Insert(6, "é")) });
+        Assert.Contains("16,386 bytes", Assert.Throws<MalformedJobException>(() => message.Read()).Message, StringComparison.Ordinal);
+        Assert.Throws<MalformedJobException>(() => new JobMessage(message.Body, message.CopyProperties()).Read());
+    }
+
+    [Theory]
+    [InlineData("9999-12-31T23:59:59Z", "9999999999", false)]
+    [InlineData("0001-01-01T00:00:00Z", "9999999999", true)]
+    [InlineData("2026-01-01T00:00:00Z", "60000", true)]
+    [InlineData("2026-06-01T00:00:00Z", "60000", false)]
+    public void A_job_expires_by_whatever_time_its_header_tells(string failed, string milliseconds, bool expired)
+    {
+        var now = new DateTimeOffset(2026, 6, 1, 0, 0, 0, TimeSpan.Zero);
+        var message = new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = milliseconds, Headers = new Dictionary<string, object?> { ["fw-first-failed-at"] = Encoding.UTF8.GetBytes(failed) } });
+        Assert.Equal(expired, message.ExpiresBefore(now.AddSeconds(20), now));
+    }
+
+    [Fact]
     public void Without_an_id_a_job_is_named_by_its_body() =>
         Assert.Equal(Convert.ToHexStringLower(SHA256.HashData([1, 2, 3])), Message([1, 2, 3]).Read().Id);
 

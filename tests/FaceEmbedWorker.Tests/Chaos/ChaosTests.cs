@@ -305,6 +305,33 @@ public abstract class ChaosTests(TestBroker broker)
         Ledger.Record(broker, "results queue full", 100, 1, probe);
     }
 
+    /// <summary>Held messages whose connection goes are given up while they wait for their turn: nothing of them stays behind that keeps the intake closed.</summary>
+    [Fact]
+    public async Task A_full_results_queue_and_a_lost_connection_leave_the_intake_open()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri, o => o.ResultsQueue = false).ConnectAsync();
+        var queue = $"{probe.Topology.Results}.small";
+        await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false,
+            new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-max-length"] = 5, ["x-overflow"] = "reject-publish" });
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await Ledger.SubmitAsync(probe, 40);
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=4");
+        await worker.SaidAsync("The broker refused a message");
+        await Task.Delay(TimeSpan.FromSeconds(3)); // until several are held
+
+        await broker.ControlAsync("close_all_connections", "a test");
+        await worker.SaidAsync("The broker went away");
+        await probe.ReconnectAsync();
+        await probe.ListenAsync(queue);
+        await probe.AllAsync(40);
+
+        Assert.DoesNotContain("maximum count", worker.Output, StringComparison.Ordinal);
+        Assert.Empty(probe.Dead);
+        await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        Ledger.Record(broker, "results queue full, connections lost", 40, 1, probe);
+    }
+
     /// <summary>The crash is a real one: the process ends as by kill -9 while it handles the job (FACE_EMBED_TEST_CRASH_ON_ID), and is started again.</summary>
     [Fact]
     public async Task A_picture_that_kills_the_worker_takes_no_other_job_with_it()

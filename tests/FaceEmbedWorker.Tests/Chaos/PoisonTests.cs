@@ -119,6 +119,50 @@ public abstract class PoisonTests(TestBroker broker)
         }
     }
 
+    /// <summary>Two kinds of headers that the broker confirms and hands out, and that the AMQP client reads before any code of ours sees the message.</summary>
+    [Fact]
+    public async Task Headers_nested_as_deep_as_a_frame_can_be_end_no_worker()
+    {
+        await using var probe = await ProbeAsync();
+        await Ledger.SubmitAsync(probe, Good / 2);
+        var nested = Enumerable.Range(0, 24_000).Aggregate(new List<object?>(), (inner, _) => [inner]);
+        Task<Task> sent = null!;
+        var writer = new Thread(() => sent = Task.FromResult(probe.SubmitAsync(GraceHopper, "image/jpeg", "nested", new() { ["x"] = nested })), 256 * 1024 * 1024);
+        writer.Start(); // the client writes by recursion too
+        writer.Join();
+        await await sent;
+        await Ledger.SubmitAsync(probe, Good - Good / 2, from: Good / 2);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+
+        await probe.ResultAsync("nested");
+        await NobodyElsePaysAsync(probe, worker, letters: 0, results: 1);
+    }
+
+    [Fact]
+    public async Task A_header_that_the_client_cannot_read_takes_no_other_job_with_it()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false); // the letter that the broker makes in the end would end our connection too
+        await probe.ListenAsync(probe.Topology.Results);
+        await Ledger.SubmitAsync(probe, Good / 2);
+        await using (var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port)))
+        await using (var connection = await new ConnectionFactory { Uri = new UriBuilder(broker.Uri) { Port = proxy.Port }.Uri }.CreateConnectionAsync())
+        await using (var channel = await connection.CreateChannelAsync(new CreateChannelOptions(true, true)))
+        {
+            proxy.Rewrites = (28, 100); // a decimal of 28 places becomes one of 100, which .NET has not
+            await channel.BasicPublishAsync(probe.Topology.Jobs, "job", true, new BasicProperties { MessageId = "unreadable", Headers = new Dictionary<string, object?> { ["x"] = new decimal(5, 0, 0, false, 28) } }, new byte[] { 1, 2, 3 });
+        }
+
+        await Ledger.SubmitAsync(probe, Good - Good / 2, from: Good / 2);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+
+        await probe.AllAsync(Good);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the one dead letter", seconds: 60);
+        Assert.Equal(0, await worker.TerminateAsync());
+        Assert.Equal((0u, 1u), (await probe.ReadyAsync(probe.Topology.Jobs), await probe.ReadyAsync(probe.Topology.Dead)));
+        Assert.InRange(probe.Results.Count, Good, Good + 10);
+    }
+
     /// <summary>Every good job has its result once; a channel that a message closed may double what was on it at that moment.</summary>
     private async Task NobodyElsePaysAsync(BrokerProbe probe, FaceEmbed worker, int letters, int results = 0)
     {
