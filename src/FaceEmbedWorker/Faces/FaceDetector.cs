@@ -1,4 +1,3 @@
-using System.Globalization;
 using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Options;
 
@@ -14,8 +13,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
     private const int CloseSide = 160;
 
-    /// <summary>How large closer looks show the face, of a template of 112 pixels. The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.</summary>
-    private static readonly double[] CloseScales = [0.8, 1];
+    /// <summary>
+    /// How large closer looks show the face, of a template of 112 pixels, and how far off the middle: the network sees in steps of 8 pixels, and what it makes of them shall not be the same twice.
+    /// The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.
+    /// </summary>
+    private static readonly (double Scale, double Shift)[] Close = [(0.8, -2), (1, 2)];
 
     /// <summary>Overlap of boxes that stand for one face in a closer look: what they say of its points is averaged, for the surest alone jumps by pixels from one picture to its copy.</summary>
     private const double SamePlace = 0.5;
@@ -31,13 +33,16 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : "2";
 
     /// <summary>By the detector itself, in closer looks.</summary>
-    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', CloseScales.Select(s => s.ToString(CultureInfo.InvariantCulture)))} from the first");
+    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', Close.Select(look => FormattableString.Invariant($"{look.Scale}{look.Shift:+0;-0}")))} from the first, each the mean of what sees it");
 
     /// <summary>By a model of 68 landmarks, as all faces did once.</summary>
     public const string LandmarkPoints = "1";
 
     /// <summary>A box counts as a face from this score on: the setting, or what the card says.</summary>
-    private double Threshold => options.DetectionThreshold > 0 ? options.DetectionThreshold : model.Card.Threshold ?? UsualThreshold;
+    private double Threshold => options.DetectionThreshold > 0 ? options.DetectionThreshold : OwnThreshold;
+
+    /// <summary>The card's. In closer looks it alone counts: points, and so vectors, are the same whatever is set.</summary>
+    private double OwnThreshold => model.Card.Threshold ?? UsualThreshold;
 
     /// <summary>What the card asks beside it; a threshold that is set is flat.</summary>
     private FaceFilter? Filter => options.DetectionThreshold > 0 ? null : model.Card.Filter;
@@ -112,19 +117,19 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// </summary>
     private Point[] Refined(Picture picture, Point[] points)
     {
-        var level = Closer(picture, points, CloseScales[0]);
-        var seen = Array.ConvertAll(CloseScales, s => Closer(picture, level, s));
+        var level = Closer(picture, points, Close[0]);
+        var seen = Array.ConvertAll(Close, look => Closer(picture, level, look));
         return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
     }
 
-    private Point[] Closer(Picture picture, Point[] points, double scale)
+    private Point[] Closer(Picture picture, Point[] points, (double Scale, double Shift) look)
     {
-        var margin = (CloseSide - FaceAligner.ArcFaceSize * scale) / 2;
+        var (scale, margin) = (look.Scale, (CloseSide - FaceAligner.ArcFaceSize * look.Scale) / 2 + look.Shift);
         var places = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * scale + margin, p[1] * scale + margin));
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
         using var level = new Picture(CloseSide, CloseSide);
         FaceAligner.Warp(picture, close, level);
-        var seen = Candidates(level, CloseSide, filter: null).FindAll(d => Off(d) < CloseSide / 8.0);
+        var seen = Candidates(level, CloseSide, OwnThreshold, filter: null).FindAll(d => Off(d) < CloseSide / 8.0);
         if (seen.Count == 0)
         {
             return points; // a face that the closer look does not see
@@ -140,15 +145,15 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             return new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY);
         })];
 
-        double Weight(Detection found) => found.Score - Threshold;
+        double Weight(Detection found) => found.Score - OwnThreshold;
 
         double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
     }
 
     internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false) =>
-        Suppress(Candidates(picture, side, filter, enlarged), options.DetectionOverlap);
+        Suppress(Candidates(picture, side, Threshold, filter, enlarged), options.DetectionOverlap);
 
-    private List<Detection> Candidates(Picture picture, int side, FaceFilter? filter, bool enlarged = false)
+    private List<Detection> Candidates(Picture picture, int side, double threshold, FaceFilter? filter, bool enlarged = false)
     {
         var input = model.Card.Input;
         var (width, height) = enlarged ? Scales.Fit(picture.Width, picture.Height, side, side)
@@ -169,10 +174,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         run.Execute();
         var (fullWidth, fullHeight) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
         var candidates = new List<Detection>();
-        foreach (var candidate in DetectorLayout.Read(run, model.Card.Output.Layout, Threshold))
+        foreach (var candidate in DetectorLayout.Read(run, model.Card.Output.Layout, threshold))
         {
             var face = candidate.Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidate.Box.Width, candidate.Box.Height) };
-            if (face.Score > (filter?.Threshold(Threshold, face.Seen) ?? Threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
+            if (face.Score > (filter?.Threshold(threshold, face.Seen) ?? threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
                 candidates.Add(face with { Box = box });
             }

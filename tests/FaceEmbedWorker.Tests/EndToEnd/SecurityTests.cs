@@ -186,9 +186,9 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings])).Output);
     }
 
-    /// <summary>What a worker with the old ladder does between two looks: it finds its queue unbound, binds it again, and its job is confirmed into it.</summary>
+    /// <summary>What a worker with the old ladder does between two looks: it finds its queue unbound and binds it again; jobs are confirmed into it from then on, and the management API's figures know of them seconds later.</summary>
     [Fact]
-    public async Task A_queue_of_an_old_ladder_that_is_bound_again_under_way_is_kept_with_its_job()
+    public async Task A_queue_of_an_old_ladder_that_is_bound_again_under_way_is_kept()
     {
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri, o => o.RetryDelays = "0.2,600").ConnectAsync(listen: false);
@@ -197,15 +197,12 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Contains(queue, StringComparison.Ordinal) ? probe : null, "a queue of the old ladder");
         var pruning = FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
         await probe.UntilAsync(() => broker.ControlAsync("list_bindings", "destination_name", "routing_key").Result.Contains($"{queue}\t600000", StringComparison.Ordinal) ? null : probe, "an unbound queue");
-        await Task.Delay(TimeSpan.FromSeconds(8)); // the last figures that the management API has by then are of before
-
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Retry, "600000");
-        await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 1 });
 
         var (code, output, errors) = await pruning;
         Assert.True(code == 1, output + errors);
-        Assert.Contains($"{queue}: ", output, StringComparison.Ordinal);
-        Assert.DoesNotContain("deleted", output, StringComparison.Ordinal);
+        Assert.Contains($"{queue}: a worker still has the ladder that it belongs to", output, StringComparison.Ordinal);
+        await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 1 });
         Assert.Equal(1u, await probe.ReadyAsync(queue));
     }
 
