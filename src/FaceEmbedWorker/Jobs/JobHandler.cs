@@ -95,9 +95,11 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
     private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
     {
+        cancel.ThrowIfCancellationRequested();
         using var small = view == View.Plain ? null : detector.Shrunk(overview, detail); // a copy of all of it would double what a job takes
         using var shown = small is null ? null : view.Apply(small);
         var found = detector.Detect(shown ?? overview, detail);
+        cancel.ThrowIfCancellationRequested();
         found = found.Count == 0 && view == View.Plain ? detector.DetectFiner(overview, detail) : found;
         clock.Mark(Stage.Detect);
 
