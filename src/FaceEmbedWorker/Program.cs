@@ -20,10 +20,10 @@ try
     HealthCommand.AddTo(root, settings);
     CompletionCommand.AddTo(root);
 
-    var parsed = root.Parse(arguments);
-    if (parsed.Errors.Count > 0)
+    var parsed = Arguments.Parse(root, arguments);
+    if (Arguments.Wrong(parsed) is { Count: > 0 } wrong)
     {
-        return Fail(ExitCode.Usage, $"{string.Join(' ', parsed.Errors.SelectMany(e => e.Message.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See face-embed --help.");
+        return Fail(ExitCode.Usage, $"{string.Join(' ', wrong.SelectMany(w => w.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See face-embed --help.");
     }
 
     return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false });
@@ -32,17 +32,22 @@ catch (Exception e) when (e is SettingsException or ModelException)
 {
     return Fail(ExitCode.Configuration, e.Message);
 }
+catch (OutputException e)
+{
+    return Fail(ExitCode.CannotWrite, e.Message);
+}
 catch (BrokerRefusedException e)
 {
     return Fail(ExitCode.Unavailable, e.Message);
 }
 catch (Exception e)
 {
-    return Fail(ExitCode.Software, e.ToString());
+    Screen.Complain(e);
+    return ExitCode.Software;
 }
 
 static int Fail(int code, string message)
 {
-    Console.Error.WriteLine($"face-embed: {message}");
+    Screen.Complain(message);
     return code;
 }

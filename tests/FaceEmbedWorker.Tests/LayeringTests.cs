@@ -64,6 +64,11 @@ public partial class LayeringTests
     public void Rooms_of_the_broker_fit_a_few_screens() =>
         Assert.All(Files().Where(f => f.File.StartsWith("Broker/", StringComparison.Ordinal)), f => Assert.InRange(f.Text.Split('\n').Length, 1, 301));
 
+    /// <summary>What is printed is somebody else's text, and goes through one door.</summary>
+    [Fact]
+    public void Only_the_screen_prints() =>
+        Assert.All(Files().Where(f => f.File is not ("Commands/Screen.cs" or "Commands/Progress.cs")), f => Assert.DoesNotMatch(@"Console\.(Write|Error|Out)|AnsiConsole|Markup\.", f.Text));
+
     private static IEnumerable<(string File, string Text)> Files() => Directory.EnumerateFiles(Source, "*.cs", SearchOption.AllDirectories)
         .Select(f => (File: Path.GetRelativePath(Source, f).Replace('\\', '/'), Text: File.ReadAllText(f)))
         .Where(f => !f.File.StartsWith("obj/", StringComparison.Ordinal) && !f.File.StartsWith("bin/", StringComparison.Ordinal));

@@ -52,11 +52,11 @@ internal sealed class BrokerOptions : IValidatableObject
     public double ConfirmSeconds { get; set; } = 30;
 
     /// <summary>Seconds that running jobs get to finish once the worker is told to stop; the orchestrator's grace should be ten longer.</summary>
-    [Range(0, 600)]
+    [Range(0.0, 600.0)]
     public double DrainSeconds { get; set; } = 20;
 
     /// <summary>Seconds after which a job in hand that cannot go on returns to its queue; well below the broker's consumer_timeout, which counts as a crash.</summary>
-    [Range(1, 86400)]
+    [Range(1.0, 86400.0)]
     public double HandBackSeconds { get; set; } = 600;
 
     /// <summary><see cref="PrefetchMegabytes"/> in bytes.</summary>

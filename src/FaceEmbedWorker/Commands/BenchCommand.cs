@@ -35,9 +35,9 @@ internal static class BenchCommand
         await using var services = Services.Build(settings);
         var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var (files, missing) = PicturePaths.Expand(paths);
-        foreach (var (path, why) in missing)
+        foreach (var (path, _, why) in missing)
         {
-            EmbedCommand.Complain(path, why);
+            Screen.Complain(path, why);
         }
 
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
@@ -45,7 +45,7 @@ internal static class BenchCommand
         var crops = bench.Crops(photos);
         if (crops.Count == 0)
         {
-            EmbedCommand.Complain(string.Join(", ", paths), "no face was found in there, and the embedder is measured on faces.");
+            Screen.Complain(string.Join(", ", paths), "no face was found in there, and the embedder is measured on faces.");
             return ExitCode.SomeFailed;
         }
 
@@ -60,7 +60,7 @@ internal static class BenchCommand
         Print(figures);
         if (json is not null)
         {
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, BenchJson.Default.BenchFigures), cancel);
+            OutputFile.Write(json, JsonSerializer.Serialize(figures, BenchJson.Default.BenchFigures));
         }
 
         return ExitCode.Ok;
@@ -85,7 +85,7 @@ internal static class BenchCommand
 
     private static void Print(BenchFigures figures)
     {
-        AnsiConsole.WriteLine(Text($"{figures.Machine}; model {figures.Model}; times in ms, CPU of the whole process"));
+        Screen.Say(Text($"{figures.Machine}; model {figures.Model}; times in ms, CPU of the whole process"));
         var stages = NewTable("stage", "ms", "CPU ms");
         foreach (var stage in figures.Stages)
         {
@@ -115,9 +115,9 @@ internal static class BenchCommand
         }
 
         whole.AddRow("resident MB after 500 photos, at the end", Text($"{figures.Pipeline.ResidentBytesAt500 / 1e6:0}, {figures.Pipeline.ResidentBytesAtEnd / 1e6:0} (after {figures.Pipeline.Photos:N0}); peak {figures.PeakResidentBytes / 1e6:0}"));
-        AnsiConsole.Write(stages);
-        AnsiConsole.Write(embed);
-        AnsiConsole.Write(whole);
+        Screen.Show(stages);
+        Screen.Show(embed);
+        Screen.Show(whole);
     }
 
     private static Table NewTable(params string[] columns) => new Table().SimpleBorder().AddColumns(columns);

@@ -61,8 +61,8 @@ internal static class CheckCommand
             Line("broker", false, e.Message);
         }
 
-        AnsiConsole.Write(table);
-        Console.WriteLine(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} are in the way.");
+        Screen.Show(table);
+        Screen.Say(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} are in the way.");
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
 
         void Lines(IEnumerable<BrokerFinding> findings)
@@ -79,7 +79,7 @@ internal static class CheckCommand
         void Line(string what, bool good, string found)
         {
             failed += good ? 0 : 1;
-            table.AddRow(Markup.Escape(what), good ? "ok" : "FAILED", Markup.Escape(found));
+            table.AddRow(Screen.Cell(what), good ? "ok" : "FAILED", Screen.Cell(found));
         }
     }
 

@@ -46,7 +46,7 @@ internal static class DeadLettersCommand
             }, cancel);
             if (parsed.GetValue(json))
             {
-                Console.WriteLine(JsonSerializer.Serialize(new DeadLetterList(counts.Values.Sum(), counts, letters), DeadLetterJson.Default.DeadLetterList));
+                Screen.Say(JsonSerializer.Serialize(new DeadLetterList(counts.Values.Sum(), counts, letters), DeadLetterJson.Default.DeadLetterList));
                 return ExitCode.Ok;
             }
 
@@ -73,7 +73,7 @@ internal static class DeadLettersCommand
             }, cancel);
             if (found is not { } one)
             {
-                EmbedCommand.Complain(parsed.GetValue(id)!, "there is no such dead letter; face-embed dead-letters list shows all.");
+                Screen.Complain(parsed.GetValue(id)!, "there is no such dead letter; face-embed dead-letters list shows all.");
                 return ExitCode.SomeFailed;
             }
 
@@ -117,7 +117,7 @@ internal static class DeadLettersCommand
                     if (parsed.GetValue(dry))
                     {
                         count++;
-                        Console.WriteLine(LogLine.Plain($"{letter.Id}: {letter.Reason}"));
+                        Screen.Say($"{letter.Id}: {letter.Reason}");
                         return false;
                     }
 
@@ -128,16 +128,16 @@ internal static class DeadLettersCommand
             }
             catch (JobRefusedException e)
             {
-                Console.WriteLine($"{count} {done}.");
-                EmbedCommand.Complain(name, e.Message);
+                Screen.Say($"{count} {done}.");
+                Screen.Complain(name, e.Message);
                 return ExitCode.SomeFailed;
             }
 
-            Console.WriteLine($"{count} {(parsed.GetValue(dry) ? would : done)}.");
+            Screen.Say($"{count} {(parsed.GetValue(dry) ? would : done)}.");
             var missing = wanted.Except(seen).ToArray();
             foreach (var id in missing)
             {
-                EmbedCommand.Complain(id, "there is no such dead letter.");
+                Screen.Complain(id, "there is no such dead letter.");
             }
 
             return missing.Length == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -151,26 +151,26 @@ internal static class DeadLettersCommand
     {
         if (counts.Count == 0)
         {
-            Console.WriteLine("There are no dead letters.");
+            Screen.Say("There are no dead letters.");
             return;
         }
 
         var table = new Table().AddColumns("dead letters", "reason");
         foreach (var (reason, count) in counts)
         {
-            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Cell(reason));
+            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Screen.Cell(reason));
         }
 
-        AnsiConsole.Write(table);
+        Screen.Show(table);
         table = new Table().AddColumns("id", "reason", "failed last", "attempt", "replays", "what");
         foreach (var letter in letters)
         {
-            table.AddRow(Cell(letter.Id), Cell(letter.Reason), Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
-                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Cell(letter.Message));
+            table.AddRow(Screen.Cell(letter.Id), Screen.Cell(letter.Reason), Screen.Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
+                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Screen.Cell(letter.Message));
         }
 
-        AnsiConsole.Write(table);
-        Console.WriteLine($"{letters.Count} of {counts.Values.Sum()} listed.");
+        Screen.Show(table);
+        Screen.Say($"{letters.Count} of {counts.Values.Sum()} listed.");
     }
 
     private static void Print(DeadLetter letter, JobMessage message)
@@ -185,13 +185,11 @@ internal static class DeadLettersCommand
         ];
         foreach (var (name, value) in rows.Where(r => !string.IsNullOrEmpty(r.Value)))
         {
-            table.AddRow(name, Cell(value!));
+            table.AddRow(name, Screen.Cell(value!));
         }
 
-        AnsiConsole.Write(table);
+        Screen.Show(table);
     }
-
-    private static string Cell(string text) => Markup.Escape(LogLine.Plain(text));
 
     private static bool SavePicture(JobMessage message, string file)
     {
@@ -203,11 +201,11 @@ internal static class DeadLettersCommand
                 return true;
             }
 
-            EmbedCommand.Complain(file, "the job refers to its picture and does not carry it.");
+            Screen.Complain(file, "the job refers to its picture and does not carry it.");
         }
         catch (Exception e) when (e is MalformedJobException or IOException or UnauthorizedAccessException)
         {
-            EmbedCommand.Complain(file, $"there is no picture to save: {e.Message}");
+            Screen.Complain(file, $"there is no picture to save: {e.Message}");
         }
 
         return false;

@@ -26,22 +26,30 @@ internal static class EmbedCommand
     private static async Task<int> EmbedAsync(string[] settings, string[] paths, string? mode, string? output, string? annotate, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
-        var handler = services.GetRequiredService<JobHandler>();
-        var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var decoder = services.GetRequiredService<ImageDecoder>();
+        var options = services.GetRequiredService<IOptions<ImageOptions>>().Value;
         var (files, missing) = PicturePaths.Expand(paths);
-        EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
+        var pictures = new FileSet(files);
+        if (output is not null && pictures.Holds(output))
+        {
+            Screen.Complain($"--out {output} is one of the pictures, and would be overwritten; name another file.");
+            return ExitCode.Usage;
+        }
+
         if (annotate is not null)
         {
-            Directory.CreateDirectory(annotate);
+            OutputFile.CreateFolder(annotate);
         }
 
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
-        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : File.Create(output);
+        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
+        var handler = services.GetRequiredService<JobHandler>();
+        var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
+        var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, annotate, pictures);
+        EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
         var failed = missing.Count;
-        foreach (var (path, why) in missing)
+        foreach (var (path, error, why) in missing)
         {
-            Reject(path, new JobOutcome.Rejected("source_missing", why));
+            Reject(path, new JobOutcome.Rejected(error, why));
         }
 
         await Progress.RunAsync("embedding", files.Count, async advance =>
@@ -52,10 +60,11 @@ internal static class EmbedCommand
                 {
                     failed += result.Outcome == EmbedResult.Stub ? 1 : 0;
                     AddRows(table, file, result);
-                    lines?.Write([.. (result with { File = file }).ToJson(), (byte)'\n']);
-                    if (annotate is not null && result.Outcome != EmbedResult.Stub)
+                    Write((result with { File = file }).ToJson());
+                    if (copies is not null && result.Outcome != EmbedResult.Stub && await copies.WriteAsync(file, result, cancel) is { } why)
                     {
-                        Annotate(decoder, file, result, annotate, cancel);
+                        failed++;
+                        Screen.Complain(file, $"no copy with boxes: {why}");
                     }
                 }
                 else
@@ -70,12 +79,12 @@ internal static class EmbedCommand
 
         if (table is not null && table.Rows.Count > 0)
         {
-            AnsiConsole.Write(table);
+            Screen.Show(table);
         }
 
         if (files.Count == 0 && missing.Count == 0)
         {
-            Complain(string.Join(", ", paths), "there are no pictures in there.");
+            Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
             return ExitCode.SomeFailed;
         }
 
@@ -84,9 +93,17 @@ internal static class EmbedCommand
         void Reject(string path, JobOutcome outcome)
         {
             var (error, message) = Reason(outcome);
-            Complain(path, error == "source_missing" ? message : $"{error}: {message}");
-            table?.AddRow(Markup.Escape(LogLine.Plain(path)), "rejected", "", "", "", "", Markup.Escape(error));
-            lines?.Write([.. new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson(), (byte)'\n']);
+            Screen.Complain(path, error == "source_missing" ? message : $"{error}: {message}");
+            table?.AddRow(Screen.Cell(path), "rejected", "", "", "", "", Screen.Cell(error));
+            Write(new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson());
+        }
+
+        void Write(byte[] document)
+        {
+            if (lines is not null)
+            {
+                OutputFile.WriteLine(lines, output ?? "standard output", document);
+            }
         }
     }
 
@@ -95,27 +112,32 @@ internal static class EmbedCommand
         [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
     {
         var running = new Queue<(string File, Task<JobOutcome> Outcome)>();
-        foreach (var file in files)
+        try
         {
-            if (running.Count == slots)
+            foreach (var file in files)
             {
-                var (done, outcome) = running.Dequeue();
-                yield return (done, await outcome);
+                if (running.Count == slots)
+                {
+                    var (done, outcome) = running.Dequeue();
+                    yield return (done, await outcome);
+                }
+
+                running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode), cancel), cancel)));
             }
 
-            running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode), cancel), cancel)));
+            foreach (var (file, outcome) in running)
+            {
+                yield return (file, await outcome);
+            }
         }
-
-        foreach (var (file, outcome) in running)
+        finally
         {
-            yield return (file, await outcome);
+            // where the caller does not go on, the models must not be let go under those that run
+            await ((Task)Task.WhenAll(running.Select(r => r.Outcome))).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
     internal static string Text(JobOutcome outcome) => Reason(outcome) is var (word, message) ? $"{word}: {message}" : "";
-
-    /// <summary>On standard error; the name is somebody else's text.</summary>
-    internal static void Complain(string path, string message) => Console.Error.WriteLine($"face-embed: {LogLine.Plain(path)}: {LogLine.Plain(message)}");
 
     private static (string Word, string Message) Reason(JobOutcome outcome) => outcome switch
     {
@@ -138,7 +160,7 @@ internal static class EmbedCommand
     private static void AddRows(Table? table, string file, EmbedResult result)
     {
         var milliseconds = Text(result.TimingsMs.Total, "0.0");
-        var name = Markup.Escape(LogLine.Plain(file));
+        var name = Screen.Cell(file);
         if (result.Embeddings.Count == 0)
         {
             table?.AddRow(name, result.Outcome, "", "", "", milliseconds, "");
@@ -154,27 +176,4 @@ internal static class EmbedCommand
     }
 
     private static string Text(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
-
-    private static void Annotate(ImageDecoder decoder, string file, EmbedResult result, string folder, CancellationToken cancel)
-    {
-        var parts = Path.GetRelativePath(".", file).Split('/', '\\').Where(p => p is not (".." or "."));
-        var target = Path.Combine(folder, Path.ChangeExtension(string.Join('_', parts), null) + ".faces.jpg");
-        var encoded = decoder.Open(File.ReadAllBytes(file)); // it has just been read as a regular file within the limits
-        using var picture = encoded.Decode(shrink: 1, cancel);
-        foreach (var embedding in result.Embeddings)
-        {
-            if (embedding.Box is { } box)
-            {
-                Drawing.Box(picture, box.X, box.Y, box.Width, box.Height);
-                Drawing.Number(picture, box.X, box.Y, Text(embedding.Score, "0.000"));
-            }
-
-            foreach (var point in embedding.Landmarks ?? [])
-            {
-                Drawing.Dot(picture, point[0], point[1]);
-            }
-        }
-
-        File.WriteAllBytes(target, PictureEncoder.Jpeg(picture));
-    }
 }

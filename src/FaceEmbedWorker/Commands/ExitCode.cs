@@ -17,6 +17,9 @@ internal static class ExitCode
     /// <summary>A fault of this program.</summary>
     public const int Software = 70;
 
+    /// <summary>A file that was asked for cannot be written.</summary>
+    public const int CannotWrite = 73;
+
     /// <summary>A setting or a model is wrong.</summary>
     public const int Configuration = 78;
 }

@@ -33,12 +33,12 @@ internal static class HealthCommand
         {
             using var http = new HttpClient { Timeout = Patience };
             using var answer = await http.GetAsync(address.Uri, cancel);
-            Console.Write(await answer.Content.ReadAsStringAsync(cancel));
+            Screen.SayLines((await answer.Content.ReadAsStringAsync(cancel)).TrimEnd());
             return answer.IsSuccessStatusCode ? ExitCode.Ok : ExitCode.SomeFailed;
         }
         catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            EmbedCommand.Complain(address.Uri.ToString(), $"no worker answers: {e.Message}");
+            Screen.Complain(address.Uri.ToString(), $"no worker answers: {e.Message}");
             return ExitCode.SomeFailed;
         }
     }

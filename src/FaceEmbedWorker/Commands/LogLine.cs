@@ -32,12 +32,15 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
         textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {Plain(message)}");
         if (logEntry.Exception is { } exception)
         {
-            textWriter.WriteLine(exception);
+            textWriter.WriteLine(PlainLines(exception.ToString()));
         }
     }
 
     /// <summary>For a terminal: ids and messages are somebody else's text, and may hold what moves a cursor or begins a line.</summary>
     public static string Plain(string text) => text.Any(Steers) ? string.Concat(text.Select(c => Steers(c) ? '\uFFFD' : c)) : text;
+
+    /// <summary>For what has lines of its own, as a trace has.</summary>
+    public static string PlainLines(string text) => string.Join('\n', text.Split('\n').Select(l => Plain(l.TrimEnd('\r'))));
 
     /// <summary>Control characters, line and paragraph separators, and what turns the direction of writing.</summary>
     private static bool Steers(char c) => char.IsControl(c) || char.GetUnicodeCategory(c) is System.Globalization.UnicodeCategory.LineSeparator or System.Globalization.UnicodeCategory.ParagraphSeparator or System.Globalization.UnicodeCategory.Format;

@@ -26,13 +26,13 @@ internal static class ModelCheckCommand
         var table = new Table().AddColumns("test", "", "seen");
         foreach (var finding in findings)
         {
-            table.AddRow(Markup.Escape(finding.Name), finding.Passed ? "ok" : "FAILED", Markup.Escape(finding.Text));
+            table.AddRow(Screen.Cell(finding.Name), finding.Passed ? "ok" : "FAILED", Screen.Cell(finding.Text));
         }
 
-        AnsiConsole.Write(table);
+        Screen.Show(table);
         var measured = pictures is null ? ExitCode.Ok : await VerifyCommand.VerifyAsync(settings, pictures, null, null, cancel);
         var failed = SelfTest.Verdict(findings) is not null;
-        Console.WriteLine(failed ? $"{path} is NOT fit to serve: {findings.Count(f => !f.Passed)} of {findings.Count} tests failed." : $"{path} passes: {findings.Count} tests.");
+        Screen.Say(failed ? $"{path} is NOT fit to serve: {findings.Count(f => !f.Passed)} of {findings.Count} tests failed." : $"{path} passes: {findings.Count} tests.");
         return failed ? ExitCode.SomeFailed : measured;
     }
 }

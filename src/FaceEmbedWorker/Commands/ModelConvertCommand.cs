@@ -34,7 +34,7 @@ internal static class ModelConvertCommand
     {
         if (string.IsNullOrEmpty(checkpoint))
         {
-            EmbedCommand.Complain("model convert", $"there is no checkpoint. Name it with --checkpoint PATH or URL, or in {Environment}.");
+            Screen.Complain("model convert", $"there is no checkpoint. Name it with --checkpoint PATH or URL, or in {Environment}.");
             return ExitCode.Usage;
         }
 
@@ -45,13 +45,13 @@ internal static class ModelConvertCommand
             var saved = Checkpoint.Read(bytes);
             var model = MobileFaceNet.Convert(saved, head, size, Shown(source));
             Write(output, model, CardOf(model, saved, Shown(source)));
-            Console.WriteLine($"{output}: {Shown(source)} (SHA-256 {saved.Sha256}) as [batch,3,{model.Size},{model.Size}] -> [batch,{model.Dimensions}], with its card {Path.ChangeExtension(output, ".json")}.");
-            Console.WriteLine(model.Identity ? "The checkpoint does not say how pictures were put in: compare the card with how it was trained, then run face-embed model check." : "These are features, not an identity embedding: they do not tell people apart, and the card says so.");
+            Screen.Say($"{output}: {Shown(source)} (SHA-256 {saved.Sha256}) as [batch,3,{model.Size},{model.Size}] -> [batch,{model.Dimensions}], with its card {Path.ChangeExtension(output, ".json")}.");
+            Screen.Say(model.Identity ? "The checkpoint does not say how pictures were put in: compare the card with how it was trained, then run face-embed model check." : "These are features, not an identity embedding: they do not tell people apart, and the card says so.");
             return ExitCode.Ok;
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or HttpRequestException || e is TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            EmbedCommand.Complain(Shown(source), e.Message);
+            Screen.Complain(Shown(source), e.Message);
             return ExitCode.SomeFailed;
         }
     }

@@ -30,24 +30,24 @@ internal static class ModelInspectCommand
             var (summary, inspection, prepared) = (GraphSummary.Read(bytes), ModelInspection.Of(file), GraphPreparation.Prepare(bytes));
             var table = new Table().AddColumns("what", "value").HideHeaders();
             Add("file", Text($"{file}, {bytes.Length:N0} bytes"));
-            Add("inputs", string.Join('\n', inspection.Inputs));
-            Add("outputs", string.Join('\n', inspection.Outputs));
+            Add("inputs", inspection.Inputs);
+            Add("outputs", inspection.Outputs);
             Add("opset, IR version, producer", Text($"{summary.Opset}, {summary.IrVersion}, {summary.Producer}"));
             Add("parameters", Text($"{summary.Parameters:N0}"));
             Add("multiply-adds, one picture", inspection.MultiplyAdds is { } cost ? Text($"{cost:N0}") : $"unknown: {inspection.Trouble}");
             Add("operators", string.Join(", ", summary.Operators.Select(o => $"{o.Count} {o.Type}")));
             Add("new weights", Text($"{summary.Fresh} of {summary.WeightTensors} weight tensors fill a framework's range of new weights") + (summary.LooksUntrained ? ": never trained" : ""));
-            Add("prepared for speed", string.Join('\n', prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero, {prepared.Removed:N0} dead channels removed"))));
+            Add("prepared for speed", prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero, {prepared.Removed:N0} dead channels removed")));
             foreach (var (key, value) in summary.Metadata)
             {
                 Add($"metadata {key}", value);
             }
 
             AddCard(options);
-            AnsiConsole.Write(table);
+            Screen.Show(table);
             return ExitCode.Ok;
 
-            void Add(string what, string value) => table.AddRow(Markup.Escape(what), Markup.Escape(value));
+            void Add(string what, params IEnumerable<string> lines) => table.AddRow(Screen.Cell(what), Screen.Cell(lines));
 
             void AddCard(FaceOptions options)
             {
@@ -74,7 +74,7 @@ internal static class ModelInspectCommand
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
         {
-            EmbedCommand.Complain(file, e.Message);
+            Screen.Complain(file, e.Message);
             return ExitCode.SomeFailed;
         }
     }

@@ -1,31 +1,25 @@
 using System.CommandLine;
 using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Commands;
+
+/// <summary>A path that leads to nothing, or may not be looked at.</summary>
+/// <param name="Error">As in a <see cref="RejectedFile"/>.</param>
+internal sealed record Unreachable(string Path, string Error, string Why);
 
 /// <summary>Turns the paths of a command line into files.</summary>
 internal static class PicturePaths
 {
     /// <summary>The argument of a verb that takes pictures.</summary>
-    public static Argument<string[]> Argument(ArgumentArity arity)
-    {
-        var paths = new Argument<string[]>("PATH") { Description = "Pictures, or folders of pictures.", Arity = arity };
-        paths.Validators.Add(result =>
-        {
-            foreach (var option in result.Tokens.Where(t => t.Value.StartsWith("--", StringComparison.Ordinal)))
-            {
-                result.AddError($"'{option.Value}' is no option here.");
-            }
-        });
-        return paths;
-    }
+    public static Argument<string[]> Argument(ArgumentArity arity) =>
+        new("PATH") { Description = "Pictures, or folders of pictures. In a folder, names that begin with a dot are passed over.", Arity = arity };
 
     /// <summary>
-    /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture. Links are followed, and each file and folder
-    /// comes once, however many names lead to it.
+    /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture, and whose name and folders' names do not begin with
+    /// a dot. Links are followed, and each file and folder comes once, however many names lead to it.
     /// </summary>
-    /// <returns>Files; and paths that lead to nothing or may not be looked at, with the reason.</returns>
-    public static (IReadOnlyList<string> Files, IReadOnlyList<(string Path, string Why)> Missing) Expand(IEnumerable<string> paths)
+    public static (IReadOnlyList<string> Files, IReadOnlyList<Unreachable> Missing) Expand(IEnumerable<string> paths)
     {
         var walk = new Walk();
         foreach (var path in paths)
@@ -38,28 +32,30 @@ internal static class PicturePaths
 
     private sealed class Walk
     {
-        private readonly HashSet<string> seen = new(StringComparer.Ordinal);
-        private readonly HashSet<(ulong, ulong)> folders = [];
+        private readonly FileSet seen = new();
 
         public List<string> Files { get; } = [];
 
-        public List<(string, string)> Missing { get; } = [];
+        public List<Unreachable> Missing { get; } = [];
 
         public void Take(string path)
         {
-            if (Directory.Exists(path))
+            try
             {
-                var below = new List<string>();
-                Descend(path, below);
-                Files.AddRange(below.Order(StringComparer.Ordinal));
+                if (Directory.Exists(path))
+                {
+                    var below = new List<string>();
+                    Descend(path, below);
+                    Files.AddRange(below.Order(StringComparer.Ordinal));
+                }
+                else if (seen.Add(path))
+                {
+                    Files.Add(path);
+                }
             }
-            else if (!File.Exists(path))
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                Missing.Add((path, path.Contains('\uFFFD') ? "its name is not UTF-8, so it cannot be opened here: rename it." : "there is no such file or folder."));
-            }
-            else if (IsNew(path))
-            {
-                Files.Add(path);
+                Miss(path, e is FileNotFoundException ? ImageFault.SourceMissing : ImageFault.Unreadable, e.Message);
             }
         }
 
@@ -67,20 +63,30 @@ internal static class PicturePaths
         {
             try
             {
-                if (PictureFile.Identity(folder) is { } identity && !folders.Add(identity))
+                if (!seen.Add(folder))
                 {
                     return; // a link leads back up
                 }
 
-                var entries = new DirectoryInfo(folder).EnumerateFileSystemInfos("*", new EnumerationOptions { IgnoreInaccessible = false });
-                foreach (var entry in entries.OrderBy(e => e.LinkTarget is not null)) // a file goes by its own name rather than a link's
+                var names = new HashSet<string>(StringComparer.Ordinal);
+                var entries = new DirectoryInfo(folder).EnumerateFileSystemInfos("*", new EnumerationOptions { IgnoreInaccessible = false }); // none that begins with a dot
+                foreach (var entry in entries.OrderBy(e => e.LinkTarget is not null).ThenBy(e => e.Name, StringComparer.Ordinal)) // a file goes by its own name rather than a link's
                 {
-                    var path = Path.Combine(folder, entry.Name);
-                    if (entry is DirectoryInfo)
+                    var (path, isFolder) = (Path.Combine(folder, entry.Name), entry is DirectoryInfo);
+                    if (!isFolder && !ImageFormat.FileExtensions.Contains(Path.GetExtension(entry.Name)))
+                    {
+                        continue;
+                    }
+
+                    if (!names.Add(entry.Name))
+                    {
+                        Miss(path, ImageFault.Unreadable, PictureFile.NotUtf8); // two names that read the same: this path opens one of them at most
+                    }
+                    else if (isFolder)
                     {
                         Descend(path, below);
                     }
-                    else if (ImageFormat.FileExtensions.Contains(Path.GetExtension(entry.Name)) && IsNew(path))
+                    else if (IsNew(path))
                     {
                         below.Add(path);
                     }
@@ -88,7 +94,7 @@ internal static class PicturePaths
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                Missing.Add((folder, "the folder cannot be read: " + (e is UnauthorizedAccessException ? "permission denied." : e.Message)));
+                Miss(folder, ImageFault.Unreadable, "the folder cannot be read: " + (e is UnauthorizedAccessException ? "permission denied." : e.Message));
             }
         }
 
@@ -96,12 +102,14 @@ internal static class PicturePaths
         {
             try
             {
-                return seen.Add(new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path));
+                return seen.Add(path);
             }
-            catch (IOException)
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 return true; // a link that leads nowhere is told when it is read
             }
         }
+
+        private void Miss(string path, ImageFault fault, string why) => Missing.Add(new Unreachable(path, JobOutcome.Word(fault), why));
     }
 }

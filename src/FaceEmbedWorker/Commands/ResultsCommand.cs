@@ -27,20 +27,20 @@ internal static class ResultsCommand
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
-        using var lines = file is null ? null : new FileStream(file, FileMode.Append, FileAccess.Write, FileShare.Read);
+        using var lines = file is null ? null : OutputFile.Open(file, FileMode.Append);
         using var console = Console.OpenStandardOutput();
         var asJson = lines is not null || Console.IsOutputRedirected;
         var count = 0;
         try
         {
-            await watch.ListenAsync(Seen, () => Console.Error.WriteLine($"Watching.{(follow ? " Ctrl-C ends it." : "")}"), Renewed());
+            await watch.ListenAsync(Seen, () => Screen.Note($"Watching.{(follow ? " Ctrl-C ends it." : "")}"), Renewed());
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             // told to stop, or silence
         }
 
-        Console.Error.WriteLine($"{count} results.");
+        Screen.Note($"{count} results.");
         return ExitCode.Ok;
 
         void Stop(PosixSignalContext context)
@@ -65,13 +65,11 @@ internal static class ResultsCommand
             count++;
             if (asJson)
             {
-                var stream = lines ?? (Stream)console;
-                stream.Write([.. result.ToJson(), (byte)'\n']);
-                stream.Flush();
+                OutputFile.WriteLine(lines ?? console, file ?? "standard output", result.ToJson());
             }
             else
             {
-                Console.WriteLine(FormattableString.Invariant($"{LogLine.Plain(result.JobId)}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
             }
         }
     }

@@ -46,6 +46,12 @@ internal static class Settings
         for (var i = 0; i < arguments.Count; i++)
         {
             var argument = arguments[i];
+            if (argument == "--") // what follows is no option, whatever it looks like
+            {
+                rest.AddRange(arguments.Skip(i));
+                break;
+            }
+
             var name = argument.Split('=')[0];
             if (!name.StartsWith("--", StringComparison.Ordinal) || !name.Contains(':'))
             {
@@ -57,7 +63,7 @@ internal static class Settings
             }
             else
             {
-                settings.Add(i + 1 < arguments.Count ? $"{argument}={arguments[++i]}" : throw new SettingsException($"{argument} has no value. Write {argument}=VALUE."));
+                settings.Add(i + 1 < arguments.Count ? $"{argument}={arguments[++i]}" : throw new SettingsException($"{argument} has no value. Write {argument}=VALUE; a file of that name goes behind --."));
             }
         }
 
@@ -145,6 +151,7 @@ internal static class Settings
             throw new SettingsException($"{name}:{child.Key} is no setting; section {name} has {string.Join(", ", names)}.");
         }
 
+        CheckNames(section, typeof(T));
         var options = new T();
         try
         {
@@ -160,5 +167,18 @@ internal static class Settings
         return wrong.Count == 0
             ? Options.Create(options)
             : throw new SettingsException(string.Join(" ", wrong.Select(w => $"{name}:{w.MemberNames.FirstOrDefault()} is wrong: {w.ErrorMessage}")));
+    }
+
+    /// <summary>A binder would take numbers for words, and add up several that a comma parts.</summary>
+    /// <exception cref="SettingsException">A value is none of the words that its setting can be.</exception>
+    private static void CheckNames(IConfigurationSection section, Type options)
+    {
+        foreach (var (setting, words) in Of(options).Where(p => p.PropertyType.IsEnum).Select(p => (p.Name, Enum.GetNames(p.PropertyType))))
+        {
+            if (section[setting] is { } value && !words.Contains(value.Trim(), StringComparer.OrdinalIgnoreCase))
+            {
+                throw new SettingsException($"{section.Path}:{setting} is '{value}'; it can be {string.Join(", ", words[..^1])} or {words[^1]}.");
+            }
+        }
     }
 }

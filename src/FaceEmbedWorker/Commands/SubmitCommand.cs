@@ -31,9 +31,9 @@ internal static class SubmitCommand
         var publisher = services.GetRequiredService<JobPublisher>();
         var (files, missing) = PicturePaths.Expand(paths);
         var maxBytes = services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes;
-        foreach (var (path, why) in missing)
+        foreach (var (path, _, why) in missing)
         {
-            EmbedCommand.Complain(path, why);
+            Screen.Complain(path, why);
         }
 
         await publisher.OpenAsync();
@@ -58,17 +58,17 @@ internal static class SubmitCommand
             {
                 waiting.Forget(id);
                 Interlocked.Increment(ref failed);
-                EmbedCommand.Complain(file, e.Message);
+                Screen.Complain(file, e.Message);
             }
 
             advance();
         }));
 
-        Console.WriteLine($"{Count(files.Count + missing.Count - failed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+        Screen.Say($"{Count(files.Count + missing.Count - failed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
         if (wait)
         {
             await Progress.RunAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
-            Console.WriteLine(waiting.Summary());
+            Screen.Say(waiting.Summary());
             failed += waiting.Failed;
         }
 
@@ -122,9 +122,9 @@ internal static class SubmitCommand
             var outcome = report.Result?.Outcome ?? "dead letter";
             counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
             Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
-            Console.WriteLine(report.Result is { } result
-                ? FormattableString.Invariant($"{LogLine.Plain(file)}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
-                : $"{LogLine.Plain(file)}: {outcome}, {report.Error}");
+            Screen.Say(report.Result is { } result
+                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
+                : $"{file}: {outcome}, {report.Error}");
         }
     }
 }

@@ -42,10 +42,10 @@ internal static class TopologyCommand
         var findings = await new BrokerCheck(services.GetRequiredService<IOptions<BrokerOptions>>(), topology).TopologyAsync(cancel);
         foreach (var finding in findings)
         {
-            table.AddRow(Markup.Escape(finding.Name), Markup.Escape(arguments[finding.Name]), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Markup.Escape(finding.Text));
+            table.AddRow(Screen.Cell(finding.Name), Screen.Cell(arguments[finding.Name]), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Screen.Cell(finding.Text));
         }
 
-        AnsiConsole.Write(table);
+        Screen.Show(table);
         return findings.All(f => f is { Good: true, Exists: true }) ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
@@ -54,7 +54,7 @@ internal static class TopologyCommand
         await using var services = Services.Build(settings);
         var topology = services.GetRequiredService<Topology>();
         await services.GetRequiredService<TopologyDesk>().DeclareAsync(cancel);
-        Console.WriteLine($"{topology.Exchanges.Count()} exchanges and {topology.Queues.Count()} queues are there.");
+        Screen.Say($"{topology.Exchanges.Count()} exchanges and {topology.Queues.Count()} queues are there.");
         return ExitCode.Ok;
     }
 
@@ -65,18 +65,18 @@ internal static class TopologyCommand
         var left = await desk.LeftAsync(management, cancel);
         if (!dry && !force && left.Count > 0)
         {
-            Console.Error.WriteLine($"Looking at {left.Count} queues twice, {TopologyDesk.Apart.TotalMinutes:0} minutes apart; --force does not wait.");
+            Screen.Note($"Looking at {left.Count} queues twice, {TopologyDesk.Apart.TotalMinutes:0} minutes apart; --force does not wait.");
         }
 
         var pruned = dry ? left.ToDictionary(q => q, _ => (string?)"would be deleted if it is empty") : await desk.PruneAsync(left, management, force, cancel);
         foreach (var (queue, why) in pruned)
         {
-            Console.WriteLine($"{queue}: {why ?? "deleted"}");
+            Screen.Say($"{queue}: {why ?? "deleted"}");
         }
 
         if (left.Count == 0)
         {
-            Console.WriteLine("There are no wait queues of another ladder.");
+            Screen.Say("There are no wait queues of another ladder.");
         }
 
         return dry || pruned.Values.All(why => why is null) ? ExitCode.Ok : ExitCode.SomeFailed;

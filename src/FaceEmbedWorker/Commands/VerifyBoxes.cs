@@ -19,53 +19,54 @@ internal static class VerifyBoxes
     private const double Found = 0.5; // intersection over union
 
     /// <summary>Lines of <c>file,x,y,width,height,subset</c>, the subset being optional.</summary>
-    public static bool Are(string marks) => marks.EndsWith(".csv", StringComparison.OrdinalIgnoreCase) && File.ReadLines(marks).FirstOrDefault() is { } first && first.Split(',').Length >= 5;
+    public static bool Are(string marks, string text) => marks.EndsWith(".csv", StringComparison.OrdinalIgnoreCase) && TextFile.Lines(text)[0].Split(',').Length >= 5;
 
-    public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string? json, CancellationToken cancel)
+    public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string text, string? json, CancellationToken cancel)
     {
         List<Marked> marked;
         try
         {
-            marked = Read(marks);
+            marked = Read(text);
         }
         catch (FormatException e)
         {
-            EmbedCommand.Complain(marks, $"it does not mark faces: {e.Message} It should hold lines file,x,y,width,height,subset in pixels of the upright picture.");
+            Screen.Complain(marks, $"it does not mark faces: {e.Message} It should hold lines file,x,y,width,height,subset in pixels of the upright picture.");
             return ExitCode.SomeFailed;
         }
 
         await using var services = Services.Build(settings);
-        var byFile = marked.ToLookup(m => m.File);
-        var (boxes, missing, near, unread) = (0, new List<string>(), 0, 0);
-        var files = byFile.Select(f => Path.Combine(folder, f.Key)).ToList();
+        var byFile = marked.GroupBy(m => m.File).ToList();
+        var (boxes, missing, near, looked, unread) = (0, new List<string>(), 0, 0, 0);
+        var files = byFile.ConvertAll(f => Path.Combine(folder, f.Key));
         await Progress.RunAsync("looking", files.Count, async advance =>
         {
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(services.GetRequiredService<JobHandler>(), files, EmbedMode.Faces, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, cancel))
             {
                 advance();
+                var its = byFile[looked++];
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
-                    marked.RemoveAll(m => m.File == Path.GetFileName(file));
+                    Screen.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    marked.RemoveAll(m => m.File == its.Key);
                     continue;
                 }
 
                 foreach (var face in result.Embeddings.Select(e => new Box(e.Box!.X, e.Box.Y, e.Box.Width, e.Box.Height)))
                 {
                     boxes++;
-                    var best = byFile[Path.GetFileName(file)].MaxBy(m => m.Box.Overlap(face))!;
+                    var best = its.MaxBy(m => m.Box.Overlap(face))!;
                     if (best.Box.Overlap(face) >= Found)
                     {
                         best.IsFound = true;
                     }
-                    else if (byFile[Path.GetFileName(file)].Any(m => m.Box.Shared(face) > 0))
+                    else if (its.Any(m => m.Box.Shared(face) > 0))
                     {
                         near++;
                     }
                     else
                     {
-                        missing.Add(Text($"{Path.GetFileName(file)} ({face.X:0}, {face.Y:0}) {face.Width:0} x {face.Height:0}"));
+                        missing.Add(Text($"{its.Key} ({face.X:0}, {face.Y:0}) {face.Width:0} x {face.Height:0}"));
                     }
                 }
             }
@@ -74,7 +75,7 @@ internal static class VerifyBoxes
         Print(figures);
         if (json is not null)
         {
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, BoxJson.Default.BoxFigures), cancel);
+            OutputFile.Write(json, JsonSerializer.Serialize(figures, BoxJson.Default.BoxFigures));
         }
 
         return unread == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -92,10 +93,10 @@ internal static class VerifyBoxes
         }
     }
 
-    private static List<Marked> Read(string marks)
+    private static List<Marked> Read(string text)
     {
         var marked = new List<Marked>();
-        foreach (var cells in File.ReadLines(marks).Where(l => l.Trim().Length > 0).Select(l => l.Split(',', StringSplitOptions.TrimEntries)))
+        foreach (var cells in TextFile.Lines(text).Where(l => l.Trim().Length > 0).Select(l => l.Split(',', StringSplitOptions.TrimEntries)))
         {
             var numbers = cells.Skip(1).Take(4).Select(c => double.TryParse(c, CultureInfo.InvariantCulture, out var n) ? n : double.NaN).ToArray();
             if (numbers.Length == 4 && numbers.All(double.IsFinite))
@@ -117,13 +118,13 @@ internal static class VerifyBoxes
         table.AddRow("pictures, marked faces", Text($"{figures.Pictures}, {figures.Marked}"));
         foreach (var subset in figures.Subsets)
         {
-            table.AddRow(Markup.Escape($"recall, {subset.Name}"), Text($"{subset.Recall:0.000} ({subset.Found} of {subset.Marked})"));
+            table.AddRow(Screen.Cell($"recall, {subset.Name}"), Text($"{subset.Recall:0.000} ({subset.Found} of {subset.Marked})"));
         }
 
         table.AddRow("boxes", Text($"{figures.Boxes}"));
         table.AddRow("boxes that touch a face and miss it", Text($"{figures.Near}"));
         table.AddRow("boxes that touch no face", Text($"{figures.FalseAlarms} (1 in {figures.Pictures / (double)Math.Max(1, figures.FalseAlarms):0.0} pictures)"));
-        AnsiConsole.Write(table);
+        Screen.Show(table);
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

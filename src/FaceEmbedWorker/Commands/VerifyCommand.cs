@@ -34,28 +34,40 @@ internal static class VerifyCommand
     {
         if (!Directory.Exists(folder))
         {
-            EmbedCommand.Complain(folder, "there is no such folder. It should hold one folder of pictures per person.");
+            Screen.Complain(folder, "there is no such folder. It should hold one folder of pictures per person.");
             return ExitCode.SomeFailed;
         }
 
-        if (VerifyDetection.MarksOf(folder) is { } marks)
+        string? marks;
+        string[] people;
+        try
+        {
+            (marks, people) = (VerifyDetection.MarksOf(folder), [.. Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal)]);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Screen.Complain(folder, $"the folder cannot be read: {(e is UnauthorizedAccessException ? "permission denied." : e.Message)}");
+            return ExitCode.SomeFailed;
+        }
+
+        if (marks is not null)
         {
             return await VerifyDetection.VerifyAsync(settings, folder, marks, json, cancel);
         }
 
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
-        var (photos, without, missing) = await EmbedAsync(services, folder, which, cancel);
+        var (photos, without, missing) = await EmbedAsync(services, folder, people, which, cancel);
         if (pairsFile is not null)
         {
-            var exit = await VerifyPairs.VerifyAsync(photos, folder, pairsFile, which, json, cancel);
+            var exit = VerifyPairs.Verify(photos, folder, pairsFile, which, json);
             return exit == ExitCode.Ok && missing > 0 ? ExitCode.SomeFailed : exit;
         }
 
         var pairs = Pairs(photos);
         if (!pairs.Exists(p => p.Same) || pairs.TrueForAll(p => p.Same))
         {
-            EmbedCommand.Complain(folder, $"{photos.Count} pictures with a face of {photos.Select(p => p.Person).Distinct().Count()} people give no pairs to compare. It wants two people or more, and two pictures of at least one.");
+            Screen.Complain(folder, $"{photos.Count} pictures with a face of {photos.Select(p => p.Person).Distinct().Count()} people give no pairs to compare. It wants two people or more, and two pictures of at least one.");
             return ExitCode.SomeFailed;
         }
 
@@ -66,26 +78,26 @@ internal static class VerifyCommand
         Print(figures);
         if (json is not null)
         {
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, VerifyJson.Default.VerifyFigures), cancel);
+            OutputFile.Write(json, JsonSerializer.Serialize(figures, VerifyJson.Default.VerifyFigures));
         }
 
         if (report is not null)
         {
-            await File.WriteAllTextAsync(report, VerifyReport.Write(figures, verification, pairs, services.GetRequiredService<ImageDecoder>()), cancel);
+            OutputFile.Write(report, await VerifyReport.WriteAsync(figures, verification, pairs, services.GetRequiredService<ImageDecoder>(), services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes));
         }
 
         return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
     /// <summary>The face in the middle of each picture, or its largest; the pictures without one; and how many folders or files cannot be looked at.</summary>
-    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, string which, CancellationToken cancel)
+    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel)
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var (files, missing) = PicturePaths.Expand(Directory.EnumerateDirectories(folder).Order(StringComparer.Ordinal));
-        foreach (var (path, why) in missing)
+        var (files, missing) = PicturePaths.Expand(people);
+        foreach (var (path, _, why) in missing)
         {
-            EmbedCommand.Complain(path, why);
+            Screen.Complain(path, why);
         }
 
         var (photos, without) = (new List<VerifyPhoto>(), new List<string>());
@@ -101,7 +113,7 @@ internal static class VerifyCommand
                 else
                 {
                     without.Add(file);
-                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed c ? $"{c.Result.Outcome}; left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    Screen.Complain(file, outcome is JobOutcome.Completed c ? $"{c.Result.Outcome}; left out." : $"{EmbedCommand.Text(outcome)} Left out.");
                 }
             }
         });
@@ -138,7 +150,7 @@ internal static class VerifyCommand
     private static void Print(VerifyFigures figures)
     {
         var table = new Table().AddColumns("figure", "value").HideHeaders();
-        table.AddRow("model, space", Markup.Escape($"{figures.Model}, {figures.Space}"));
+        table.AddRow("model, space", Screen.Cell($"{figures.Model}, {figures.Space}"));
         table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
         table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
@@ -148,7 +160,7 @@ internal static class VerifyCommand
         table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.SuggestedThreshold:0.000}, {figures.TarAtFmr1e3:0.0000}"));
         table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000}"));
         table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}, at FMR 1e-3") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
-        AnsiConsole.Write(table);
+        Screen.Show(table);
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

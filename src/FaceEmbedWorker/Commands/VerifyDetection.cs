@@ -16,52 +16,67 @@ internal static class VerifyDetection
     private static readonly int[] Bins = [0, 24, 48, 96, 192, int.MaxValue];
 
     /// <summary>The file that marks the faces of a folder's pictures; null where there is none.</summary>
+    /// <exception cref="IOException">The folder cannot be read.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
     public static string? MarksOf(string folder) => File.Exists(Path.Combine(folder, Json)) ? Path.Combine(folder, Json)
         : Directory.EnumerateFiles(folder, "*.csv").Order(StringComparer.Ordinal).FirstOrDefault();
 
     public static async Task<int> VerifyAsync(string[] settings, string folder, string marks, string? json, CancellationToken cancel)
     {
-        if (VerifyBoxes.Are(marks))
+        string text;
+        try
         {
-            return await VerifyBoxes.VerifyAsync(settings, folder, marks, json, cancel);
+            text = TextFile.Read(marks);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            Screen.Complain(marks, e.Message);
+            return ExitCode.SomeFailed;
+        }
+
+        if (VerifyBoxes.Are(marks, text))
+        {
+            return await VerifyBoxes.VerifyAsync(settings, folder, marks, text, json, cancel);
         }
 
         Dictionary<string, List<double[]>> points;
         try
         {
-            points = Read(marks);
+            points = marks.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? ReadJson(text) : ReadLines(text);
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException)
         {
-            EmbedCommand.Complain(marks, $"it does not mark faces: {e.Message} It should hold file -> [[x, y], …] as JSON, or lines file,x,y in pixels of the upright picture.");
+            Screen.Complain(marks, $"it does not mark faces: {e.Message} It should hold file -> [[x, y], …] as JSON, or lines file,x,y in pixels of the upright picture.");
             return ExitCode.SomeFailed;
         }
 
         await using var services = Services.Build(settings);
         var handler = services.GetRequiredService<JobHandler>();
-        var files = points.Keys.Select(f => Path.Combine(folder, f)).ToList();
-        var (found, missed, extra, unread) = (new List<ResultBox>(), new List<string>(), new List<string>(), 0);
-        await Progress.RunAsync("looking", files.Count, async advance =>
+        var marked = points.ToList();
+        var (found, missed, extra, looked, unread) = (new List<ResultBox>(), new List<string>(), new List<string>(), 0, 0);
+        await Progress.RunAsync("looking", marked.Count, async advance =>
         {
+            var files = marked.ConvertAll(m => Path.Combine(folder, m.Key));
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, cancel))
             {
                 advance();
+                var (name, its) = marked[looked++];
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    EmbedCommand.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    Screen.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
                     continue;
                 }
 
-                Match(result, points[Path.GetFileName(file)], Path.GetFileName(file), found, missed, extra);
+                Match(result, its, name, found, missed, extra);
             }
         });
-        var figures = new DetectionFigures(files.Count - unread, found.Count + missed.Count, found.Count, extra.Count,
+        var figures = new DetectionFigures(marked.Count - unread, found.Count + missed.Count, found.Count, extra.Count,
             Bins.Zip(Bins.Skip(1)).ToDictionary(b => b.Second == int.MaxValue ? $"{b.First}+" : $"{b.First}-{b.Second - 1}", b => found.Count(f => Side(f) >= b.First && Side(f) < b.Second)), missed, extra);
         Print(figures);
         if (json is not null)
         {
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, DetectionJson.Default.DetectionFigures), cancel);
+            OutputFile.Write(json, JsonSerializer.Serialize(figures, DetectionJson.Default.DetectionFigures));
         }
 
         return unread == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -87,21 +102,42 @@ internal static class VerifyDetection
         extra.AddRange(free.Select(b => Text($"{file} ({b.X}, {b.Y}) {b.Width} x {b.Height}")));
     }
 
-    private static Dictionary<string, List<double[]>> Read(string marks)
+    private static Dictionary<string, List<double[]>> ReadJson(string text)
     {
-        if (marks.EndsWith(".json", StringComparison.OrdinalIgnoreCase))
+        var document = JsonElement.Parse(text);
+        var points = new Dictionary<string, List<double[]>>();
+        foreach (var file in document.ValueKind == JsonValueKind.Object ? document.EnumerateObject() : throw new FormatException("it is no object of JSON."))
         {
-            return JsonElement.Parse(File.ReadAllText(marks)).EnumerateObject()
-                .ToDictionary(p => p.Name, p => p.Value.EnumerateArray().Select(n => new[] { n[0].GetDouble(), n[1].GetDouble() }).ToList());
+            var its = file.Value.ValueKind == JsonValueKind.Array ? file.Value.EnumerateArray().Select(Point).ToList() : [null];
+            if (its.Contains(null))
+            {
+                throw new FormatException($"the points of '{file.Name}' are not [[x, y], …].");
+            }
+
+            if (!points.TryAdd(file.Name, its!))
+            {
+                throw new FormatException($"'{file.Name}' is in it twice.");
+            }
         }
 
+        return points;
+    }
+
+    /// <summary>Null where it is none.</summary>
+    private static double[]? Point(JsonElement point) =>
+        point.ValueKind == JsonValueKind.Array && point.GetArrayLength() >= 2 && Number(point[0]) is { } x && Number(point[1]) is { } y ? [x, y] : null;
+
+    private static double? Number(JsonElement number) => number.ValueKind == JsonValueKind.Number && number.TryGetDouble(out var value) && double.IsFinite(value) ? value : null;
+
+    private static Dictionary<string, List<double[]>> ReadLines(string text)
+    {
         var points = new Dictionary<string, List<double[]>>();
-        foreach (var line in File.ReadLines(marks).Where(l => l.Trim().Length > 0))
+        foreach (var line in TextFile.Lines(text).Where(l => l.Trim().Length > 0))
         {
             var cells = line.Split(',', StringSplitOptions.TrimEntries);
-            if (cells.Length < 3 || !double.TryParse(cells[1], CultureInfo.InvariantCulture, out var x) || !double.TryParse(cells[2], CultureInfo.InvariantCulture, out var y))
+            if (cells.Length < 3 || !double.TryParse(cells[1], CultureInfo.InvariantCulture, out var x) || !double.TryParse(cells[2], CultureInfo.InvariantCulture, out var y) || !double.IsFinite(x) || !double.IsFinite(y))
             {
-                if (points.Count == 0 && cells.Length >= 3)
+                if (points.Count == 0 && cells.Length >= 3 && !double.TryParse(cells[1], CultureInfo.InvariantCulture, out _))
                 {
                     continue; // a heading
                 }
@@ -125,10 +161,10 @@ internal static class VerifyDetection
         table.AddRow("found, by pixels of the shorter side", string.Join(", ", figures.FoundBySize.Select(b => Text($"{b.Key}: {b.Value}"))));
         foreach (var (what, list) in new[] { ("missed", figures.Missed), ("not marked", figures.NotMarked) }.Where(l => l.Item2.Count > 0))
         {
-            table.AddRow(what, Markup.Escape(string.Join('\n', list.Take(20)) + (list.Count > 20 ? $"\n… {list.Count - 20} more" : "")));
+            table.AddRow(what, Screen.Cell(list.Count > 20 ? [.. list.Take(20), Text($"… {list.Count - 20} more")] : list));
         }
 
-        AnsiConsole.Write(table);
+        Screen.Show(table);
     }
 
     private static int Side(ResultBox box) => Math.Min(box.Width, box.Height);

@@ -11,17 +11,17 @@ namespace FaceEmbedWorker.Commands;
 /// </summary>
 internal static class VerifyPairs
 {
-    public static async Task<int> VerifyAsync(List<VerifyPhoto> photos, string folder, string file, string face, string? json, CancellationToken cancel)
+    public static int Verify(List<VerifyPhoto> photos, string folder, string file, string face, string? json)
     {
         List<List<Pair>> folds;
         var vectors = photos.ToDictionary(p => p.File, p => p.Face.Vector);
         try
         {
-            folds = Read(await File.ReadAllLinesAsync(file, cancel), name => Photos(folder, name));
+            folds = Read(TextFile.Lines(TextFile.Read(file)), name => Photos(folder, name));
         }
         catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
-            EmbedCommand.Complain(file, $"{e.Message} It should hold the number of folds and of same pairs a fold, then for each fold lines NAME i j and as many NAME i NAME j; picture i is NAME/NAME_000i.jpg, or the i-th of the folder.");
+            Screen.Complain(file, $"{e.Message} It should hold the number of folds and of same pairs a fold, then for each fold lines NAME i j and as many NAME i NAME j; picture i is NAME/NAME_000i.jpg, or the i-th of the folder.");
             return ExitCode.SomeFailed;
         }
 
@@ -40,10 +40,10 @@ internal static class VerifyPairs
         table.AddRow("face taken", face);
         table.AddRow("accuracy, mean of the folds", Text($"{100 * mean:0.00} %"));
         table.AddRow("deviation of the folds, standard error", Text($"{100 * deviation:0.00}, {100 * figures.StandardError:0.00} points"));
-        AnsiConsole.Write(table);
+        Screen.Show(table);
         if (json is not null)
         {
-            await File.WriteAllTextAsync(json, JsonSerializer.Serialize(figures, PairJson.Default.PairFigures), cancel);
+            OutputFile.Write(json, JsonSerializer.Serialize(figures, PairJson.Default.PairFigures));
         }
 
         return ExitCode.Ok;

@@ -12,7 +12,7 @@ internal static class VerifyReport
     private const int WorstPairs = 10;
     private const int Bins = 60;
 
-    public static string Write(VerifyFigures figures, Verification verification, IReadOnlyList<VerifyPair> pairs, ImageDecoder decoder)
+    public static async Task<string> WriteAsync(VerifyFigures figures, Verification verification, IReadOnlyList<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
     {
         var page = new StringBuilder();
         page.Append(Invariant($$"""
@@ -41,9 +41,9 @@ internal static class VerifyReport
         page.Append("<h2>Curve (ROC)</h2><p>Share of same pairs matched over the share of different pairs matched, which is on a logarithmic scale.</p>");
         Curve(page, verification);
         page.Append("<h2>Hardest pairs of one person</h2>");
-        Show(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), decoder);
+        await ShowAsync(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), decoder, maxBytes);
         page.Append("<h2>Most similar pairs of two people</h2>");
-        Show(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), decoder);
+        await ShowAsync(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), decoder, maxBytes);
         return page.Append("</body></html>\n").ToString();
     }
 
@@ -109,24 +109,31 @@ internal static class VerifyReport
         page.Append(Invariant($"<polyline fill=\"none\" stroke=\"#2a7de1\" stroke-width=\"2\" points=\"{string.Join(' ', points.Distinct())}\"/></svg>"));
     }
 
-    private static void Show(StringBuilder page, IEnumerable<VerifyPair> pairs, ImageDecoder decoder)
+    private static async Task ShowAsync(StringBuilder page, IEnumerable<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
     {
         foreach (var pair in pairs)
         {
-            page.Append(Invariant($"<figure>{Thumbnail(pair.First, decoder)}{Thumbnail(pair.Second, decoder)}<figcaption>{pair.Score:0.000} · {Escape(Path.GetFileName(pair.First.File))} · {Escape(Path.GetFileName(pair.Second.File))}</figcaption></figure>"));
+            page.Append(Invariant($"<figure>{await ThumbnailAsync(pair.First, decoder, maxBytes)}{await ThumbnailAsync(pair.Second, decoder, maxBytes)}<figcaption>{pair.Score:0.000} · {Escape(Path.GetFileName(pair.First.File))} · {Escape(Path.GetFileName(pair.Second.File))}</figcaption></figure>"));
         }
     }
 
-    /// <summary>The face with a quarter of its height around it.</summary>
-    private static string Thumbnail(VerifyPhoto photo, ImageDecoder decoder)
+    /// <summary>The face with a quarter of its height around it; why there is none, where the picture is gone by now.</summary>
+    private static async Task<string> ThumbnailAsync(VerifyPhoto photo, ImageDecoder decoder, int maxBytes)
     {
-        var encoded = decoder.Open(File.ReadAllBytes(photo.File));
-        using var picture = encoded.Decode(shrink: 1, CancellationToken.None);
-        var box = photo.Face.Box!;
-        var side = Math.Max(1, (int)(1.5 * Math.Max(box.Width, box.Height)));
-        using var crop = Pixels.Cropped(picture, box.X + (box.Width - side) / 2, box.Y + (box.Height - side) / 2, side, side);
-        using var small = Pixels.Resized(crop, 112, 112, PillowResize.Filter.Bicubic.Name);
-        return $"<img alt=\"\" src=\"data:image/jpeg;base64,{Convert.ToBase64String(PictureEncoder.Jpeg(small, quality: 85))}\">";
+        try
+        {
+            var encoded = decoder.Open(await PictureFile.ReadAsync(photo.File, maxBytes, CancellationToken.None));
+            using var picture = encoded.Decode(encoded.WithinMemory(1), CancellationToken.None);
+            var (box, scale) = (photo.Face.Box!, picture.ScaleX);
+            var side = Math.Max(1, (int)(1.5 * Math.Max(box.Width, box.Height) / scale));
+            using var crop = Pixels.Cropped(picture, (int)((box.X + box.Width / 2) / scale) - side / 2, (int)((box.Y + box.Height / 2) / scale) - side / 2, side, side);
+            using var small = Pixels.Resized(crop, 112, 112, PillowResize.Filter.Bicubic.Name);
+            return $"<img alt=\"\" src=\"data:image/jpeg;base64,{Convert.ToBase64String(PictureEncoder.Jpeg(small, quality: 85))}\">";
+        }
+        catch (Exception e) when (e is ImageException or IOException or UnauthorizedAccessException)
+        {
+            return Escape($"{photo.File}: {e.Message} ");
+        }
     }
 
     private static string Escape(string text) => WebUtility.HtmlEncode(text);

@@ -52,14 +52,14 @@ internal sealed class FaceOptions
     public bool TurnedPhotos { get; set; } = true;
 
     /// <summary>Faces whose quality score is lower are left out of a result and listed in it as skipped; 0: none.</summary>
-    [Range(0, 1)]
+    [Range(0.0, 1.0)]
     public double MinQuality { get; set; }
 
     /// <summary>Lowest score of a box that counts as a face, 0 to 1; 0: what the detector's card says.</summary>
-    [Range(0, 1)]
+    [Range(0.0, 1.0)]
     public double DetectionThreshold { get; set; }
 
     /// <summary>Boxes that overlap by more than this (intersection over union) are one face, 0 to 1.</summary>
-    [Range(0, 1)]
+    [Range(0.0, 1.0)]
     public double DetectionOverlap { get; set; } = 0.3;
 }

@@ -20,6 +20,9 @@ internal sealed class ImageOptions
     /// <summary>Three bytes a pixel in one span of bytes.</summary>
     private const long MostPixels = 700_000_000;
 
+    /// <summary>24 MiB are what any decode takes: with less than this no picture is small enough.</summary>
+    private const long LeastMemory = 32 * 1024 * 1024;
+
     /// <summary>Who decodes: libvips, the fastest, or ImageSharp, which is managed code only and reads no AVIF. BMP, TGA and PBM, PGM and PPM are ImageSharp's in either case.</summary>
     [EnumDataType(typeof(PictureDecoder))]
     public PictureDecoder Decoder { get; set; } = PictureDecoder.Libvips;
@@ -41,7 +44,7 @@ internal sealed class ImageOptions
     public int MaxAspectRatio { get; set; } = 100;
 
     /// <summary>Bytes that decoding one picture may take, by an estimate from its header: the encoded bytes, what the decoder holds, and the pixels that come out. A worker takes this much for each job at once, and about 200 MB.</summary>
-    [Range(16 * 1024 * 1024, 64L * 1024 * 1024 * 1024)]
+    [Range(LeastMemory, 64L * 1024 * 1024 * 1024)]
     public long MaxMemory { get; set; } = 360 * 1024 * 1024;
 
     /// <summary>Largest progressive JPEG, in pixels: its decoder holds every coefficient in memory, whatever the shrink.</summary>

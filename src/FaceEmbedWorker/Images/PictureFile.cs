@@ -10,6 +10,9 @@ internal sealed class NotAFileException(string message) : IOException(message);
 /// <summary>Opens files that hold pictures: only regular files, for a pipe or a device would never end, or never begin.</summary>
 internal static partial class PictureFile
 {
+    /// <summary>Why a name cannot be opened that .NET has read with a replacement character.</summary>
+    public const string NotUtf8 = "its name is not UTF-8, so it cannot be opened here: rename it.";
+
     private const int NonBlocking = 0x800, CloseOnExec = 0x80000, ThisFile = 0x1000; // Linux, on all of .NET's architectures
     private const int TypeMask = 0xF000, Regular = 0x8000;
 
@@ -63,7 +66,9 @@ internal static partial class PictureFile
         }
     }
 
-    /// <summary>Tells one folder from another, whatever name leads to it; null where that cannot be told.</summary>
+    /// <summary>Tells one file or folder from another, whatever name leads to it; null where that cannot be told.</summary>
+    /// <exception cref="IOException">The path leads to nothing.</exception>
+    /// <exception cref="UnauthorizedAccessException">It may not be looked at.</exception>
     public static (ulong Device, ulong Node)? Identity(string path)
     {
         if (!OperatingSystem.IsLinux())
@@ -96,11 +101,12 @@ internal static partial class PictureFile
 
     private static FileStatus Status(string path) => StatusOf(-100, path, 0); // from the working directory
 
-    private static FileStatus StatusOf(int directory, string path, int flags) => GetStatus(directory, path, flags, 0x7FF, out var status) == 0 ? status : throw Failure(path);
+    private static FileStatus StatusOf(int directory, string path, int flags) => path.Contains('\0') ? throw new IOException("it has a zero in its name, and no file has.")
+        : GetStatus(directory, path, flags, 0x7FF, out var status) == 0 ? status : throw Failure(path);
 
     private static Exception Failure(string path) => Marshal.GetLastPInvokeError() switch
     {
-        2 or 20 => path.Contains('\uFFFD') ? new IOException("its name is not UTF-8, so it cannot be opened here: rename it.") : new FileNotFoundException("there is no such file or folder."),
+        2 or 20 => path.Contains('\uFFFD') ? new IOException(NotUtf8) : new FileNotFoundException("there is no such file or folder."),
         1 or 13 => new UnauthorizedAccessException("it may not be read: permission denied."),
         var error => new IOException($"{new Win32Exception(error).Message}."),
     };

@@ -1,5 +1,8 @@
+using System.ComponentModel.DataAnnotations;
+using System.Reflection;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Commands;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -14,6 +17,14 @@ public class SettingsTests
         var (arguments, settings) = Settings.Split(["embed", "a:b.jpg", "--Jobs:Mode=Image", "--Broker:Uri", "amqp://x", "--out", "o.jsonl"]);
         Assert.Equal(["embed", "a:b.jpg", "--out", "o.jsonl"], arguments);
         Assert.Equal(["--Jobs:Mode=Image", "--Broker:Uri=amqp://x"], settings);
+    }
+
+    [Fact]
+    public void Nothing_behind_two_dashes_is_a_setting()
+    {
+        var (arguments, settings) = Settings.Split(["embed", "--Jobs:Mode=Image", "--", "--a:b.jpg", "--Jobs:Mode=Faces"]);
+        Assert.Equal(["embed", "--", "--a:b.jpg", "--Jobs:Mode=Faces"], arguments);
+        Assert.Equal(["--Jobs:Mode=Image"], settings);
     }
 
     [Fact]
@@ -40,10 +51,45 @@ public class SettingsTests
     [InlineData("--Images:MaxMemory=1000", "Images:MaxMemory")]
     [InlineData("--Images:MaxSide=0", "Images:MaxSide")]
     [InlineData("--Images:MaxScans=10000", "Images:MaxScans")]
+    [InlineData("--Images:MaxMemory=16777216", "Images:MaxMemory")]
     [InlineData("--Faces:DetectionThreshold=2", "Faces:DetectionThreshold")]
+    [InlineData("--Faces:DetectionThreshold=1.4", "Faces:DetectionThreshold")]
+    [InlineData("--Faces:DetectionOverlap=-0.4", "Faces:DetectionOverlap")]
+    [InlineData("--Faces:DetectionOverlap=NaN", "DetectionOverlap must be between 0 and 1")]
+    [InlineData("--Faces:MinQuality=NaN", "MinQuality must be between 0 and 1")]
+    [InlineData("--Faces:MinQuality=Infinity", "MinQuality must be between 0 and 1")]
+    [InlineData("--Jobs:Mode=faces,image", "Jobs:Mode is 'faces,image'; it can be Faces or Image")]
+    [InlineData("--Jobs:Mode=1", "Jobs:Mode is '1'; it can be Faces or Image")]
+    [InlineData("--Jobs:Mode=", "Jobs:Mode is ''; it can be Faces or Image")]
+    [InlineData("--Images:Decoder=Libvips,ImageSharp", "Images:Decoder is 'Libvips,ImageSharp'; it can be Libvips or ImageSharp")]
+    [InlineData("--Faces:SelfTest=Warn,Off", "it can be Warn, Refuse or Off")]
     [InlineData("--Face:DetectionThreshold=0.5", "'Face'")]
     public void A_wrong_setting_names_itself(string argument, string name) =>
         Assert.Contains(name, Assert.Throws<SettingsException>(() => Build(argument)).Message, StringComparison.Ordinal);
+
+    /// <summary>Of every setting that is a number: no number is beyond all bounds.</summary>
+    [Fact]
+    public void A_number_that_is_none_is_refused_with_its_setting()
+    {
+        foreach (var (section, type) in Settings.Sections)
+        {
+            foreach (var name in Settings.Of(type).Where(p => p.PropertyType == typeof(double) || p.PropertyType == typeof(int) || p.PropertyType == typeof(long)).Select(p => $"{section}:{p.Name}"))
+            {
+                Assert.All(["NaN", "Infinity", "-Infinity", "1e400", "-1"], value => Assert.Contains(name, Assert.Throws<SettingsException>(() => Build($"--{name}={value}")).Message, StringComparison.Ordinal));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void The_least_memory_that_may_be_set_is_enough_for_an_ordinary_picture(string decoder)
+    {
+        var least = (long)(double)typeof(ImageOptions).GetProperty(nameof(ImageOptions.MaxMemory))!.GetCustomAttribute<RangeAttribute>()!.Minimum;
+        using var images = new ImageDecoder(Options.Create(new ImageOptions { MaxMemory = least, Decoder = Enum.Parse<PictureDecoder>(decoder) }));
+        using var picture = images.Open(File.ReadAllBytes(TestData.GraceHopper)).Decode(shrink: 1, CancellationToken.None);
+        Assert.True(picture.Width > 500);
+    }
 
     [Fact]
     public void The_file_holds_every_setting_with_its_default()

@@ -1,0 +1,47 @@
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>What was asked for cannot be written. The message names the place.</summary>
+internal sealed class OutputException(string place, string why, Exception inner) : Exception($"{place}: it cannot be written: {why}", inner);
+
+/// <summary>Files that a user asked for. All of it throws <see cref="OutputException"/>.</summary>
+internal static class OutputFile
+{
+    /// <summary>Unbuffered: what cannot be written is told where it is written.</summary>
+    public static FileStream Open(string path, FileMode mode = FileMode.Create) => Try(path, () => new FileStream(path, mode, FileAccess.Write, FileShare.Read, bufferSize: 0));
+
+    public static void CreateFolder(string path) =>
+        Try(path, () => File.Exists(path) ? throw new IOException("it is a file, and a folder is wanted.") : Directory.CreateDirectory(path));
+
+    public static void Write(string path, string text) => Try(path, () =>
+    {
+        File.WriteAllText(path, text);
+        return true;
+    });
+
+    /// <summary>One JSON document.</summary>
+    public static void WriteLine(Stream stream, string place, byte[] document) => Try(place, () =>
+    {
+        stream.Write([.. document, (byte)'\n']);
+        stream.Flush();
+        return true;
+    });
+
+    private static T Try<T>(string place, Func<T> write)
+    {
+        try
+        {
+            return write();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new OutputException(place, Why(place, e), e);
+        }
+    }
+
+    private static string Why(string place, Exception e) => e switch
+    {
+        UnauthorizedAccessException => Directory.Exists(place) ? "it is a folder." : "permission denied.",
+        DirectoryNotFoundException => "there is no such folder.",
+        _ => e.Message,
+    };
+}
