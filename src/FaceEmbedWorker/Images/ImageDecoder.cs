@@ -87,7 +87,7 @@ internal sealed class ImageDecoder : IDisposable
             throw OverMemory(header, bytes, shrink, held);
         }
 
-        return header.Whole ? Alone(Now, cancel) : Now();
+        return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
         Picture Now() => IsManaged(header) ? ImageSharpDecoder.Decode(header, bytes, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, bytes, shrink, cancel);
     }
@@ -140,7 +140,7 @@ internal sealed class ImageDecoder : IDisposable
     {
         var (width, height) = ((header.Width + (long)shrink - 1) / shrink, (header.Height + (long)shrink - 1) / shrink);
         return Fixed + bytes.Length + header.Held + header.Width * 4L * Rows + width * height * 3 + (held is null ? 0 : (long)held.Width * held.Height * 3)
-            + (IsManaged(header) ? width * height * 4 : 0); // its own picture, from which ours is copied
+            + (IsManaged(header) ? width * height * 4 + header.HeldByImageSharp : 0); // its own picture, from which ours is copied
     }
 
     private ImageException OverMemory(ImageHeader header, byte[] bytes, int shrink, Picture? held) => new(ImageFault.Refused,
