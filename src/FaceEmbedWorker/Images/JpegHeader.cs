@@ -41,6 +41,16 @@ internal static class JpegHeader
                         header = header with { UnsupportedByImageSharp = "a JPEG whose JFIF and Adobe markers disagree about its colours" };
                     }
 
+                    if (bytes.Is(2, [0xFF, 0xFF]))
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG filled up before its first segment" };
+                    }
+
+                    if (!header.Progressive && inScan > 1 && inScan < components)
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG whose scans hold some of its colours together, some apart" };
+                    }
+
                     if (!header.Progressive && inScan >= components && scans == 1)
                     {
                         return header with { Orientation = orientation, Held = 0, Whole = false, Cut = !Ends(bytes, at) }; // rows come out as they go in
