@@ -150,6 +150,32 @@ public class DecodersTests
         }
     }
 
+    /// <summary>libjpeg takes some such files as whole, some not; ImageSharp cannot tell them from those that are cut.</summary>
+    [Theory]
+    [InlineData("formats/baseline.jpg", "Libvips")]
+    [InlineData("formats/baseline.jpg", "ImageSharp")]
+    [InlineData("grace_hopper.jpg", "Libvips")]
+    [InlineData("grace_hopper.jpg", "ImageSharp")]
+    public void A_jpeg_that_lacks_its_end_marker_only_is_whole(string file, string by)
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        var jpeg = TestData.Read(file);
+        using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
+        for (var missing = 1; missing <= 2; missing++)
+        {
+            using var picture = decoder.Open(jpeg[..^missing]).Decode(1, CancellationToken.None);
+            Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+        }
+
+        var progressive = TestData.Read("formats/progressive.jpg");
+        foreach (var cut in Enumerable.Range(2, 20).Select(part => jpeg[..^(part * part)]).Append(progressive[..^2]).Append(progressive[..^300]))
+        {
+            var fault = Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, CancellationToken.None).Dispose());
+            Assert.Equal(ImageFault.Undecodable, fault.Fault);
+            Assert.EndsWith("it ends before its pixels do.", fault.Message, StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public void A_png_may_say_behind_its_pixels_how_it_is_turned()
     {
