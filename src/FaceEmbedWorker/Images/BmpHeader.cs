@@ -12,7 +12,7 @@ internal static class BmpHeader
         return header with
         {
             Whole = true,
-            Held = header.Pixels * 4,
+            Held = checked(header.Pixels * 4),
             Cut = compression is 0 or 3 && ((long)width * bits + 31) / 32 * 4 * header.Height > bytes.Length - bytes.U32(10),
             Unsupported = bits is not (1 or 4 or 8 or 16 or 24 or 32) ? $"a BMP of {bits} bits" : compression is not (0 or 1 or 2 or 3 or 6) ? $"a BMP of compression {compression}" : null,
         };

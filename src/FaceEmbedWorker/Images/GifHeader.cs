@@ -11,7 +11,8 @@ internal static class GifHeader
 
     public static ImageHeader Read(HeaderReader bytes)
     {
-        var (width, height) = (bytes.U16(6), bytes.U16(8));
+        var screen = (Width: bytes.U16(6), Height: bytes.U16(8));
+        var (width, height) = screen;
         var at = 13L + Palette(bytes.U8(10));
         var (frames, cut) = (0, false);
         while (frames < MostFrames && at < bytes.Length)
@@ -36,7 +37,7 @@ internal static class GifHeader
 
         (width, height) = (bytes.Side((ulong)width), bytes.Side((ulong)height));
         return frames == 0 ? throw bytes.Corrupt("it has no frame")
-            : new ImageHeader("gif", width, height) { Pages = frames, Whole = true, Held = (long)width * height * FrameBytes, Cut = cut };
+            : new ImageHeader("gif", width, height) { Pages = frames, Whole = true, Held = (long)width * height * FrameBytes, Cut = cut, UnsupportedByImageSharp = (width, height) == screen ? null : "a GIF whose first frame is larger than its screen" };
     }
 
     private static int Palette(int flags) => (flags & 0x80) != 0 ? 3 << (flags & 7) + 1 : 0;

@@ -3,8 +3,8 @@ namespace FaceEmbedWorker.Images;
 /// <summary>The boxes of a HEIF file (ISO/IEC 23008-12) that say how large its primary picture is, how it is turned, and of what codec's pictures it is made.</summary>
 internal static class HeifHeader
 {
-    /// <summary>Boxes and items are read to here; a picture of more is corrupt.</summary>
-    private const int Most = 65_536;
+    /// <summary>Boxes in a row, items, and extents of all items together; libheif itself reads fewer. A picture of more is corrupt.</summary>
+    private const int Most = 4_096;
 
     public static ImageHeader Read(HeaderReader bytes, string format)
     {
@@ -14,10 +14,9 @@ internal static class HeifHeader
                 : new ImageHeader(format, 1, 1) { Unsupported = $"a sequence of {format} pictures without a still one" };
         }
 
-        var properties = Properties(bytes, meta);
         var primary = Find(bytes, "pitm"u8, meta.From + 4, meta.To) is { } box ? Number(bytes, box.From + 4, bytes.U8(box.From) == 0 ? 2 : 4) : throw bytes.Corrupt("it does not say which picture is its own");
         var (width, height, coded) = (0UL, 0UL, 0L);
-        foreach (var property in properties.GetValueOrDefault(primary) ?? [])
+        foreach (var property in Properties(bytes, meta, primary))
         {
             if (bytes.Is(property.From - 4, "ispe"u8))
             {
@@ -44,16 +43,16 @@ internal static class HeifHeader
 
         foreach (var (pixels, pixelBytes) in streams)
         {
-            held = Math.Max(held, Math.Max(coded, pixels) * pixelBytes);
+            held = Math.Max(held, checked(Math.Max(coded, pixels) * pixelBytes));
         }
 
-        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Whole = true, Held = held > 0 ? held : coded * Av1.MostPixelBytes };
+        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
     }
 
-    /// <summary>Each item's properties, by its number.</summary>
-    private static Dictionary<ulong, List<(long From, long To)>> Properties(HeaderReader bytes, (long From, long To) meta)
+    /// <summary>The properties of one item; of the others none is kept.</summary>
+    private static List<(long From, long To)> Properties(HeaderReader bytes, (long From, long To) meta, ulong item)
     {
-        var found = new Dictionary<ulong, List<(long, long)>>();
+        var found = new List<(long, long)>();
         if (Find(bytes, "iprp"u8, meta.From + 4, meta.To) is not { } properties || Find(bytes, "ipma"u8, properties.From, properties.To) is not { } map)
         {
             return found;
@@ -62,18 +61,22 @@ internal static class HeifHeader
         var all = PropertyBoxes(bytes, meta);
         var (version, wide) = (bytes.U8(map.From), (bytes.U8(map.From + 3) & 1) == 1);
         var at = map.From + 8;
-        for (var entries = Math.Min(bytes.U32(map.From + 4), Most); entries > 0; entries--)
+        for (var entries = AtMost(bytes, bytes.U32(map.From + 4)); entries > 0; entries--)
         {
-            var item = Number(bytes, at, version == 0 ? 2 : 4);
+            var mine = Number(bytes, at, version == 0 ? 2 : 4) == item;
             at += version == 0 ? 2 : 4;
-            var mine = found.TryGetValue(item, out var known) ? known : found[item] = [];
+            if (mine && found.Count > 0)
+            {
+                throw bytes.Corrupt("the properties of its picture are given twice");
+            }
+
             for (var count = bytes.U8(at++); count > 0; count--)
             {
                 var index = wide ? bytes.U16(at) & 0x7FFF : bytes.U8(at) & 0x7F;
                 at += wide ? 2 : 1;
-                if (index > 0 && index <= all.Count)
+                if (mine && index > 0 && index <= all.Count)
                 {
-                    mine.Add(all[index - 1]);
+                    found.Add(all[index - 1]);
                 }
             }
         }
@@ -130,7 +133,7 @@ internal static class HeifHeader
         var version = bytes.U8(places.From);
         var (offset, length, start, index) = (bytes.U8(places.From + 4) >> 4, bytes.U8(places.From + 4) & 15, bytes.U8(places.From + 5) >> 4, version == 0 ? 0 : bytes.U8(places.From + 5) & 15);
         var at = places.From + 6;
-        var count = Math.Min(Number(bytes, at, version < 2 ? 2 : 4), Most);
+        var (count, total) = (AtMost(bytes, Number(bytes, at, version < 2 ? 2 : 4)), 0UL);
         at += version < 2 ? 2 : 4;
         for (; count > 0; count--)
         {
@@ -142,6 +145,7 @@ internal static class HeifHeader
             at += start;
             var extents = bytes.U16(at);
             at += 2;
+            total = AtMost(bytes, total + (ulong)extents);
             for (var extent = 0; extent < extents; extent++, at += index + offset + length)
             {
                 var place = from + (long)Math.Min(Number(bytes, at + index, offset), long.MaxValue / 4);
@@ -176,8 +180,9 @@ internal static class HeifHeader
     private static List<(long From, long To)> Boxes(HeaderReader bytes, long from, long to)
     {
         var boxes = new List<(long, long)>();
-        for (long size; from <= to - 8 && boxes.Count < Most; from += size)
+        for (long size; from <= to - 8; from += size)
         {
+            AtMost(bytes, (ulong)boxes.Count);
             var large = bytes.U32(from) == 1;
             var head = large ? 16 : 8;
             size = large ? (long)Math.Min(bytes.U64(from + 8), long.MaxValue / 4) : bytes.U32(from) is not 0 and var given ? given : to - from;
@@ -194,6 +199,9 @@ internal static class HeifHeader
 
         return boxes;
     }
+
+    /// <summary>A count that the file claims, before as much is done.</summary>
+    private static ulong AtMost(HeaderReader bytes, ulong count) => count <= Most ? count : throw bytes.Corrupt($"it is made of {count:N0} parts, and no picture has more than {Most:N0}");
 
     private static ulong Number(HeaderReader bytes, long at, int size) => size switch { 0 => 0, 2 => (ulong)bytes.U16(at), 4 => bytes.U32(at), 8 => bytes.U64(at), _ => throw bytes.Corrupt("its item locations have no size that there is") };
 }

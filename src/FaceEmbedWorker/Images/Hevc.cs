@@ -5,6 +5,9 @@ internal static class Hevc
 {
     private const int SequenceParameters = 33;
 
+    /// <summary>The size stands in the first bytes of the sequence's parameters, behind at most 130 of profiles and levels.</summary>
+    private const int FirstBytes = 512;
+
     /// <summary>Width x height of the coded picture, and the bytes that decoding holds of each pixel; 0 where nothing is said.</summary>
     public static (long Pixels, int PixelBytes) Read(HeaderReader bytes, long at, long end)
     {
@@ -19,7 +22,7 @@ internal static class Hevc
                 var length = bytes.U16(at);
                 if (type == SequenceParameters)
                 {
-                    return Sequence(new BitReader(Unescaped(bytes.Slice(at + 4, Math.Max(0, length - 2)))));
+                    return Sequence(new BitReader(Unescaped(bytes.Slice(at + 4, Math.Clamp(length - 2, 0, FirstBytes)))));
                 }
 
                 at += 2 + length;

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Images;
@@ -87,9 +88,33 @@ internal sealed class ImageDecoder : IDisposable
             throw OverMemory(header, bytes, shrink, held);
         }
 
-        return header.Whole ? Alone(Now, cancel) : Now();
+        return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
-        Picture Now() => IsManaged(header) ? ImageSharpDecoder.Decode(header, bytes, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, bytes, shrink, cancel);
+        Picture Now() => header is { Format: "jpeg", Cut: true, Whole: false } ? Endless(header, bytes, Of) : Of(bytes);
+
+        Picture Of(byte[] whole) => IsManaged(header) ? ImageSharpDecoder.Decode(header, whole, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, whole, shrink, cancel);
+    }
+
+    /// <summary>
+    /// A JPEG of one scan without its end marker, which may lack pixels too. ImageSharp makes them up in silence, and libjpeg misses some where none are: two different
+    /// continuations give one picture where nothing was made up. One of several scans may lack the last of them, and is cut.
+    /// </summary>
+    private static Picture Endless(ImageHeader header, byte[] bytes, Func<byte[], Picture> decode)
+    {
+        byte[] expected;
+        using (var one = decode(JpegHeader.Ended(bytes, 0b0000_0000)))
+        {
+            expected = SHA256.HashData(one.Pixels);
+        }
+
+        var other = decode(JpegHeader.Ended(bytes, 0b0101_0101));
+        if (SHA256.HashData(other.Pixels).AsSpan().SequenceEqual(expected))
+        {
+            return other;
+        }
+
+        other.Dispose();
+        throw header.Broken();
     }
 
     /// <summary>A decoder can give the picture at 1/2, 1/4 or 1/8 of its size for less.</summary>
@@ -140,7 +165,7 @@ internal sealed class ImageDecoder : IDisposable
     {
         var (width, height) = ((header.Width + (long)shrink - 1) / shrink, (header.Height + (long)shrink - 1) / shrink);
         return Fixed + bytes.Length + header.Held + header.Width * 4L * Rows + width * height * 3 + (held is null ? 0 : (long)held.Width * held.Height * 3)
-            + (IsManaged(header) ? width * height * 4 : 0); // its own picture, from which ours is copied
+            + (IsManaged(header) ? width * height * 4 + header.HeldByImageSharp : 0); // its own picture, from which ours is copied
     }
 
     private ImageException OverMemory(ImageHeader header, byte[] bytes, int shrink, Picture? held) => new(ImageFault.Refused,

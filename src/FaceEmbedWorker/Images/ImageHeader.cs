@@ -24,8 +24,14 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>Bytes that the decoder holds beside the rows that come out, whatever the shrink: coefficients, whole frames, strips.</summary>
     public long Held { get; init; }
 
+    /// <summary>Bytes that ImageSharp holds over <see cref="Held"/>: it keeps the metadata of all pages.</summary>
+    public long HeldByImageSharp { get; init; }
+
     /// <summary>The decoder works on the whole picture at once and cannot be stopped while it does.</summary>
     public bool Whole { get; init; }
+
+    /// <summary>A PNG with so much beside its pixels that libvips gets a copy without that.</summary>
+    public bool Wordy { get; init; }
 
     /// <summary>The file ends before its pixels do; known of formats whose decoder would fill up what is missing.</summary>
     public bool Cut { get; init; }
@@ -43,7 +49,22 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
 
     /// <summary>The header of a picture in one of <see cref="ImageFormat.Decoded"/>.</summary>
     /// <exception cref="ImageException">The header is truncated or corrupt.</exception>
-    public static ImageHeader Read(string format, ReadOnlySpan<byte> bytes) => format switch
+    public static ImageHeader Read(string format, ReadOnlySpan<byte> bytes)
+    {
+        try
+        {
+            return Of(format, bytes) is { Held: >= 0 and <= MostHeld } header ? header : throw new OverflowException();
+        }
+        catch (Exception e) when (e is OverflowException or IndexOutOfRangeException or ArgumentException or InvalidOperationException) // of what a file claims, never of anything here
+        {
+            throw new HeaderReader(bytes, format).Corrupt("its header claims sizes that no picture has");
+        }
+    }
+
+    /// <summary>Far over any limit, and far below where sums of it overflow.</summary>
+    private const long MostHeld = 1L << 56;
+
+    private static ImageHeader Of(string format, ReadOnlySpan<byte> bytes) => format switch
     {
         "jpeg" => JpegHeader.Read(new(bytes, format)),
         "png" => PngHeader.Read(new(bytes, format)),
@@ -54,6 +75,6 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
         "tga" => TgaHeader.Read(new(bytes, format, bigEndian: false)),
         "pnm" => PnmHeader.Read(new(bytes, format)),
         "avif" or "heic" => HeifHeader.Read(new(bytes, format), format),
-        _ => throw new ArgumentException($"No way to read the header of {format}."),
+        _ => throw new NotSupportedException($"No way to read the header of {format}."),
     };
 }

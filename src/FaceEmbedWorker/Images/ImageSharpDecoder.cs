@@ -24,7 +24,7 @@ internal static class ImageSharpDecoder
     /// <inheritdoc cref="EncodedImage.Decode"/>
     public static Picture Decode(ImageHeader header, byte[] bytes, long maxMemory, CancellationToken cancel)
     {
-        if (header.Cut)
+        if (header is { Cut: true } and not { Format: "jpeg", Whole: false })
         {
             throw header.Broken(); // it would fill up what is missing
         }

@@ -41,9 +41,19 @@ internal static class JpegHeader
                         header = header with { UnsupportedByImageSharp = "a JPEG whose JFIF and Adobe markers disagree about its colours" };
                     }
 
+                    if (bytes.Is(2, [0xFF, 0xFF]))
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG filled up before its first segment" };
+                    }
+
+                    if (!header.Progressive && inScan > 1 && inScan < components)
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG whose scans hold some of its colours together, some apart" };
+                    }
+
                     if (!header.Progressive && inScan >= components && scans == 1)
                     {
-                        return header with { Orientation = orientation, Held = 0, Whole = false, Cut = !Ends(bytes, at) }; // rows come out as they go in
+                        return Until(header with { Orientation = orientation, Held = 0, Whole = false }, bytes, at); // rows come out as they go in
                     }
 
                     if (scans == MostScans)
@@ -57,11 +67,15 @@ internal static class JpegHeader
             at += Segment(bytes, at);
         }
 
-        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans, Cut = !Ends(bytes, 0) };
+        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : Until(header with { Orientation = orientation, Scans = scans }, bytes, 0);
     }
 
-    /// <summary>There is an end of image behind the pixels' beginning; that of a thumbnail comes before it.</summary>
-    private static bool Ends(HeaderReader bytes, int from) => bytes.Slice(from, bytes.Length - from).LastIndexOf([(byte)0xFF, (byte)EndOfImage]) >= 0;
+    /// <summary>Cut, where there is no end of image behind the pixels' beginning (that of a thumbnail comes before it).</summary>
+    private static ImageHeader Until(ImageHeader header, HeaderReader bytes, int from) =>
+        bytes.Slice(from, bytes.Length - from).LastIndexOf([(byte)0xFF, (byte)EndOfImage]) >= 0 ? header : header with { Cut = true, Held = header.Held + bytes.Length };
+
+    /// <summary>A copy of a JPEG without an end marker that goes on with <paramref name="with"/> and ends.</summary>
+    public static byte[] Ended(ReadOnlySpan<byte> bytes, byte with) => [.. bytes.TrimEnd((byte)0xFF), .. Enumerable.Repeat(with, 1024), 0xFF, EndOfImage];
 
     private const int EndOfImage = 0xD9;
     private const int StartOfScan = 0xDA;

@@ -55,8 +55,8 @@ internal static partial class LibvipsDecoder
         Picture? picture = null;
         try
         {
-            using var source = Source.NewFromMemory(Renamed(header, bytes)); // pinned, not copied
-            using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: Enums.FailOn.Error, kwargs: shrink > 1 ? new VOption { { "shrink", shrink } } : null);
+            using var source = Source.NewFromMemory(Readable(header, bytes)); // pinned, not copied
+            using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: Enums.FailOn.Error, kwargs: Options(header, shrink));
             var (width, height) = (loaded.Width, loaded.Height);
             if (!IsShrunk(width, header.Width, shrink) || !IsShrunk(height, header.Height, shrink))
             {
@@ -115,9 +115,22 @@ internal static partial class LibvipsDecoder
         }
     }
 
-    /// <summary>libvips takes an image sequence for what it is only by the name of its still picture.</summary>
-    private static byte[] Renamed(ImageHeader header, byte[] bytes)
+    /// <summary>A TIFF may need more than the 50 MB that libvips allows libtiff; the header has weighed what it takes. Versions before 8.17 set no limit.</summary>
+    private static VOption? Options(ImageHeader header, int shrink) => shrink > 1 ? new VOption { { "shrink", shrink } }
+        : header.Format == "tiff" && NetVips.NetVips.AtLeastLibvips(8, 17) ? new VOption { { "unlimited", true } }
+        : null;
+
+    /// <summary>
+    /// The bytes as libvips reads them: it takes an image sequence for what it is only by the name of its still picture, and unpacks all that is written beside a PNG's
+    /// pixels, however much that becomes, before it can be stopped.
+    /// </summary>
+    private static byte[] Readable(ImageHeader header, byte[] bytes)
     {
+        if (header.Wordy)
+        {
+            return PngHeader.WithoutWords(bytes);
+        }
+
         if (header.Format != "avif" || !bytes.AsSpan(8, 4).SequenceEqual("avis"u8))
         {
             return bytes;

@@ -35,18 +35,37 @@ internal static class PnmHeader
         var header = new ImageHeader("pnm", bytes.Side(Number(bytes, ref at)), bytes.Side(Number(bytes, ref at)));
         var most = kind is 1 or 4 ? 1 : Number(bytes, ref at);
         var rowBits = (long)header.Width * (kind == 4 ? 1 : most > 255 ? 16 : 8) * (kind == 6 ? 3 : 1);
+        var samples = checked(header.Pixels * (kind is 3 or 6 ? 3 : 1));
+        var text = kind < 4 ? Texts(bytes.Slice(at, bytes.Length - at), samples) : default;
         return header with
         {
             Whole = true,
-            Held = header.Pixels * 4,
-            Cut = Least(kind, header, (rowBits + 7) / 8) > bytes.Length - at - 1,
+            Held = checked(header.Pixels * 4),
+            Cut = kind < 4 ? text.Samples < samples : checked((rowBits + 7) / 8 * header.Height) > bytes.Length - at - 1,
             Unsupported = kind is not (1 or 4) && most is not (255 or 65535) ? $"a PNM whose white is {most}"
-                : kind == 1 && at + 2 < bytes.Length && char.IsAsciiDigit((char)bytes.U8(at + 1)) && char.IsAsciiDigit((char)bytes.U8(at + 2)) ? "a plain PBM whose bits are not parted" : null,
+                : kind == 1 && text.Adjoining ? "a plain PBM whose bits are not parted" : null,
         };
     }
 
-    /// <summary>Bytes that the samples take at least: as text, a digit and what parts it from the next; bits as text need no parting.</summary>
-    private static long Least(int kind, ImageHeader header, long row) => kind switch { 1 => header.Pixels - 1, 2 => header.Pixels * 2 - 2, 3 => header.Pixels * 6 - 2, _ => row * header.Height };
+    /// <summary>How many samples there are, counted up to <paramref name="most"/>, where they are numbers of text with comments between them, and whether some of them have more than one digit.</summary>
+    private static (long Samples, bool Adjoining) Texts(ReadOnlySpan<byte> text, long most)
+    {
+        var (samples, number, adjoining, comment) = (0L, false, false, false);
+        foreach (var c in text)
+        {
+            var digit = !comment && char.IsAsciiDigit((char)c);
+            if (digit && !number && samples++ == most)
+            {
+                return (most, adjoining);
+            }
+
+            adjoining |= digit && number;
+            number = digit;
+            comment = comment ? c is not ((byte)'\n' or (byte)'\r') : c == '#';
+        }
+
+        return (Math.Min(samples, most), adjoining);
+    }
 
     private static ulong Number(HeaderReader bytes, ref int at)
     {

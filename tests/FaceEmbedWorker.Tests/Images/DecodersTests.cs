@@ -99,6 +99,106 @@ public class DecodersTests
         Assert.Contains(what, fault.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("P3 2 1 255 200 201 202 203 204")]
+    [InlineData("P3 2 1 255\n200 201 202 # 203\n204 205")]
+    [InlineData("P2 3 1\n255\n100\n200")]
+    [InlineData("P1 3 2\n1 0 1\n0 1")]
+    public void A_plain_pnm_without_its_last_samples_is_cut(string text)
+    {
+        var fault = Assert.Throws<ImageException>(() => Pipeline.Decode(System.Text.Encoding.ASCII.GetBytes(text)).Dispose());
+        Assert.EndsWith("it ends before its pixels do.", fault.Message, StringComparison.Ordinal);
+        Pipeline.Decode(System.Text.Encoding.ASCII.GetBytes(text + " 1")).Dispose();
+    }
+
+    [Fact]
+    public void What_ImageSharp_would_decode_wrong_or_not_at_all_is_named()
+    {
+        var (jpeg, gif, png) = (TestData.Read("formats/baseline.jpg"), TestData.Read("formats/animated.gif"), TestData.Read("formats/rgb.png"));
+        var partly = (byte[])jpeg.Clone();
+        partly[partly.AsSpan().IndexOf([(byte)0xFF, (byte)0xDA]) + 4] = 2;
+        Named(partly, "a JPEG whose scans hold some of its colours together", decodes: false);
+        Named([.. jpeg[..2], 0xFF, 0xFF, .. jpeg[2..]], "a JPEG filled up before its first segment");
+        gif[6] -= 2;
+        Named(gif, "a GIF whose first frame is larger than its screen");
+        Named(Split(png, 1), "a PNG whose pixels begin with a chunk of less than two bytes");
+        foreach (var handler in new[] { PictureDecoder.Libvips, PictureDecoder.ImageSharp })
+        {
+            using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = handler }));
+            decoder.Open(Split(png, 2)).Decode(1, CancellationToken.None).Dispose();
+            decoder.Open(Split(png, 3)).Decode(1, CancellationToken.None).Dispose();
+        }
+
+        static void Named(byte[] bytes, string what, bool decodes = true)
+        {
+            using var managed = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp }));
+            var fault = Assert.Throws<ImageException>(() => managed.Open(bytes));
+            Assert.Equal(ImageFault.Unsupported, fault.Fault);
+            Assert.StartsWith($"The picture is {what}", fault.Message, StringComparison.Ordinal);
+            Assert.EndsWith("which ImageSharp does not decode; Images:Decoder=Libvips does.", fault.Message, StringComparison.Ordinal);
+            if (decodes)
+            {
+                Pipeline.Decode(bytes).Dispose();
+            }
+        }
+
+        static byte[] Split(byte[] png, int length)
+        {
+            var at = png.AsSpan().IndexOf("IDAT"u8) + 4;
+            var size = System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(at - 8));
+            return [.. png[..(at - 8)], .. png[at..(at + size)].Chunk(length).SelectMany(part => HostileHeaderTests.PngChunk("IDAT", part)), .. png[(at + size + 4)..]];
+        }
+    }
+
+    /// <summary>libjpeg takes some such files as whole, some not; ImageSharp cannot tell them from those that are cut.</summary>
+    [Theory]
+    [InlineData("formats/baseline.jpg", "Libvips")]
+    [InlineData("formats/baseline.jpg", "ImageSharp")]
+    [InlineData("grace_hopper.jpg", "Libvips")]
+    [InlineData("grace_hopper.jpg", "ImageSharp")]
+    public void A_jpeg_that_lacks_its_end_marker_only_is_whole(string file, string by)
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        var jpeg = TestData.Read(file);
+        using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
+        for (var missing = 1; missing <= 2; missing++)
+        {
+            using var picture = decoder.Open(jpeg[..^missing]).Decode(1, CancellationToken.None);
+            Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+        }
+
+        var progressive = TestData.Read("formats/progressive.jpg");
+        foreach (var cut in Enumerable.Range(2, 20).Select(part => jpeg[..^(part * part)]).Append(progressive[..^2]).Append(progressive[..^300]))
+        {
+            var fault = Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, CancellationToken.None).Dispose());
+            Assert.Equal(ImageFault.Undecodable, fault.Fault);
+            Assert.EndsWith("it ends before its pixels do.", fault.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_png_may_say_behind_its_pixels_how_it_is_turned()
+    {
+        var png = TestData.Read("formats/rgb.png");
+        byte[] turned = [.. png[..^12], .. HostileHeaderTests.PngChunk("eXIf", [.. "MM\0*"u8, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]), .. png[^12..]];
+        var (plain, upright) = (Pipeline.Decoder.Open(png), Pipeline.Decoder.Open(turned));
+        Assert.Equal((plain.Height, plain.Width, 6), (upright.Width, upright.Height, upright.Orientation));
+    }
+
+    [Fact]
+    public void The_pixels_of_a_bmp_may_begin_anywhere()
+    {
+        using var photo = Image.Load<Rgb24>(TestData.Read("formats/rgb.png"));
+        using var stream = new MemoryStream();
+        photo.Save(stream, new BmpEncoder());
+        var bmp = stream.ToArray();
+        var offset = BitConverter.ToInt32(bmp, 10);
+        byte[] far = [.. bmp[..10], .. BitConverter.GetBytes(offset + 70_000), .. bmp[14..offset], .. new byte[70_000], .. bmp[offset..]];
+        using var expected = Pipeline.Decode(bmp);
+        using var picture = Pipeline.Decode(far);
+        Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+    }
+
     [Fact]
     public void Comments_in_a_pnm_are_passed_over()
     {

@@ -1,0 +1,190 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using FaceEmbedWorker.Images;
+using Microsoft.Extensions.Options;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+/// <summary>Headers whose counts and sizes are made to cost time or memory, or to overflow: each ends at once, in a typed fault.</summary>
+[Collection(Heavy.Name)]
+public class HostileHeaderTests
+{
+    [Fact]
+    public void Item_locations_that_take_no_bytes_are_counted()
+    {
+        byte[] item = [0, 2, 0, 0, 0xFF, 0xFF];
+        Undecodable(Avif(iloc: [0, 0, 0xFF, 0xFF, .. Enumerable.Repeat(item, 65_535).SelectMany(i => i)]), "65,535 parts");
+        Undecodable(Avif(iloc: [0, 0, 0x0F, 0xFF, .. Enumerable.Repeat(item, 4095).SelectMany(i => i)]), "65,535 parts");
+    }
+
+    [Fact]
+    public void Properties_of_one_item_are_read_once()
+    {
+        byte[] entry = [0, 1, 255, .. Enumerable.Repeat((byte)1, 255)];
+        Undecodable(Avif(ipma: [0, 0, 0xFF, 0xFF, .. Enumerable.Repeat(entry, 65_535).SelectMany(e => e)]), "65,535 parts");
+        Undecodable(Avif(ipma: [0, 0, 0, 2, .. entry, .. entry]), "given twice");
+        byte[] other = [0, 2, .. entry[2..]];
+        Undecodable(Avif(ipma: [0, 0, 0xFF, 0xFF, .. Enumerable.Repeat(other, 65_535).SelectMany(e => e)]), "65,535 parts");
+        Assert.Equal(64, ImageHeader.Read("avif", Avif(ipma: [0, 0, 0, 2, .. other, .. entry])).Width);
+    }
+
+    [Fact]
+    public void Sizes_that_overflow_are_no_picture_in_any_format()
+    {
+        Undecodable(Tiff((322, 4, 1, int.MaxValue), (323, 4, 1, int.MaxValue), (324, 4, 1, 8), (325, 4, 1, 256)), "sizes that no picture has");
+        Undecodable(Tiff((322, 4, 1, int.MaxValue - 15), (323, 4, 1, 800_000_000), (324, 4, 1, 8), (325, 4, 1, 256)), "sizes that no picture has");
+        Undecodable("P6 2147483647 2147483647 65535 0"u8.ToArray(), "sizes that no picture has");
+        var avif = Avif();
+        avif.AsSpan(avif.AsSpan().IndexOf("ispe"u8) + 8, 8).Fill(0x7F);
+        Undecodable(avif, "sizes that no picture has");
+    }
+
+    [Fact]
+    public void A_tag_without_a_value_has_its_default()
+    {
+        var header = ImageHeader.Read("tiff", Tiff((258, 3, 0, 8)));
+        Assert.Equal((16, 16, null), (header.Width, header.Height, header.Unsupported));
+    }
+
+    /// <summary>libtiff reads all values of one page at a time, ImageSharp those of all pages, and both without regard to a deadline.</summary>
+    [Fact]
+    public void Tags_that_name_the_same_bytes_weigh_as_often_as_they_name_them()
+    {
+        (int, int, uint, long) Private(int tag, int count) => (40_000 + tag, 1, (uint)count, -1);
+        var million = new byte[1_000_000];
+        Undecodable(Tiff(million, [.. Enumerable.Range(0, 400).Select(i => Private(i, 1_000_000))]), "its tags name 400,000,000 bytes, and it has 1,00");
+        var sixty = Tiff(million, [.. Enumerable.Range(0, 60).Select(i => Private(i, 1_000_000))]);
+        Ends(ImageFault.Refused, sixty, "Images:MaxMemory allows 377,487,360", PictureDecoder.ImageSharp);
+        Decodes(sixty, PictureDecoder.Libvips);
+        Assert.True(ImageHeader.Read("tiff", sixty).Whole); // libtiff heeds no deadline
+        Decodes(Tiff(million, [.. Enumerable.Range(0, 20).Select(i => Private(i, 1_000_000))]), PictureDecoder.ImageSharp, PictureDecoder.Libvips);
+        Ends(ImageFault.Unsupported, Tiff([.. Enumerable.Range(0, 2000).Select(i => Private(i, 1))]), "a TIFF with 2,009 tags on a page");
+    }
+
+    [Fact]
+    public void Pages_that_lie_over_one_another_are_counted()
+    {
+        // pages of 30,000 entries each, the next of which begins four bytes behind the beginning of the last
+        var overlapping = Tiff(new byte[500_000]);
+        var next = 8 + 256 + 2 + 9 * 12;
+        for (var page = 1000; page < 50_000; page += 4)
+        {
+            BinaryPrimitives.WriteUInt16LittleEndian(overlapping.AsSpan(page), 30_000);
+            BinaryPrimitives.WriteInt32LittleEndian(overlapping.AsSpan(next), page);
+            next = page + 2 + 30_000 * 12;
+        }
+
+        Undecodable(overlapping, "for which it is too short");
+    }
+
+    /// <summary>Photoshop keeps its layers in one tag; libvips would allow libtiff 50 MB for all that it holds.</summary>
+    [Fact]
+    public void A_tiff_with_a_large_tag_of_its_own_is_decoded() => Decodes(Tiff(new byte[35_000_000], (37724, 7, 35_000_000, -1)), PictureDecoder.Libvips, PictureDecoder.ImageSharp);
+
+    [Fact]
+    public void A_fax_tiff_whose_white_is_not_0_is_not_for_ImageSharp() =>
+        Ends(ImageFault.Unsupported, Tiff((258, 3, 1, 1), (259, 3, 1, 4)), "a TIFF of fax compression whose white is not 0, which ImageSharp does not decode; Images:Decoder=Libvips does", PictureDecoder.ImageSharp);
+
+    [Fact]
+    public void Pages_in_a_circle_are_not_for_ImageSharp()
+    {
+        var circle = Tiff();
+        BinaryPrimitives.WriteInt32LittleEndian(circle.AsSpan(8 + 256 + 2 + 9 * 12), 8 + 256);
+        Ends(ImageFault.Unsupported, circle, "leads back", PictureDecoder.ImageSharp);
+    }
+
+    /// <summary>libvips unpacks texts and profiles before it can be stopped: 100 chunks of 5 MB would become 5 GB.</summary>
+    [Fact]
+    public void Texts_of_a_png_are_not_unpacked()
+    {
+        var png = TestData.Read("formats/rgb.png");
+        using var packed = new MemoryStream();
+        using (var zlib = new System.IO.Compression.ZLibStream(packed, System.IO.Compression.CompressionLevel.Optimal))
+        {
+            zlib.Write(new byte[50_000_000]);
+        }
+
+        byte[] texts = [.. Enumerable.Range(0, 100).SelectMany(i => PngChunk("zTXt", [(byte)'k', 0, 0, .. packed.ToArray()]))];
+        byte[] profile = PngChunk("iCCP", [(byte)'k', 0, 0, .. packed.ToArray()]);
+        using var expected = Pipeline.Decode(png);
+        foreach (var wordy in new byte[][] { [.. png[..33], .. texts, .. profile, .. png[33..]], [.. png[..^12], .. texts, .. png[^12..]] })
+        {
+            var start = Stopwatch.GetTimestamp();
+            using var picture = Pipeline.Decode(wordy);
+            Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 3);
+            Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+        }
+    }
+
+    internal static byte[] PngChunk(string type, byte[] data)
+    {
+        byte[] chunk = [0, 0, 0, 0, .. System.Text.Encoding.ASCII.GetBytes(type), .. data, 0, 0, 0, 0];
+        BinaryPrimitives.WriteInt32BigEndian(chunk, data.Length);
+        BinaryPrimitives.WriteUInt32BigEndian(chunk.AsSpan(chunk.Length - 4), System.IO.Hashing.Crc32.HashToUInt32(chunk.AsSpan(4, 4 + data.Length)));
+        return chunk;
+    }
+
+    private static void Decodes(byte[] bytes, params PictureDecoder[] decoders)
+    {
+        foreach (var by in decoders)
+        {
+            using var decoder = new ImageDecoder(Options.Create(new ImageOptions { Decoder = by }));
+            decoder.Open(bytes).Decode(1, CancellationToken.None).Dispose();
+        }
+    }
+
+    private static byte[] Tiff(params (int Tag, int Type, uint Count, long Value)[] entries) => Tiff([], entries);
+
+    /// <summary>A TIFF of 16 x 16 grey pixels in one strip; entries of the same tags replace its own, and a place of -1 is that of <paramref name="behind"/>.</summary>
+    private static byte[] Tiff(byte[] behind, params (int Tag, int Type, uint Count, long Value)[] entries)
+    {
+        (int Tag, int Type, uint Count, long Value)[] own = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 16), (279, 4, 1, 256)];
+        var all = own.Where(o => entries.All(e => e.Tag != o.Tag)).Concat(entries).OrderBy(e => e.Tag).ToArray();
+        var place = 8 + 256 + 2 + 12 * all.Length + 4;
+        var bytes = new byte[place + behind.Length];
+        "II*\0"u8.CopyTo(bytes);
+        BinaryPrimitives.WriteInt32LittleEndian(bytes.AsSpan(4), 8 + 256);
+        BinaryPrimitives.WriteUInt16LittleEndian(bytes.AsSpan(8 + 256), (ushort)all.Length);
+        for (var i = 0; i < all.Length; i++)
+        {
+            var entry = bytes.AsSpan(8 + 256 + 2 + 12 * i);
+            BinaryPrimitives.WriteUInt16LittleEndian(entry, (ushort)all[i].Tag);
+            BinaryPrimitives.WriteUInt16LittleEndian(entry[2..], (ushort)all[i].Type);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry[4..], all[i].Count);
+            BinaryPrimitives.WriteUInt32LittleEndian(entry[8..], (uint)(all[i].Value < 0 ? place : all[i].Value));
+        }
+
+        behind.CopyTo(bytes, place);
+        return bytes;
+    }
+
+    /// <summary>The boxes of a picture of 64 x 64 pixels, and no stream.</summary>
+    private static byte[] Avif(byte[]? ipma = null, byte[]? iloc = null)
+    {
+        byte[] infe = Box("infe", [2, 0, 0, 0, 0, 1, 0, 0, .. "av01\0"u8]);
+        byte[] items = Box("iprp", [.. Box("ipco", Box("ispe", [0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0, 64])), .. Box("ipma", [0, 0, 0, 0, .. ipma ?? [0, 0, 0, 1, 0, 1, 1, 1]])]);
+        byte[] meta = [0, 0, 0, 0, .. Box("pitm", [0, 0, 0, 0, 0, 1]), .. Box("iinf", [0, 0, 0, 0, 0, 1, .. infe]), .. items, .. Box("iloc", [0, 0, 0, 0, .. iloc ?? [0, 0, 0, 0]])];
+        return [.. Box("ftyp", "avif\0\0\0\0avifmif1"u8.ToArray()), .. Box("meta", meta)];
+
+        static byte[] Box(string type, byte[] data)
+        {
+            var head = new byte[8];
+            BinaryPrimitives.WriteInt32BigEndian(head, 8 + data.Length);
+            System.Text.Encoding.ASCII.GetBytes(type).CopyTo(head, 4);
+            return [.. head, .. data];
+        }
+    }
+
+    private static void Undecodable(byte[] bytes, string why) => Ends(ImageFault.Undecodable, bytes, why);
+
+    private static void Ends(ImageFault expected, byte[] bytes, string why, PictureDecoder by = PictureDecoder.Libvips)
+    {
+        using var decoder = new ImageDecoder(Options.Create(new ImageOptions { Decoder = by }));
+        var (start, before) = (Stopwatch.GetTimestamp(), GC.GetAllocatedBytesForCurrentThread());
+        var fault = Assert.Throws<ImageException>(() => decoder.Open(bytes));
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 3);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 16_000_000);
+        Assert.Equal(expected, fault.Fault);
+        Assert.Contains(why, fault.Message, StringComparison.Ordinal);
+    }
+}
