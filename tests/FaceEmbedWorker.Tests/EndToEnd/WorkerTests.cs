@@ -799,7 +799,7 @@ public abstract class WorkerTests(TestBroker broker)
             var options = Options.Create(probe.Options);
             gate = new IntakeGate(time);
             consumer = new JobConsumer(handle, new ResultPublisher(options, Options.Create(new ResultOptions()), probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                gate, new JobTally(time), new WorkerHealth(gate, probe.Topology, time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, new DebugLogger<JobConsumer>());
+                gate, new JobTally(time), new WorkerHealth(gate, probe.Topology, time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
         }
 
         public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
@@ -820,13 +820,5 @@ public abstract class WorkerTests(TestBroker broker)
             consumer.Dispose();
             gate.Dispose();
         }
-    }
-
-    private sealed class DebugLogger<T> : Microsoft.Extensions.Logging.ILogger<T>
-    {
-        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
-        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
-        public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
-            File.AppendAllText("/tmp/deliveries/debug.log", $"{DateTime.UtcNow:HH:mm:ss.fff} {formatter(state, exception)}\n");
     }
 }
