@@ -28,7 +28,7 @@ internal static class BrokerErrors
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:
                     return new($"The broker at {broker.Host}:{broker.Port} does not let user '{user}' into the virtual host of Broker:Uri: {reason.ReplyText}", exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 403 } reason }:
-                    return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant the permission; if only declaring is refused, set Broker:Declare to false and declare as src/README.md lists.", exception);
+                    return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant the permission as deploy/README.md lists it for each role; if only declaring is refused, set Broker:Declare to false and declare as src/README.md lists.", exception);
             }
         }
 

@@ -67,16 +67,24 @@ internal sealed class JobPublisher : IAsyncDisposable
     /// Calls back for each result and dead letter that is published from now on, by any worker and for any job. Its queue outlives a lost connection
     /// for a while, so that nothing is missed; what comes twice is told twice.
     /// </summary>
+    /// <exception cref="BrokerRefusedException">The user may not listen.</exception>
     public async Task ListenAsync(Action<JobReport> report, CancellationToken cancel)
     {
         var queue = $"{topology.Jobs}.submit.{Guid.NewGuid():N}";
-        var channel = await listening.ChannelAsync(cancel);
-        await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-expires"] = (long)QueueTime.TotalMilliseconds }, cancellationToken: cancel);
-        await channel.QueueBindAsync(queue, topology.Results, "#", cancellationToken: cancel);
-        await channel.QueueBindAsync(queue, topology.Dead, Topology.WorkerKey, cancellationToken: cancel);
-        await channel.QueueBindAsync(queue, topology.Dead, Topology.BrokerKey, cancellationToken: cancel);
-        var gone = await ConsumeAsync(channel, queue, report, cancel);
-        listener = KeepListeningAsync(queue, report, gone);
+        try
+        {
+            var channel = await listening.ChannelAsync(cancel);
+            await channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-expires"] = (long)QueueTime.TotalMilliseconds }, cancellationToken: cancel);
+            await channel.QueueBindAsync(queue, topology.Results, "#", cancellationToken: cancel);
+            await channel.QueueBindAsync(queue, topology.Dead, Topology.WorkerKey, cancellationToken: cancel);
+            await channel.QueueBindAsync(queue, topology.Dead, Topology.BrokerKey, cancellationToken: cancel);
+            var gone = await ConsumeAsync(channel, queue, report, cancel);
+            listener = KeepListeningAsync(queue, report, gone);
+        }
+        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        {
+            throw refusal;
+        }
     }
 
     /// <summary>Deletes every queue and exchange of the topology, with all that is in them.</summary>

@@ -117,6 +117,55 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await probe.ResultAsync("good", seconds: 60);
     }
 
+    /// <summary>The roles of deploy/README.md, each with what it can do, and what it is told that it cannot.</summary>
+    [Fact]
+    public async Task Each_role_does_its_own_work_and_is_told_in_a_line_what_it_may_not()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        var (jobs, dead, results) = (Pattern(probe.Topology.Jobs), Pattern(probe.Topology.Dead), Pattern(probe.Topology.Results));
+        var waiting = $"{jobs}\\.submit\\..*";
+        (string Role, string Configure, string Write, string Read)[] roles =
+        [
+            ("worker", Least(probe.Topology).Configure, Least(probe.Topology).Write, Least(probe.Topology).Read),
+            ("submitter", "^$", $"^{jobs}$", "^$"),
+            ("producer", $"^{waiting}$", $"^({jobs}|{waiting})$", $"^({results}|{dead}|{waiting})$"),
+            ("desk", "^$", $"^{jobs}$", $"^{dead}$"),
+            ("reader", "^amq\\.gen.*$", "^amq\\.gen.*$", $"^(amq\\.gen.*|{results})$"),
+        ];
+        foreach (var (role, configure, write, read) in roles)
+        {
+            await AddUserAsync(role, (configure, write, read));
+        }
+
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri={Uri("worker")}", "--Broker:Declare=false"]);
+        await worker.SaidAsync("Ready: taking jobs");
+        var letters = 0;
+        (string[] Command, string[] Who)[] work =
+        [
+            (["check"], ["worker"]),
+            (["submit", TestData.GraceHopper], ["worker", "submitter", "producer", "desk"]), // whoever gives jobs back can hand them in
+            (["submit", TestData.GraceHopper, "--wait"], ["producer"]),
+            (["dead-letters", "list"], ["desk", "producer"]), // the exchange that it binds to and the queue share their name
+            (["dead-letters", "replay", "--all"], ["desk", "producer"]),
+            (["results"], ["reader"]),
+        ];
+        foreach (var (role, _, _, _) in roles)
+        {
+            foreach (var (command, who) in work)
+            {
+                await probe.SubmitAsync([], id: $"letter-{letters++}");
+                await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result > 0 ? probe : null, "a dead letter");
+                var (code, output, errors) = await FaceEmbed.RunAsync([.. command, .. probe.Settings, $"--Broker:Uri={Uri(role)}", "--Broker:Declare=false"]);
+                var may = who.Contains(role);
+                Assert.True(may ? code == 0 : code is 1 or 69, $"{role}: {string.Join(' ', command)}: {code}\n{output}\n{errors}");
+                Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal); // no stack trace
+                Assert.True(may || Flat($"{output} {errors}").Contains("ACCESS_REFUSED", StringComparison.Ordinal) || Flat(output + errors).Contains("refused", StringComparison.OrdinalIgnoreCase), $"{role}: {string.Join(' ', command)}\n{output}\n{errors}");
+            }
+        }
+
+        static string Pattern(string name) => name.Replace(".", "\\.", StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Check_tells_which_permission_is_missing_and_takes_no_job()
     {
