@@ -119,6 +119,10 @@ internal sealed class JobPublisher : IAsyncDisposable
             await channel.PublishAsync(topology.Jobs, Topology.JobKey, properties, picture, cancel).WaitAsync(cancel);
             return true;
         }
+        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        {
+            throw refusal;
+        }
         catch (Exception e) when (e is OperationInterruptedException or IOException or ObjectDisposedException && !cancel.IsCancellationRequested)
         {
             return false;
