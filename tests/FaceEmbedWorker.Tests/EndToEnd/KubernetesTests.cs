@@ -69,7 +69,10 @@ public class KubernetesTests
         Assert.Equal("AlwaysAllow", budget.UnhealthyPodEvictionPolicy);
         var network = Assert.Single(objects.OfType<V1NetworkPolicy>()).Spec;
         Assert.Equal(labels["app.kubernetes.io/name"], network.PodSelector.MatchLabels["app.kubernetes.io/name"]);
-        Assert.All(network.Egress.SelectMany(e => e.To ?? []), to => Assert.Contains("169.254.0.0/16", to.IpBlock.Except));
+        Assert.Equal(["0.0.0.0/0: 169.254.0.0/16", "::/0: fe80::/10 fd00:ec2::254/128"], network.Egress.SelectMany(e => e.To ?? []).Select(to => $"{to.IpBlock.Cidr}: {string.Join(' ', to.IpBlock.Except)}"));
+        var spread = Assert.Single(objects.OfType<V1Deployment>().Single().Spec.Template.Spec.TopologySpreadConstraints);
+        Assert.Equal("ScheduleAnyway", spread.WhenUnsatisfiable);
+        Assert.All(spread.LabelSelector.MatchLabels, label => Assert.Contains(label, labels));
 
         var scaled = Assert.Single(objects.OfType<Custom<ScaledObject>>()).Spec!;
         var trigger = Assert.Single(scaled.Triggers!);
