@@ -5,11 +5,12 @@ using FaceEmbedWorker.Jobs;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>Copies of pictures with boxes, landmarks and scores drawn: each has a name of its own, and none takes the place of a picture.</summary>
-internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string folder, FileSet pictures)
+/// <param name="output">The file that results go to, which is none of the copies; null where there is none.</param>
+internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string folder, FileSet pictures, string? output = null)
 {
     private const int LongestName = 255; // bytes, on Linux' file systems
 
-    private readonly HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> taken = new(output is null ? [] : [Path.GetFullPath(output)], StringComparer.OrdinalIgnoreCase);
 
     /// <returns>Why there is none; null where there is one.</returns>
     public async Task<string?> WriteAsync(string file, EmbedResult result, CancellationToken cancel)
@@ -37,7 +38,7 @@ internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string
         {
             var end = number == 1 ? ".faces.jpg" : string.Create(CultureInfo.InvariantCulture, $".{number}.faces.jpg");
             var target = Path.Combine(folder, End(stem, LongestName - end.Length) + end);
-            if (!pictures.Holds(target) && taken.Add(target))
+            if (!pictures.Holds(target) && taken.Add(Path.GetFullPath(target)))
             {
                 return target;
             }

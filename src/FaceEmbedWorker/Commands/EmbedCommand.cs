@@ -44,7 +44,7 @@ internal static class EmbedCommand
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, annotate, pictures);
+        var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, annotate, pictures, output);
         EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
         var failed = missing.Count;
         foreach (var (path, error, why) in missing)

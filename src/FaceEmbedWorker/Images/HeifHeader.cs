@@ -41,12 +41,29 @@ internal static class HeifHeader
             streams.Add(Av1.Read(bytes.Slice(from, Math.Min(to - from, 4096))));
         }
 
+        // the tiles of a grid may lie outside of it, be one and the same again and again, and are decoded at once
+        var parts = Math.Max(1, Parts(bytes, meta));
         foreach (var (pixels, pixelBytes) in streams)
         {
-            held = Math.Max(held, checked(Math.Max(coded, pixels) * pixelBytes));
+            held = Math.Max(held, checked(Math.Max(coded, parts * pixels) * pixelBytes));
         }
 
         return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
+    }
+
+    /// <summary>Pictures that other pictures are put together of (<c>dimg</c>), each as often as it is named.</summary>
+    private static long Parts(HeaderReader bytes, (long From, long To) meta)
+    {
+        var parts = 0L;
+        if (Find(bytes, "iref"u8, meta.From + 4, meta.To) is { } references)
+        {
+            foreach (var box in Boxes(bytes, references.From + 4, references.To))
+            {
+                parts += bytes.Is(box.From - 4, "dimg"u8) ? bytes.U16(box.From + (bytes.U8(references.From) == 0 ? 2 : 4)) : 0;
+            }
+        }
+
+        return parts;
     }
 
     /// <summary>The properties of one item; of the others none is kept.</summary>

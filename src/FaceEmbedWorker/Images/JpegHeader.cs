@@ -9,7 +9,7 @@ internal static class JpegHeader
     public static ImageHeader Read(HeaderReader bytes)
     {
         ImageHeader? header = null;
-        var (orientation, components, scans, jfif, adobe) = (1, 0, 0, false, -1);
+        var (orientation, components, scans, jfif, adobe, junk) = (1, 0, 0, false, -1, bytes.U8(2) != 0xFF);
         for (var at = 2; NextMarker(bytes, ref at) is var marker and not EndOfImage;)
         {
             switch (marker)
@@ -46,6 +46,11 @@ internal static class JpegHeader
                         header = header with { UnsupportedByImageSharp = "a JPEG filled up before its first segment" };
                     }
 
+                    if (junk)
+                    {
+                        header = header with { UnsupportedByImageSharp = "a JPEG with bytes that belong to no segment" };
+                    }
+
                     if (!header.Progressive && inScan > 1 && inScan < components)
                     {
                         header = header with { UnsupportedByImageSharp = "a JPEG whose scans hold some of its colours together, some apart" };
@@ -65,6 +70,7 @@ internal static class JpegHeader
             }
 
             at += Segment(bytes, at);
+            junk |= scans == 0 && at < bytes.Length && bytes.U8(at) != 0xFF;
         }
 
         return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : Until(header with { Orientation = orientation, Scans = scans }, bytes, 0);

@@ -44,7 +44,7 @@ internal static class PngHeader
         };
     }
 
-    /// <summary>A copy without what is not pixels: texts, EXIF and colour profile. What comes behind a chunk that is cut stays.</summary>
+    /// <summary>A copy without what is not pixels: texts, EXIF, colour profile and suggested palettes. What comes behind a chunk that is cut stays.</summary>
     public static byte[] WithoutWords(ReadOnlySpan<byte> png)
     {
         var bytes = new HeaderReader(png, "png");
@@ -64,5 +64,5 @@ internal static class PngHeader
     }
 
     private static bool IsWords(HeaderReader bytes, long at) =>
-        bytes.Is(at + 4, "tEXt"u8) || bytes.Is(at + 4, "zTXt"u8) || bytes.Is(at + 4, "iTXt"u8) || bytes.Is(at + 4, "eXIf"u8) || bytes.Is(at + 4, "iCCP"u8);
+        bytes.Is(at + 4, "tEXt"u8) || bytes.Is(at + 4, "zTXt"u8) || bytes.Is(at + 4, "iTXt"u8) || bytes.Is(at + 4, "eXIf"u8) || bytes.Is(at + 4, "iCCP"u8) || bytes.Is(at + 4, "sPLT"u8);
 }

@@ -28,6 +28,21 @@ public class HostileHeaderTests
         Assert.Equal(64, ImageHeader.Read("avif", Avif(ipma: [0, 0, 0, 2, .. other, .. entry])).Width);
     }
 
+    /// <summary>A grid of 16 x 16 tiles that are all one large picture: a kilobyte that is decoded for minutes.</summary>
+    [Fact]
+    public void Tiles_are_weighed_as_often_as_a_grid_names_them()
+    {
+        var file = File.ReadAllBytes(Path.Combine(TestData.Folder, "..", "heic", "tiles.heic"));
+        var real = ImageHeader.Read("heic", file);
+        Assert.InRange((double)real.Held / real.Pixels, 1, 16); // whole tiles cover hardly more than the picture
+        var count = file.AsSpan().IndexOf("dimg"u8) + 6;
+        var tiles = BinaryPrimitives.ReadInt16BigEndian(file.AsSpan(count));
+        Assert.InRange(tiles, 2, 64);
+
+        BinaryPrimitives.WriteInt16BigEndian(file.AsSpan(count), (short)(16 * tiles));
+        Assert.Equal(16 * real.Held, ImageHeader.Read("heic", file).Held);
+    }
+
     [Fact]
     public void Sizes_that_overflow_are_no_picture_in_any_format()
     {
@@ -105,7 +120,7 @@ public class HostileHeaderTests
         }
 
         byte[] texts = [.. Enumerable.Range(0, 100).SelectMany(i => PngChunk("zTXt", [(byte)'k', 0, 0, .. packed.ToArray()]))];
-        byte[] profile = PngChunk("iCCP", [(byte)'k', 0, 0, .. packed.ToArray()]);
+        byte[] profile = [.. PngChunk("iCCP", [(byte)'k', 0, 0, .. packed.ToArray()]), .. PngChunk("sPLT", [(byte)'k', 0, 8, .. new byte[6_000_000]])];
         using var expected = Pipeline.Decode(png);
         foreach (var wordy in new byte[][] { [.. png[..33], .. texts, .. profile, .. png[33..]], [.. png[..^12], .. texts, .. png[^12..]] })
         {
