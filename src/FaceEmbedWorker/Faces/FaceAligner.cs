@@ -175,6 +175,9 @@ internal readonly record struct Similarity(double A, double B, double X, double 
 {
     public double Scale => Math.Sqrt(A * A + B * B);
 
+    /// <summary>The turn, clockwise as seen, -180 to 180.</summary>
+    public double Degrees => Math.Atan2(B, A) * 180 / Math.PI;
+
     public Point Apply(Point p) => new(A * p.X - B * p.Y + X, B * p.X + A * p.Y + Y);
 
     /// <summary>The least-squares similarity from one set of points to another (Umeyama 1991, in the plane and without reflection).</summary>

@@ -22,6 +22,14 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// <summary>Overlap of boxes that stand for one face in a closer look: what they say of its points is averaged, for the surest alone jumps by pixels from one picture to its copy.</summary>
     private const double SamePlace = 0.5;
 
+    /// <summary>Looks to bring a face level, at most: each sees a part of the tilt that is left.</summary>
+    private const int MostLevelling = 4;
+
+    /// <summary>Degrees: a face that the first look turns by more is tilted, and is looked at until a look turns it by no more than <see cref="Level"/>.</summary>
+    private const double Tilted = 5;
+
+    private const double Level = 1;
+
     public ModelCard Card => model.Card;
 
     /// <summary>It finds the five points itself.</summary>
@@ -33,7 +41,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : "2";
 
     /// <summary>By the detector itself, in closer looks.</summary>
-    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', Close.Select(look => FormattableString.Invariant($"{look.Scale}{look.Shift:+0;-0}")))} from the first, each the mean of what sees it");
+    public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', Close.Select(look => FormattableString.Invariant($"{look.Scale}{look.Shift:+0;-0}")))} from the first that turns by {Tilted} or {Level}, each the mean of what sees it");
 
     /// <summary>By a model of 68 landmarks, as all faces did once.</summary>
     public const string LandmarkPoints = "1";
@@ -48,7 +56,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private FaceFilter? Filter => options.DetectionThreshold > 0 ? null : model.Card.Filter;
 
     /// <summary>Whether what was found, aligned and embedded is a face: a box from afar must be as sharp as its pixels allow, the more so the less sure the detector is.</summary>
-    public bool IsFace(Face face, ModelCard embedder) => model.Card.Filter is not { } filter || filter.Allows(face, FaceQuality.SharpnessOf(face.Embedding.Norm, embedder));
+    public bool IsFace(Face face, ModelCard embedder) => Filter is not { } filter || filter.Allows(face, FaceQuality.SharpnessOf(face.Embedding.Norm, embedder));
 
     /// <summary>A face that stays and may be none.</summary>
     public bool IsUncertain(double score) => score < model.Card.Filter?.Certain;
@@ -118,6 +126,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private Point[] Refined(Picture picture, Point[] points)
     {
         var level = Closer(picture, points, Close[0]);
+        for (var (before, looks) = (points, 1); looks < MostLevelling && Math.Abs(Similarity.Fit(before, level).Degrees) > (looks == 1 ? Tilted : Level); looks++)
+        {
+            (before, level) = (level, Closer(picture, level, Close[0])); // of a tilted face a look sees three quarters of the tilt
+        }
+
         var seen = Array.ConvertAll(Close, look => Closer(picture, level, look));
         return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
     }

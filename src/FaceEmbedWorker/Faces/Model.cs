@@ -113,7 +113,7 @@ internal sealed partial class Model : IDisposable
     /// <summary>One real run: the first is slow, and it tells the size of an output that the file leaves open.</summary>
     private void WarmUp(string file)
     {
-        using var run = Rent();
+        using var run = Card.Input.Multiple > 0 ? Rent(3 * Card.Input.Multiple, 2 * Card.Input.Multiple) : Rent(); // a size that no other multiple would fit
         run.Input.Clear();
         try
         {
@@ -121,7 +121,7 @@ internal sealed partial class Model : IDisposable
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', Card.Input.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
         }
 
         var length = run.Output().Length / Card.Input.Batch;

@@ -140,6 +140,16 @@ internal sealed record ModelCard
         Known("crop.rule", Crop?.Rule ?? ModelCrop.Similarity, ModelCrop.Similarity, ModelCrop.WholePicture, ModelCrop.BoxSquare, ModelCrop.BoxMargin);
         Sized("input.mean", Input.Mean);
         Sized("input.std", Input.Std);
+        if (Input.Multiple is < 0 or > 1024)
+        {
+            throw new FormatException($"input.multiple is {Input.Multiple}; it can be 1 to 1,024 pixels, or left out where the model has one size.");
+        }
+
+        if (Threshold is < 0 or >= 1)
+        {
+            throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"threshold is {Threshold}; it is a score from 0 up to, not including, 1."));
+        }
+
         if (Input.Std.Contains(0))
         {
             throw new FormatException("input.std is 0.");

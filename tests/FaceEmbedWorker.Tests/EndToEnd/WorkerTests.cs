@@ -412,8 +412,8 @@ public abstract class WorkerTests(TestBroker broker)
         var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
         await probe.SubmitAsync([], id: "malformed");
-        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", "face_embed_jobs_total{outcome=\"embedded\",space=\"e98dbae9d0ef\"} 1", "face_embed_dead_letters_total{reason=\"malformed\"} 1", $"messaging_client_operation_duration_seconds_count{{messaging_destination_name=\"{probe.Topology.Dead}\",messaging_operation_name=\"publish\",messaging_system=\"rabbitmq\"}} 1",
-            "face_embed_stage_duration_seconds_count{stage=\"embed\"} 1", "face_embed_faces_bucket{space=\"e98dbae9d0ef\",le=\"1\"} 1");
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", "face_embed_jobs_total{outcome=\"embedded\",space=\"0bc65e766053\"} 1", "face_embed_dead_letters_total{reason=\"malformed\"} 1", $"messaging_client_operation_duration_seconds_count{{messaging_destination_name=\"{probe.Topology.Dead}\",messaging_operation_name=\"publish\",messaging_system=\"rabbitmq\"}} 1",
+            "face_embed_stage_duration_seconds_count{stage=\"embed\"} 1", "face_embed_faces_bucket{space=\"0bc65e766053\",le=\"1\"} 1");
 
         async Task UntilAsync(params string[] lines)
         {

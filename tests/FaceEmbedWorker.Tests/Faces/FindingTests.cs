@@ -77,6 +77,26 @@ public class FindingTests
         };
     }
 
+    /// <summary>A look at a tilted face sees a part of its tilt only; looked at until it is level, it has the upright face's vector.</summary>
+    [Theory]
+    [InlineData(20)]
+    [InlineData(-30)]
+    public async Task A_tilted_face_has_its_own_vector(double degrees)
+    {
+        var cosines = new List<double>();
+        foreach (var file in People())
+        {
+            var upright = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!;
+            var tilted = Largest(await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Similarity(angle: degrees, background: [128, 128, 128]))));
+            cosines.Add(tilted is null ? 0 : Pipeline.Cosine(upright.Vector, tilted.Vector));
+        }
+
+        cosines.Sort();
+        Console.WriteLine(FormattableString.Invariant($"tilted by {degrees}: cosine {cosines[10]:0.000} for one in ten, {cosines[50]:0.000} in the median"));
+        Assert.InRange(cosines[10], 0.9, 1.000001);
+        Assert.InRange(cosines[50], 0.96, 1.000001);
+    }
+
     [Theory]
     [InlineData(1.0)]
     [InlineData(0.8)]
