@@ -2,10 +2,11 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>Files or folders, each once whatever name leads to it: links are followed, hard links are the same file.</summary>
+/// <summary>Files or folders, each once whatever name leads to its place: links are followed. Hard links are files of their own, but to write to one is to write to all.</summary>
 internal sealed class FileSet
 {
-    private readonly HashSet<string> keys = new(StringComparer.Ordinal);
+    private readonly HashSet<string> places = new(StringComparer.Ordinal);
+    private readonly HashSet<(ulong, ulong)> nodes = [];
 
     public FileSet()
     {
@@ -30,14 +31,26 @@ internal sealed class FileSet
     /// <returns>False where it is in there already.</returns>
     /// <exception cref="IOException">The path leads to nothing.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be looked at.</exception>
-    public bool Add(string path) => keys.Add(Key(path));
+    public bool Add(string path)
+    {
+        if (Node(path) is { } node)
+        {
+            nodes.Add(node);
+        }
+        else if (!Path.Exists(path))
+        {
+            throw new FileNotFoundException("there is no such file or folder.");
+        }
 
-    /// <summary>Whether a path leads to one of them.</summary>
+        return places.Add(Place(path));
+    }
+
+    /// <summary>Whether to write to a path is to write to one of them.</summary>
     public bool Holds(string path)
     {
         try
         {
-            return keys.Contains(Key(path));
+            return Node(path) is { } node ? nodes.Contains(node) : places.Contains(Place(path));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -45,13 +58,12 @@ internal sealed class FileSet
         }
     }
 
-    private static string Key(string path)
-    {
-        if (PictureFile.Identity(path) is var (device, node))
-        {
-            return $"{device}:{node}";
-        }
+    private static (ulong, ulong)? Node(string path) => PictureFile.Identity(path);
 
-        return Path.Exists(path) ? new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.GetFullPath(path) : throw new FileNotFoundException("there is no such file or folder.");
+    /// <summary>The folder that it is in, whatever leads there, and its name.</summary>
+    private static string Place(string path)
+    {
+        var full = new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? Path.TrimEndingDirectorySeparator(Path.GetFullPath(path));
+        return Path.GetDirectoryName(full) is { } folder && Node(folder) is var (device, node) ? $"{device}:{node}/{Path.GetFileName(full)}" : full;
     }
 }

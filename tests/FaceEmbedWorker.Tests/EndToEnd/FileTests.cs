@@ -189,8 +189,9 @@ public sealed class FileTests : IDisposable
         await ShellAsync($"mkdir d; ln -s d dl; cp {TestData.GraceHopper} d/a.jpg; ln d/a.jpg d/b.jpg; ln -s dl/a.jpg c.jpg");
         var (code, output, _) = await FaceEmbed.RunAsync("embed", In("d/a.jpg"), In("dl/a.jpg"), In("d/b.jpg"), In("c.jpg"), folder);
         Assert.Equal(0, code);
-        Assert.Equal(In("d/a.jpg"), Assert.Single(Documents(output)).GetProperty("file").GetString());
-        Assert.Equal(In("d/a.jpg"), Assert.Single(Documents((await FaceEmbed.RunAsync("embed", folder)).Output)).GetProperty("file").GetString());
+        string[] both = [In("d/a.jpg"), In("d/b.jpg")]; // a hard link is a file of its own, as to everything else on the system
+        Assert.Equal(both, Documents(output).Select(d => d.GetProperty("file").GetString()).Order());
+        Assert.Equal(both, Documents((await FaceEmbed.RunAsync("embed", folder)).Output).Select(d => d.GetProperty("file").GetString()).Order());
     }
 
     [Fact]
