@@ -134,9 +134,9 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
         {
             return new Poison($"What becomes of it can never be published, so the broker makes the dead letter. {e.Message}");
         }
-        catch (Exception e) when (outcome is not Poison && delivery.State == DeliveryState.Settling && !giveUp.IsCancellationRequested)
+        catch (Exception e) when (e is not (OutOfMemoryException or ObjectDisposedException) && outcome is not Poison && delivery.State == DeliveryState.Settling && !giveUp.IsCancellationRequested)
         {
-            // publishing goes on until it is confirmed or given up: what fails otherwise is our own work on this message, and would fail each time
+            // publishing goes on until it is confirmed or given up: what fails otherwise, but for want of memory or at the end, is our own work on this message, and would fail each time
             return new Poison($"What becomes of it cannot be worked out, so the broker makes the dead letter: {e.GetType().Name}: {e.Message}");
         }
     }
