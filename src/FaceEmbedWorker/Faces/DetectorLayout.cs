@@ -57,6 +57,10 @@ internal static class DetectorLayout
         }
     }
 
+    /// <summary>Refuses outputs that are not of the card's layout, of a run on any picture.</summary>
+    /// <exception cref="ModelException">With what the outputs are.</exception>
+    public static void Check(ModelRun run, string? layout) => Read(run, layout, threshold: double.MaxValue);
+
     /// <summary>The candidates of a run, in pixels of the input.</summary>
     /// <exception cref="ModelException">The outputs are not those of the card's layout.</exception>
     public static List<Detection> Read(ModelRun run, string? layout, double threshold)
@@ -76,11 +80,17 @@ internal static class DetectorLayout
             case "yunet":
                 foreach (var stride in Strides)
                 {
-                    YuNet(Named(run, $"cls_{stride}"), Named(run, $"obj_{stride}"), Named(run, $"bbox_{stride}"), Named(run, $"kps_{stride}"), stride, width, threshold, found);
+                    var places = width / stride * (height / stride);
+                    YuNet(Named(run, $"cls_{stride}", places, 1), Named(run, $"obj_{stride}", places, 1), Named(run, $"bbox_{stride}", places, 4), Named(run, $"kps_{stride}", places, 10), stride, width, threshold, found);
                 }
 
                 break;
             default:
+                if (run.OutputNames.Count < 2 || run.LastDimension(0) != 2 || run.LastDimension(1) != 4 || run.Output(0).Length * 2 != run.Output(1).Length)
+                {
+                    throw new ModelException($"The detector's outputs are not scores of [n,2] and boxes of [n,4], as {(layout is null ? "they are taken for where a card says nothing" : "its card's layout needs")}; it has {Outputs(run)}. Set output.layout in its card (models/README.md).");
+                }
+
                 Rfb(run.Output(0), run.Output(1), width, height, threshold, found);
                 break;
         }
@@ -88,17 +98,17 @@ internal static class DetectorLayout
         return found;
     }
 
-    private static ReadOnlySpan<float> Named(ModelRun run, string name)
+    private static ReadOnlySpan<float> Named(ModelRun run, string name, int places, int last)
     {
         for (var i = 0; i < run.OutputNames.Count; i++)
         {
-            if (run.OutputNames[i] == name)
+            if (run.OutputNames[i] == name && run.LastDimension(i) == last && run.Output(i).Length == places * last)
             {
                 return run.Output(i);
             }
         }
 
-        throw new ModelException($"The detector has no output '{name}', which its card's layout needs; it has {string.Join(", ", run.OutputNames)}. Correct output.layout in the card.");
+        throw new ModelException($"The detector has no output '{name}' of [{places},{last}], which its card's layout needs; it has {Outputs(run)}. Correct output.layout or the input's size in the card.");
     }
 
     /// <summary>SCRFD's outputs have numbers for names: they are told apart by their sizes.</summary>
@@ -112,8 +122,10 @@ internal static class DetectorLayout
             }
         }
 
-        throw new ModelException($"The detector has no output of [{places},{last}], which its card's layout needs. Correct output.layout or the input's size in the card.");
+        throw new ModelException($"The detector has no output of [{places},{last}], which its card's layout needs; it has {Outputs(run)}. Correct output.layout or the input's size in the card.");
     }
+
+    private static string Outputs(ModelRun run) => string.Join(", ", run.OutputNames.Select((name, i) => $"{name} [{string.Join(',', run.Dimensions(i))}]"));
 
     private static Point[] Five(ReadOnlySpan<float> values, int x, int y, int stride)
     {

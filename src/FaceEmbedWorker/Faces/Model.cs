@@ -124,6 +124,11 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
         }
 
+        if (Card.Task == ModelCard.Detection)
+        {
+            DetectorLayout.Check(run, Card.Output.Layout);
+        }
+
         var length = run.Output().Length / Card.Input.Batch;
         if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
         {
@@ -295,8 +300,11 @@ internal sealed class ModelRun : IDisposable
     /// <summary>The outputs' names, in the order of <see cref="Output"/>.</summary>
     public IReadOnlyList<string> OutputNames => outputNames;
 
-    /// <summary>The size of an output's last dimension.</summary>
-    public int LastDimension(int index) => (int)outputs![index].GetTensorTypeAndShape().Shape[^1];
+    /// <summary>An output's shape; empty where it is a number, or none of tensors.</summary>
+    public long[] Dimensions(int index) => outputs![index].IsTensor ? outputs![index].GetTensorTypeAndShape().Shape : [];
+
+    /// <summary>The size of the last dimension of an output of floats; 0 of any other.</summary>
+    public int LastDimension(int index) => outputs![index].IsTensor && outputs![index].GetTensorTypeAndShape() is { ElementDataType: Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, Shape: [.., var last] } ? (int)last : 0;
 
     public void Dispose() => model.Return(this);
 

@@ -150,6 +150,17 @@ internal sealed record ModelCard
             throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"threshold is {Threshold}; it is a score from 0 up to, not including, 1."));
         }
 
+        if (Filter is { } filter)
+        {
+            Range("per_octave", filter.PerOctave, 1);
+            Range("highest", filter.Highest, 1);
+            Range("sharpness", filter.Sharpness, 1);
+            Range("doubt", filter.Doubt, 100);
+            Range("finer", filter.Finer, 100);
+            Range("alignment_error", filter.AlignmentError, 112);
+            Range("certain", filter.Certain, 1);
+        }
+
         if (Input.Std.Contains(0))
         {
             throw new FormatException("input.std is 0.");
@@ -158,6 +169,14 @@ internal sealed record ModelCard
         if (Crop is { Rule: ModelCrop.Similarity } and not { Template: [[_, _], [_, _], [_, _], [_, _], [_, _]], TemplateSize: > 0 })
         {
             throw new FormatException("crop.template wants five [x, y] points, and crop.template_size their picture's side in pixels.");
+        }
+
+        void Range(string field, double value, double most)
+        {
+            if (!(value >= 0 && value <= most))
+            {
+                throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"filter.{field} is {value}; it can be 0 to {most}."));
+            }
         }
 
         void Known(string field, string value, params ReadOnlySpan<string> values)

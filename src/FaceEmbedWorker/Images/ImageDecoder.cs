@@ -90,31 +90,71 @@ internal sealed class ImageDecoder : IDisposable
 
         return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
-        Picture Now() => header is { Format: "jpeg", Cut: true, Whole: false } ? Endless(header, bytes, Of) : Of(bytes);
+        Picture Now() => header is not { Format: "jpeg", Whole: false } ? Of(bytes) : header.Cut ? Endless(header, bytes, Of) : Told();
 
         Picture Of(byte[] whole) => IsManaged(header) ? ImageSharpDecoder.Decode(header, whole, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, whole, shrink, cancel);
+
+        Picture Told()
+        {
+            if (!IsManaged(header))
+            {
+                try
+                {
+                    return LibvipsDecoder.Decode(header, bytes, shrink, cancel, warnings: true);
+                }
+                catch (ImageException)
+                {
+                    return Endless(header, bytes, Of); // libjpeg is content with most of what it warns of, missing pixels among it
+                }
+            }
+
+            var picture = Of(bytes);
+            if (!MayBeMadeUp(picture))
+            {
+                return picture;
+            }
+
+            picture.Dispose();
+            return Endless(header, bytes, Of);
+        }
+    }
+
+    /// <summary>Where a JPEG ends too early, ImageSharp leaves black what it has not begun, and grey what it has: one corner is of such a colour, which is rare otherwise.</summary>
+    private static bool MayBeMadeUp(Picture picture)
+    {
+        var (row, end) = ((picture.Width - 1) * 3, picture.Pixels.Length - 3);
+        foreach (var corner in (ReadOnlySpan<int>)[0, row, end - row, end])
+        {
+            if (picture.Pixels.Slice(corner, 3) is [0, 0, 0] or [>= 127 and <= 129, >= 127 and <= 129, >= 127 and <= 129])
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>
-    /// A JPEG of one scan without its end marker, which may lack pixels too. ImageSharp makes them up in silence, and libjpeg misses some where none are: two different
-    /// continuations give one picture where nothing was made up. One of several scans may lack the last of them, and is cut.
+    /// A JPEG of one scan that may lack pixels: without its end marker, or with one too early. ImageSharp makes them up in silence, and libjpeg misses some where none are:
+    /// two different continuations give one picture where nothing was made up. One of several scans may lack the last of them, and is cut.
     /// </summary>
     private static Picture Endless(ImageHeader header, byte[] bytes, Func<byte[], Picture> decode)
     {
+        var pixels = bytes.AsSpan(0, header.PixelsEnd);
         byte[] expected;
-        using (var one = decode(JpegHeader.Ended(bytes, 0b0000_0000)))
+        using (var one = decode(JpegHeader.Ended(pixels, 0b0000_0000)))
         {
             expected = SHA256.HashData(one.Pixels);
         }
 
-        var other = decode(JpegHeader.Ended(bytes, 0b0101_0101));
+        var other = decode(JpegHeader.Ended(pixels, 0b0101_0101));
         if (SHA256.HashData(other.Pixels).AsSpan().SequenceEqual(expected))
         {
             return other;
         }
 
         other.Dispose();
-        throw header.Broken();
+        throw (header with { Cut = true }).Broken();
     }
 
     /// <summary>A decoder can give the picture at 1/2, 1/4 or 1/8 of its size for less.</summary>

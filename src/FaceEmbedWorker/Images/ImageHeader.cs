@@ -33,7 +33,10 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>A PNG with so much beside its pixels that libvips gets a copy without that.</summary>
     public bool Wordy { get; init; }
 
-    /// <summary>The file ends before its pixels do; known of formats whose decoder would fill up what is missing.</summary>
+    /// <summary>Where the bytes of a JPEG's one scan end.</summary>
+    public int PixelsEnd { get; init; }
+
+    /// <summary>The file ends before its pixels do, or may; known of formats whose decoder would fill up what is missing.</summary>
     public bool Cut { get; init; }
 
     /// <summary>What the file is, where it is a variant that is not read; otherwise null.</summary>

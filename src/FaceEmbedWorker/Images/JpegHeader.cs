@@ -9,8 +9,8 @@ internal static class JpegHeader
     public static ImageHeader Read(HeaderReader bytes)
     {
         ImageHeader? header = null;
-        var (orientation, components, scans, jfif, adobe, junk) = (1, 0, 0, false, -1, bytes.U8(2) != 0xFF);
-        for (var at = 2; NextMarker(bytes, ref at) is var marker and not EndOfImage;)
+        var (orientation, components, scans, jfif, adobe, junk, at) = (1, 0, 0, false, -1, bytes.U8(2) != 0xFF, 2);
+        while (NextMarker(bytes, ref at) is var marker and not EndOfImage)
         {
             switch (marker)
             {
@@ -58,7 +58,8 @@ internal static class JpegHeader
 
                     if (!header.Progressive && inScan >= components && scans == 1)
                     {
-                        return Until(header with { Orientation = orientation, Held = 0, Whole = false }, bytes, at); // rows come out as they go in
+                        var (end, ended) = ScanEnd(bytes, at + Segment(bytes, at));
+                        return header with { Orientation = orientation, Held = bytes.Length, Whole = false, PixelsEnd = end, Cut = !ended }; // rows come out as they go in; a copy of the bytes where their end is in doubt
                     }
 
                     if (scans == MostScans)
@@ -73,14 +74,43 @@ internal static class JpegHeader
             junk |= scans == 0 && at < bytes.Length && bytes.U8(at) != 0xFF;
         }
 
-        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : Until(header with { Orientation = orientation, Scans = scans }, bytes, 0);
+        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans, Cut = at < 0 };
     }
 
-    /// <summary>Cut, where there is no end of image behind the pixels' beginning (that of a thumbnail comes before it).</summary>
-    private static ImageHeader Until(ImageHeader header, HeaderReader bytes, int from) =>
-        bytes.Slice(from, bytes.Length - from).LastIndexOf([(byte)0xFF, (byte)EndOfImage]) >= 0 ? header : header with { Cut = true, Held = header.Held + bytes.Length };
+    /// <summary>Scans of a JPEG that is part of something else and may lack its tables, counted as <see cref="Read"/> does.</summary>
+    public static int CountScans(HeaderReader bytes)
+    {
+        var (scans, at) = (0, 0);
+        while (scans < MostScans && NextMarker(bytes, ref at) is var marker && (marker != EndOfImage))
+        {
+            scans += marker == StartOfScan ? 1 : 0;
+            if (marker is not (>= 0xD0 and <= 0xD8 or 0x01))
+            {
+                at += Segment(bytes, at);
+            }
+        }
 
-    /// <summary>A copy of a JPEG without an end marker that goes on with <paramref name="with"/> and ends.</summary>
+        return scans;
+    }
+
+    /// <summary>Where the entropy-coded bytes of a scan end, and whether the end of the image is what comes there. Whatever follows, a thumbnail or what a camera appends, is not the picture's.</summary>
+    private static (int At, bool Ended) ScanEnd(HeaderReader bytes, int at)
+    {
+        while (true)
+        {
+            switch (NextMarker(bytes, ref at))
+            {
+                case >= 0xD0 and <= 0xD7: // restart
+                    continue;
+                case EndOfImage when at >= 0:
+                    return (at - 2, true);
+                default:
+                    return (at < 0 ? bytes.Length : at - 2, false);
+            }
+        }
+    }
+
+    /// <summary>A copy of a JPEG up to the end of its pixels' bytes that goes on with <paramref name="with"/> and ends.</summary>
     public static byte[] Ended(ReadOnlySpan<byte> bytes, byte with) => [.. bytes.TrimEnd((byte)0xFF), .. Enumerable.Repeat(with, 1024), 0xFF, EndOfImage];
 
     private const int EndOfImage = 0xD9;
@@ -89,7 +119,7 @@ internal static class JpegHeader
     /// <summary>A segment's length, which counts its own two bytes.</summary>
     private static int Segment(HeaderReader bytes, int at) => bytes.U16(at) is >= 2 and var length ? length : throw bytes.Corrupt("a segment of it has no length");
 
-    /// <summary>The next marker, and the place behind it; what lies before it is entropy-coded data, or is passed over as libjpeg does. The end of the bytes is the end of the image.</summary>
+    /// <summary>The next marker, and the place behind it (-1 where there is none: the end of the bytes is the end of the image); what lies before it is entropy-coded data, or is passed over as libjpeg does.</summary>
     private static int NextMarker(HeaderReader bytes, ref int at)
     {
         while ((at = bytes.IndexOf(0xFF, at)) >= 0)

@@ -49,14 +49,15 @@ internal static partial class LibvipsDecoder
     public static string Version => $"libvips {NetVips.NetVips.Version(0)}.{NetVips.NetVips.Version(1)}.{NetVips.NetVips.Version(2)}";
 
     /// <inheritdoc cref="EncodedImage.Decode"/>
-    public static Picture Decode(ImageHeader header, byte[] bytes, int shrink, CancellationToken cancel)
+    /// <param name="warnings">What the decoder only warns of is broken too.</param>
+    public static Picture Decode(ImageHeader header, byte[] bytes, int shrink, CancellationToken cancel, bool warnings = false)
     {
         cancel.ThrowIfCancellationRequested();
         Picture? picture = null;
         try
         {
             using var source = Source.NewFromMemory(Readable(header, bytes)); // pinned, not copied
-            using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: Enums.FailOn.Error, kwargs: Options(header, shrink));
+            using var loaded = Image.NewFromSource(source, access: Enums.Access.Sequential, failOn: warnings ? Enums.FailOn.Warning : Enums.FailOn.Error, kwargs: Options(header, shrink));
             var (width, height) = (loaded.Width, loaded.Height);
             if (!IsShrunk(width, header.Width, shrink) || !IsShrunk(height, header.Height, shrink))
             {

@@ -9,6 +9,12 @@ internal static class TiffHeader
     /// <summary>Bytes of tags that libtiff reads in a blink; it cannot be stopped while it does (measured: up to 0.15 s for a million).</summary>
     private const int QuickBytes = 1024 * 1024;
 
+    /// <summary>Bytes of a tile's pixels that libvips takes.</summary>
+    private const int MostTile = 100_000_000;
+
+    /// <summary>By so many bytes strips may lie over one another.</summary>
+    private const long SharedStrips = 64 * 1024 * 1024;
+
     public static ImageHeader Read(HeaderReader bytes)
     {
         var big = bytes.U16(2) == 43;
@@ -26,12 +32,14 @@ internal static class TiffHeader
             Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
             Pages = pages.Count,
             Whole = pages.Bytes > QuickBytes,
+            Scans = Tag(259, 1) == 7 ? Scans(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279) : 1,
             Cut = pages.Broken || IsCut(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279),
             Unsupported = pages.MostEntries > MostTags ? $"a TIFF with {pages.MostEntries:N0} tags on a page"
                 : !tags.ContainsKey(262) ? "a TIFF that does not say what its samples mean"
                 : Tag(274, 1) > 8 ? $"a TIFF of orientation {Tag(274, 1)}"
                 : Tag(262, 0) == 3 && !tags.ContainsKey(320) ? "a palette TIFF without its palette"
                 : Tag(262, 0) == 5 && Tag(332, 1) != 1 ? "a TIFF of inks other than CMYK"
+                : tiled && (Int128)Tag(322, 0) * Tag(323, 0) * samples * ((bits.Max() + 7) / 8) is var tile && tile > MostTile ? $"a TIFF with a tile of {tile:N0} bytes"
                 : Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
             UnsupportedByImageSharp = pages.Circular ? "a TIFF whose last page leads back to another" : planar ? "a TIFF of separate planes" : tiled ? "a TIFF of tiles" : Tag(266, 1) == 2 ? "a TIFF whose bits are in reverse order"
                 : Tag(338, 0) == 1 ? "a TIFF whose colours are multiplied by its alpha" : Tag(262, 0) == 5 ? "a TIFF in CMYK" : Tag(262, 0) == 3 && tags.GetValueOrDefault(320, []).All(v => v < 256) ? "a TIFF whose palette has 8 bits"
@@ -99,6 +107,30 @@ internal static class TiffHeader
         }
 
         return false;
+    }
+
+    /// <summary>Scans of the strip or tile that has most, each a JPEG of its own.</summary>
+    private static int Scans(HeaderReader bytes, bool big, ulong directory, int places, int lengths)
+    {
+        var (from, size) = (Entry(bytes, big, directory, places), Entry(bytes, big, directory, lengths));
+        var (most, seen) = (1, 0L);
+        for (long i = 0; i < Math.Min(from.Count, size.Count); i++)
+        {
+            var (at, length) = (Value(bytes, from, i), Value(bytes, size, i));
+            if (at + length > (ulong)bytes.Length)
+            {
+                break; // cut
+            }
+
+            if ((seen += (long)length) > bytes.Length + SharedStrips)
+            {
+                throw bytes.Corrupt($"its strips name {seen:N0} bytes, and it has {bytes.Length:N0}");
+            }
+
+            most = Math.Max(most, JpegHeader.CountScans(new(bytes.Slice((long)at, (long)length), "tiff")));
+        }
+
+        return most;
     }
 
     /// <summary>Where the values of an entry are, how wide each is, and how many; none where there is no such entry.</summary>

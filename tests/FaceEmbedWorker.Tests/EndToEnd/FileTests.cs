@@ -150,6 +150,17 @@ public sealed class FileTests : IDisposable
         Assert.True(File.Exists(In($"ann/{stem}_y.2.faces.jpg")));
     }
 
+    [Fact]
+    public async Task Results_and_a_copy_of_the_same_name_are_both_there()
+    {
+        var stem = string.Join('_', Path.GetRelativePath(TestData.Repository, folder).Split('/').Where(p => p != ".."));
+        await ShellAsync($"mkdir ann; cp {TestData.GraceHopper} x.jpg");
+        var (code, _, _) = await FaceEmbed.RunAsync("embed", In("x.jpg"), "--annotate", In("ann"), "--out", In($"ann/{stem}_x.faces.jpg"));
+        Assert.Equal(0, code);
+        Assert.Equal("embedded", Assert.Single(Documents(await File.ReadAllTextAsync(In($"ann/{stem}_x.faces.jpg"), TestContext.Current.CancellationToken))).GetProperty("outcome").GetString());
+        Assert.True(File.Exists(In($"ann/{stem}_x.2.faces.jpg")));
+    }
+
     [Theory]
     [InlineData("--out", "none/x.jsonl")]
     [InlineData("--out", "d")]

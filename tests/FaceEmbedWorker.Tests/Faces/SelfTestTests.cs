@@ -184,6 +184,39 @@ public sealed class SelfTestTests : IDisposable
         Assert.All(points, p => Assert.InRange(p.X, 0, 600));
     }
 
+    /// <summary>A card that names another layout than the file has is refused when the model is loaded, by every command alike.</summary>
+    [Theory]
+    [InlineData("scrfd", "yunet", "no output 'cls_8' of [64,1]")]
+    [InlineData("yunet", "scrfd", "no output of [128,1]")]
+    [InlineData("scrfd", "rfb", "not scores of [n,2] and boxes of [n,4], as its card's layout needs")]
+    [InlineData("yunet", null, "as they are taken for where a card says nothing")]
+    public void Outputs_of_another_layout_are_refused_when_the_detector_is_loaded(string made, string? said, string told)
+    {
+        var file = Path.Combine(folder, "detector.onnx");
+        File.WriteAllBytes(file, TinyOnnx.Detector(made, size: 64));
+        var card = ModelCard.Named(made);
+        var own = Path.Combine(folder, "detector-card.json");
+        File.WriteAllBytes(own, (card with { Filter = null, Input = card.Input with { Name = "", Multiple = 0, Width = 64, Height = 64 }, Output = card.Output with { Layout = said } }).ToJson());
+
+        var fault = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: own));
+
+        Assert.Contains(told, fault.Message, StringComparison.Ordinal);
+        Assert.Contains("output.layout", fault.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("doubt", "-1", "filter.doubt is -1; it can be 0 to 100.")]
+    [InlineData("certain", "1.5", "filter.certain is 1.5; it can be 0 to 1.")]
+    [InlineData("alignment_error", "1e9", "filter.alignment_error is 1000000000; it can be 0 to 112.")]
+    public void A_filter_out_of_range_is_refused(string field, string value, string told)
+    {
+        var card = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(Path.Combine(TestData.Repository, "models", "face_detection.json")))!;
+        card["filter"]![field] = System.Text.Json.Nodes.JsonNode.Parse(value);
+        var own = Path.Combine(folder, "card.json");
+        File.WriteAllText(own, card.ToJsonString());
+        Assert.Contains(told, Assert.Throws<ModelException>(() => ModelCard.Read(own)).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>A seeded mutator: each file gives a model that runs, or an error that names it.</summary>
     [Fact]
     public void Mutated_models_give_errors_and_nothing_else()

@@ -119,6 +119,7 @@ public class DecodersTests
         partly[partly.AsSpan().IndexOf([(byte)0xFF, (byte)0xDA]) + 4] = 2;
         Named(partly, "a JPEG whose scans hold some of its colours together", decodes: false);
         Named([.. jpeg[..2], 0xFF, 0xFF, .. jpeg[2..]], "a JPEG filled up before its first segment");
+        Named([.. jpeg[..20], 0, .. jpeg[20..]], "a JPEG with bytes that belong to no segment");
         gif[6] -= 2;
         Named(gif, "a GIF whose first frame is larger than its screen");
         Named(Split(png, 1), "a PNG whose pixels begin with a chunk of less than two bytes");
@@ -173,6 +174,35 @@ public class DecodersTests
             var fault = Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, CancellationToken.None).Dispose());
             Assert.Equal(ImageFault.Undecodable, fault.Fault);
             Assert.EndsWith("it ends before its pixels do.", fault.Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What comes behind a cut, an end marker or another JPEG, does not make a picture whole; and what comes behind a whole one, or before its end marker, does not make it cut.</summary>
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void A_jpeg_that_ends_too_early_is_cut_whatever_follows(string by)
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        byte[] end = [0xFF, 0xD9];
+        foreach (var jpeg in new[] { TestData.Read("grace_hopper.jpg"), TestData.Read("formats/baseline.jpg") })
+        {
+            using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
+            foreach (byte[] whole in (byte[][])[[.. jpeg, .. jpeg], [.. jpeg, .. new byte[1000]], [.. jpeg[..^2], .. new byte[50], .. end]])
+            {
+                using var picture = decoder.Open(whole).Decode(1, CancellationToken.None);
+                Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+            }
+
+            var lacking = by == "Libvips" ? Enumerable.Range(2, 20).Select(part => part * part) : []; // ImageSharp does not tell that it lacks a few of the last block
+            foreach (var cut in lacking.Concat(Enumerable.Range(1, 5).Select(part => jpeg.Length * part / 8)).Select(missing => jpeg[..^missing].AsSpan().TrimEnd((byte)0xFF).ToArray()))
+            {
+                foreach (byte[] tail in (byte[][])[end, jpeg])
+                {
+                    var fault = Assert.Throws<ImageException>(() => decoder.Open([.. cut, .. tail]).Decode(1, CancellationToken.None).Dispose());
+                    Assert.EndsWith("it ends before its pixels do.", fault.Message, StringComparison.Ordinal);
+                }
+            }
         }
     }
 

@@ -92,6 +92,31 @@ public class HostileHeaderTests
         Undecodable(overlapping, "for which it is too short");
     }
 
+    /// <summary>Each strip or tile of JPEG in TIFF is a picture of its own, which libtiff decodes at one go.</summary>
+    [Fact]
+    public void Scans_in_a_tiff_are_counted()
+    {
+        var jpeg = TestData.Read("formats/progressive.jpg");
+        var last = jpeg.AsSpan().LastIndexOf([(byte)0xFF, (byte)0xDA]);
+        byte[] many = [.. jpeg[..last], .. Enumerable.Repeat(jpeg[last..^2], 200).SelectMany(s => s), 0xFF, 0xD9];
+        byte[] JpegInTiff(byte[] strip) => Tiff(strip, (258, 3, 1, 8), (259, 3, 1, 7), (262, 3, 1, 6), (273, 4, 1, -1), (277, 3, 1, 3), (279, 4, 1, strip.Length));
+        Assert.Equal(ImageHeader.Read("jpeg", jpeg).Scans, ImageHeader.Read("tiff", JpegInTiff(jpeg)).Scans);
+        Ends(ImageFault.Refused, JpegInTiff(many), $"has {ImageHeader.Read("jpeg", many).Scans} scans; Images:MaxScans allows 100");
+    }
+
+    /// <summary>libvips takes tiles of up to 100 million bytes.</summary>
+    [Fact]
+    public void A_tile_that_the_decoder_does_not_take_is_named() => Ends(ImageFault.Unsupported, Tiff((322, 4, 1, 10_016), (323, 4, 1, 10_000), (324, 4, 1, 8), (325, 4, 1, 256)), "a TIFF with a tile of 100,160,000 bytes");
+
+    /// <summary>A JPEG may be a progressive one, of which libjpeg holds two bytes a coefficient, whatever the TIFF says.</summary>
+    [Fact]
+    public void A_strip_of_jpeg_weighs_four_times_its_pixels()
+    {
+        (int, int, uint, long)[] large = [(256, 4, 1, 10_000), (257, 4, 1, 9_000), (278, 4, 1, 9_000)];
+        Assert.InRange(ImageHeader.Read("tiff", Tiff(large)).Held, 10_000 * 9_000L, 10_000 * 9_000L * 3 + 1000);
+        Assert.InRange(ImageHeader.Read("tiff", Tiff([.. large, (259, 3, 1, 7)])).Held, 4 * 10_000 * 9_000L, 4 * 10_000 * 9_000L * 3 + 1000);
+    }
+
     /// <summary>Photoshop keeps its layers in one tag; libvips would allow libtiff 50 MB for all that it holds.</summary>
     [Fact]
     public void A_tiff_with_a_large_tag_of_its_own_is_decoded() => Decodes(Tiff(new byte[35_000_000], (37724, 7, 35_000_000, -1)), PictureDecoder.Libvips, PictureDecoder.ImageSharp);

@@ -66,7 +66,7 @@ public class ImageHeaderTests
     public void A_baseline_jpeg_that_brings_its_colours_one_after_another_holds_them_all()
     {
         var baseline = TestData.Read("formats/baseline.jpg");
-        Assert.Equal(0, Header(baseline).Held);
+        Assert.Equal(baseline.Length, Header(baseline).Held); // a copy, where its end is in doubt
         var scan = baseline.AsSpan().IndexOf(ScanMarker);
         var single = (byte[])baseline.Clone();
         single[scan + 4] = 1; // one component in its first scan
