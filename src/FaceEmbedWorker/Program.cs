@@ -7,18 +7,7 @@ var root = new RootCommand("Takes photos from a RabbitMQ queue, finds and aligns
 try
 {
     var (arguments, settings) = Settings.Split(args);
-    RunCommand.AddTo(root, settings);
-    EmbedCommand.AddTo(root, settings);
-    SubmitCommand.AddTo(root, settings);
-    ResultsCommand.AddTo(root, settings);
-    DeadLettersCommand.AddTo(root, settings);
-    TopologyCommand.AddTo(root, settings);
-    VerifyCommand.AddTo(root, settings);
-    BenchCommand.AddTo(root, settings);
-    ModelCommand.AddTo(root, settings);
-    CheckCommand.AddTo(root, settings);
-    HealthCommand.AddTo(root, settings);
-    CompletionCommand.AddTo(root);
+    Verbs.AddTo(root, settings);
 
     var parsed = Arguments.Parse(root, arguments);
     if (Arguments.Wrong(parsed) is { Count: > 0 } wrong)
@@ -26,7 +15,21 @@ try
         return Fail(ExitCode.Usage, $"{string.Join(' ', wrong.SelectMany(w => w.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See face-embed --help.");
     }
 
-    return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false });
+    var invocation = new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false };
+    if (parsed.CommandResult.Command.Name == RunCommand.Name)
+    {
+        return await parsed.InvokeAsync(invocation);
+    }
+
+    using var interrupt = new Interrupt();
+    try
+    {
+        return await parsed.InvokeAsync(invocation, interrupt.Token);
+    }
+    catch (OperationCanceledException) when (interrupt.Token.IsCancellationRequested)
+    {
+        return Fail(interrupt.Code, "interrupted.");
+    }
 }
 catch (Exception e) when (e is SettingsException or ModelException)
 {

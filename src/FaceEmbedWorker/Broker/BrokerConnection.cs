@@ -30,6 +30,10 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     private IChannel? channel;
     private bool everOpen;
 
+    /// <summary>Somebody waits for a tool to connect: each reason is told once, and the tries are counted.</summary>
+    private bool awaited;
+    private int tries;
+
     /// <param name="role">Part of the connection's name on the broker.</param>
     public BrokerConnection(string role, bool confirms, IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger logger)
     {
@@ -51,8 +55,13 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
                 OnRetry = arguments =>
                 {
                     var reason = BrokerErrors.Describe(arguments.Outcome.Exception!);
-                    Trouble = $" at {Address}: {reason}";
-                    Waiting(logger, Address, role, reason, arguments.RetryDelay.TotalSeconds);
+                    var trouble = $" at {Address}: {reason}";
+                    if (!awaited || Trouble != trouble)
+                    {
+                        Waiting(logger, Address, role, reason, arguments.RetryDelay.TotalSeconds);
+                    }
+
+                    (Trouble, tries) = (trouble, tries + 1);
                     return ValueTask.CompletedTask;
                 },
             })
@@ -102,13 +111,18 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         patience.CancelAfter(Patience);
+        (awaited, tries) = (true, 0);
         try
         {
             return await ChannelAsync(patience.Token);
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The broker did not answer within {Patience.TotalSeconds} s. Is it running, and is Broker:Uri right?");
+            throw new BrokerRefusedException($"No answer from the broker{(Trouble.Length > 0 ? Trouble : $" at {Address}")}; tried for {Patience.TotalSeconds} s{(tries > 1 ? $", {tries} times" : "")}. Is it running, and is Broker:Uri right?");
+        }
+        finally
+        {
+            awaited = false;
         }
     }
 

@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 
@@ -8,54 +9,54 @@ internal sealed class BrokerOptions : IValidatableObject
 {
     public const string Section = "Broker";
 
-    /// <summary>amqp:// or amqps:// with user, password, host and virtual host; without a user, the client certificate logs in.</summary>
+    [Description("amqps:// for TLS; without a user, the certificate logs in.")]
     [Required]
     public string Uri { get; set; } = "amqp://guest:guest@localhost:5672/";
 
-    /// <summary>PEM file of the authorities that may have signed the broker's certificate; empty: the system's.</summary>
+    [Description("PEM file of the authorities that may have signed the broker's certificate; empty: the system's.")]
     public string CaFile { get; set; } = "";
 
-    /// <summary>PEM file of the certificate that is shown to the broker; empty: none.</summary>
+    [Description("PEM file of the worker's own certificate.")]
     public string CertificateFile { get; set; } = "";
 
-    /// <summary>PEM file of the certificate's key; empty: it is in <see cref="CertificateFile"/>.</summary>
+    [Description("PEM file of its key; empty: it is in the same file.")]
     public string CertificateKeyFile { get; set; } = "";
 
-    /// <summary>Base name of the job exchanges and queues.</summary>
+    [Description("Base name of the job exchanges and queues.")]
     [Required, MaxLength(200)]
     public string Jobs { get; set; } = "face.jobs";
 
-    /// <summary>Name of the results exchange, and of its default queue.</summary>
+    [Description("Results exchange and its default queue.")]
     [Required, MaxLength(200)]
     public string Results { get; set; } = "face.results";
 
-    /// <summary>Declare exchanges, queues and bindings at start; false for a user who may not.</summary>
+    [Description("Declare exchanges, queues and bindings at start.")]
     public bool Declare { get; set; } = true;
 
-    /// <summary>Declare a queue that takes every result, so that none is lost before a consumer has its own.</summary>
+    [Description("A default queue that takes every result, so that none is lost before you have your own.")]
     public bool ResultsQueue { get; set; } = true;
 
-    /// <summary>Jobs that the broker hands out before one is settled; 0: three for each job worked on at once.</summary>
+    [Description("Jobs handed out before one is settled; 0: three for each worked on at once.")]
     [Range(0, 65535)]
     public int Prefetch { get; set; }
 
-    /// <summary>Megabytes that jobs in hand may have before fewer are handed out at once; 0: a quarter of the memory that this process may use.</summary>
+    [Description("Megabytes that jobs in hand may have before fewer are handed out at once; 0: a quarter of the memory that the process may use.")]
     [Range(0, 1_000_000)]
     public int PrefetchMegabytes { get; set; }
 
-    /// <summary>Seconds to wait before each further attempt, comma-separated; one more attempt than delays is made.</summary>
+    [Description("Seconds before each further attempt.")]
     [Required]
     public string RetryDelays { get; set; } = "1,5,30,120,600";
 
-    /// <summary>Seconds that the broker may take to confirm a message.</summary>
+    [Description("Seconds that the broker may take to confirm a message.")]
     [Range(0.1, 600)]
     public double ConfirmSeconds { get; set; } = 30;
 
-    /// <summary>Seconds that running jobs get to finish once the worker is told to stop; the orchestrator's grace should be ten longer.</summary>
+    [Description("Seconds for running jobs when the worker is told to stop; give the orchestrator 15 more.")]
     [Range(0.0, 600.0)]
     public double DrainSeconds { get; set; } = 20;
 
-    /// <summary>Seconds after which a job in hand that cannot go on returns to its queue; well below the broker's consumer_timeout, which counts as a crash.</summary>
+    [Description("Seconds after which a job in hand that cannot go on (its result is not taken, the intake is closed) returns to its queue, uncounted; keep it well below the broker's consumer_timeout (30 min).")]
     [Range(1.0, 86400.0)]
     public double HandBackSeconds { get; set; } = 600;
 

@@ -36,7 +36,21 @@ internal sealed class JobPublisher : IAsyncDisposable
 
     /// <summary>Connects.</summary>
     /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
-    public Task OpenAsync() => connection.OpenAsync(CancellationToken.None);
+    public Task OpenAsync(CancellationToken cancel) => connection.OpenAsync(cancel);
+
+    /// <summary>Workers that take jobs; null where that cannot be told.</summary>
+    public async Task<long?> TakersAsync(CancellationToken cancel)
+    {
+        try
+        {
+            var counts = await connection.CountsAsync([topology.Jobs], cancel);
+            return counts.TryGetValue(topology.Jobs, out var count) && !count.IsDoubtful ? count.Consumers : null;
+        }
+        catch (Exception) when (!cancel.IsCancellationRequested)
+        {
+            return null; // the connection went; whoever waits for results has another
+        }
+    }
 
     /// <summary>Publishes one job, again where the connection is lost under it; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>

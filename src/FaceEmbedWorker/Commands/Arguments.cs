@@ -17,8 +17,44 @@ internal static class Arguments
         var before = parsed.Tokens.TakeWhile(t => t.Type != TokenType.DoubleDash).ToHashSet(ReferenceEqualityComparer.Instance);
         var misspelt = parsed.CommandResult.Children.OfType<ArgumentResult>().SelectMany(a => a.Tokens)
             .Where(t => before.Contains(t) && t.Value.StartsWith("--", StringComparison.Ordinal))
-            .Select(t => $"'{t.Value}' is no option here; a file of that name goes behind --.");
+            .Select(t => $"'{t.Value}' is no option here; a file of that name goes behind --.{Meant(t.Value, parsed)}");
         var empty = parsed.Tokens.Where(t => t.Value.Length == 0).Take(1).Select(_ => "An argument is empty, and nothing has an empty name.");
-        return [.. misspelt, .. empty, .. parsed.Errors.Select(e => e.Message)];
+        return [.. misspelt, .. empty, .. parsed.Errors.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..] ? [Unknown(unknown, parsed)] : parsed.Errors.Select(e => e.Message)];
+    }
+
+    /// <summary>What is said of a word that nothing here takes.</summary>
+    public static string Unknown(string written, ParseResult parsed)
+    {
+        var command = parsed.CommandResult.Command;
+        var verbs = command.Subcommands.Count > 0 && !written.StartsWith('-') ? $"There is no verb '{(command is RootCommand ? "" : command.Name + " ")}{written}'." : $"'{written}' is nothing that {(command is RootCommand ? "face-embed" : command.Name)} takes.";
+        return verbs + Meant(written, parsed);
+    }
+
+    /// <summary>" Did you mean …?" where a verb or an option that could stand there is almost what was written; otherwise nothing.</summary>
+    private static string Meant(string written, ParseResult parsed)
+    {
+        var (command, name) = (parsed.CommandResult.Command, written.Split('=')[0]);
+        var nearest = (name.StartsWith('-') ? command.Options.SelectMany(o => o.Aliases.Append(o.Name)).Append("--help") : command.Subcommands.Select(c => c.Name))
+            .Select(known => (Known: known, Distance: Distance(name, known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
+        return nearest.Known is { } meant ? $" Did you mean '{meant}'?" : "";
+    }
+
+    /// <summary>Letters to put in, leave out, change or swap with their neighbour (optimal string alignment).</summary>
+    private static int Distance(string a, string b)
+    {
+        var cost = new int[a.Length + 1, b.Length + 1];
+        for (var i = 0; i <= a.Length; i++)
+        {
+            for (var j = 0; j <= b.Length; j++)
+            {
+                cost[i, j] = i == 0 || j == 0 ? i + j : Math.Min(Math.Min(cost[i - 1, j], cost[i, j - 1]) + 1, cost[i - 1, j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
+                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                {
+                    cost[i, j] = Math.Min(cost[i, j], cost[i - 2, j - 2] + 1);
+                }
+            }
+        }
+
+        return cost[a.Length, b.Length];
     }
 }

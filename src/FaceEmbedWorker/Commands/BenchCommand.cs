@@ -23,6 +23,13 @@ internal static class BenchCommand
     {
         var paths = PicturePaths.Argument(ArgumentArity.ZeroOrMore);
         var seconds = new Option<double>("--seconds") { Description = "Time for each measurement.", DefaultValueFactory = _ => 3 };
+        seconds.Validators.Add(result =>
+        {
+            if (result.Tokens is [{ Value: var text }] && !(double.TryParse(text, CultureInfo.InvariantCulture, out var time) && time is >= 0.1 and <= 3600))
+            {
+                result.AddError($"--seconds is '{text}'; it can be 0.1 to 3600.");
+            }
+        });
         var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
         var amqp = new Option<bool>("--amqp") { Description = "Also through the broker of Broker:Uri, in queues of its own." };
         var command = new Command("bench", "Measure what a photo costs on this machine: by stage, in the whole, and through a broker.") { paths, seconds, json, amqp };
@@ -40,6 +47,18 @@ internal static class BenchCommand
             Screen.Complain(path, why);
         }
 
+        if (paths.Length > 0 && files.Count == 0)
+        {
+            Screen.Complain(string.Join(", ", paths), "there are no pictures in there; without a path the sample portrait is measured.");
+            return ExitCode.SomeFailed;
+        }
+
+        if (json is not null)
+        {
+            OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
+        }
+
+        Screen.Note(Text($"Measuring for about {(amqp ? 14 : 11) * seconds:0} s …"));
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
         var photos = files.Count > 0 ? await Task.WhenAll(files.Select(f => PictureFile.ReadAsync(f, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, cancel))) : [portrait];
         var crops = bench.Crops(photos);
@@ -274,7 +293,7 @@ internal static class BenchCommand
             var options = Options.Create(new BrokerOptions { Uri = broker.Uri, Jobs = $"{name}.jobs", Results = $"{name}.results", Prefetch = broker.Prefetch, RetryDelays = broker.RetryDelays });
             var topology = new Topology(options);
             await using var publisher = new JobPublisher(options, topology, TimeProvider.System, NullLogger<JobPublisher>.Instance);
-            await publisher.OpenAsync();
+            await publisher.OpenAsync(cancel);
             try
             {
                 var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));

@@ -31,7 +31,7 @@ internal static class CompletionCommand
     {
         var shell = new Argument<string>("SHELL") { Description = "bash, zsh or fish." };
         shell.AcceptOnlyFromAmong([.. Scripts.Keys]);
-        var command = new Command("completion", "A completion script for your shell: face-embed completion bash > /etc/bash_completion.d/face-embed") { shell };
+        var command = new Command("completion", "A completion script for your shell.") { shell };
         command.SetAction(parsed => Screen.SayLines(Scripts[parsed.GetRequiredValue(shell)]));
         root.Add(command);
     }

@@ -27,6 +27,13 @@ internal static class DeadLettersCommand
     {
         var reason = ReasonOption();
         var limit = new Option<int>("--limit") { Description = "Most letters to list.", DefaultValueFactory = _ => 50 };
+        limit.Validators.Add(result =>
+        {
+            if (result.Tokens is [{ Value: var text }] && !(int.TryParse(text, CultureInfo.InvariantCulture, out var most) && most >= 1))
+            {
+                result.AddError($"--limit is '{text}'; it can be any number from 1 on.");
+            }
+        });
         var json = new Option<bool>("--json") { Description = "One JSON document instead of tables." };
         var command = new Command("list", "Count the dead letters by reason, and list them. Takes nothing out.") { reason, limit, json };
         command.SetAction(async (parsed, cancel) =>
@@ -51,6 +58,12 @@ internal static class DeadLettersCommand
             }
 
             Print(counts, letters);
+            if (parsed.GetValue(reason) is { } asked && !counts.ContainsKey(asked))
+            {
+                NoSuchReason(asked, counts.Keys);
+                return ExitCode.SomeFailed;
+            }
+
             return ExitCode.Ok;
         });
         parent.Add(command);
@@ -58,24 +71,29 @@ internal static class DeadLettersCommand
 
     private static void AddShow(Command parent, string[] settings)
     {
-        var id = new Argument<string>("ID") { Description = "As list shows it." };
+        var id = new Argument<string>("ID") { Description = "As list shows it, or its beginning." };
         var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file.", HelpName = "FILE" };
         var command = new Command("show", "All that is known of one dead letter. Takes nothing out.") { id, save };
         command.SetAction(async (parsed, cancel) =>
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            (DeadLetter Letter, JobMessage Message)? found = null;
+            var (wanted, found) = (parsed.GetRequiredValue(id), new Dictionary<string, (DeadLetter Letter, JobMessage Message)>(StringComparer.Ordinal));
             await desk.ScanAsync((letter, message) =>
             {
-                found ??= letter.Id == parsed.GetValue(id) ? (letter, message with { Body = message.Body.ToArray() }) : null;
+                if (letter.Id.StartsWith(wanted, StringComparison.Ordinal) && !found.ContainsKey(wanted) && (found.Count < MostNamed || letter.Id == wanted))
+                {
+                    found[letter.Id] = (letter, message with { Body = message.Body.ToArray() });
+                }
+
                 return Task.FromResult(false);
             }, cancel);
-            if (found is not { } one)
+            if (Resolve(wanted, [.. found.Keys]) is not { } exact)
             {
-                Screen.Complain(parsed.GetValue(id)!, "there is no such dead letter; face-embed dead-letters list shows all.");
                 return ExitCode.SomeFailed;
             }
+
+            var one = found[exact];
 
             Print(one.Letter, one.Message);
             return parsed.GetValue(save) is { } file && !SavePicture(one.Message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
@@ -85,11 +103,12 @@ internal static class DeadLettersCommand
 
     private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, Func<DeadLetterDesk, JobMessage, CancellationToken, Task> take)
     {
-        var ids = new Argument<string[]>("ID") { Description = "As list shows them.", Arity = ArgumentArity.ZeroOrMore };
+        var ids = new Argument<string[]>("ID") { Description = "As list shows them, or their beginnings.", Arity = ArgumentArity.ZeroOrMore };
         var reason = ReasonOption();
         var all = new Option<bool>("--all") { Description = "Every dead letter." };
         var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
-        var command = new Command(name, description) { ids, reason, all, dry };
+        var yes = new Option<bool>("--yes") { Description = "Do not ask, on a terminal, before all are taken." };
+        var command = new Command(name, description) { ids, reason, all, dry, yes };
         command.Validators.Add(result =>
         {
             var ways = (result.GetValue(ids)!.Length > 0 ? 1 : 0) + (result.GetValue(reason) is null ? 0 : 1) + (result.GetValue(all) ? 1 : 0);
@@ -102,12 +121,22 @@ internal static class DeadLettersCommand
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            var wanted = parsed.GetValue(ids)!.ToHashSet(StringComparer.Ordinal);
-            var (seen, count) = (new HashSet<string>(StringComparer.Ordinal), 0);
+            if (parsed.GetValue(all) && !parsed.GetValue(dry) && !parsed.GetValue(yes) && !Console.IsInputRedirected && !Console.IsOutputRedirected && !await AsksAsync(desk, name, cancel))
+            {
+                return ExitCode.SomeFailed;
+            }
+
+            if (await NamedAsync(desk, parsed.GetRequiredValue(ids), cancel) is not { } wanted)
+            {
+                return ExitCode.SomeFailed;
+            }
+
+            var (seen, reasons, count) = (new HashSet<string>(StringComparer.Ordinal), new SortedSet<string>(StringComparer.Ordinal), 0);
             try
             {
                 await desk.ScanAsync(async (letter, message) =>
                 {
+                    reasons.Add(letter.Reason);
                     if (!parsed.GetValue(all) && letter.Reason != parsed.GetValue(reason) && !wanted.Contains(letter.Id))
                     {
                         return false;
@@ -134,10 +163,16 @@ internal static class DeadLettersCommand
             }
 
             Screen.Say($"{count} {(parsed.GetValue(dry) ? would : done)}.");
+            if (parsed.GetValue(reason) is { } asked && !reasons.Contains(asked))
+            {
+                NoSuchReason(asked, reasons);
+                return ExitCode.SomeFailed;
+            }
+
             var missing = wanted.Except(seen).ToArray();
             foreach (var id in missing)
             {
-                Screen.Complain(id, "there is no such dead letter.");
+                Screen.Complain(id, "the dead letter has gone in the meantime.");
             }
 
             return missing.Length == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -147,11 +182,88 @@ internal static class DeadLettersCommand
 
     private static Option<string?> ReasonOption() => new("--reason") { Description = "Only those with this fw-error.", HelpName = "R" };
 
+    private static void NoSuchReason(string reason, IEnumerable<string> reasons) =>
+        Screen.Complain(reason, $"no dead letter has this reason{(reasons.Any() ? $"; there are {string.Join(", ", reasons)}" : "")}.");
+
+    /// <summary>Letters that are told where a beginning stands for several.</summary>
+    private const int MostNamed = 5;
+
+    /// <summary>A person's word that all are meant.</summary>
+    private static async Task<bool> AsksAsync(DeadLetterDesk desk, string name, CancellationToken cancel)
+    {
+        var count = 0;
+        await desk.ScanAsync((_, _) => Task.FromResult(++count < 0), cancel);
+        Console.Write($"{name} {(count == 1 ? "the 1 dead letter" : $"all {count:N0} dead letters")}? [y/N] ");
+        return (await Console.In.ReadLineAsync(cancel))?.Trim().ToUpperInvariant() is "Y" or "YES";
+    }
+
+    /// <summary>The whole ids of letters that were named by their beginnings; null where one of them is nobody's or several's, which is told.</summary>
+    private static async Task<HashSet<string>?> NamedAsync(DeadLetterDesk desk, string[] named, CancellationToken cancel)
+    {
+        if (named.Length == 0)
+        {
+            return [];
+        }
+
+        var found = named.Distinct(StringComparer.Ordinal).ToDictionary(n => n, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
+        await desk.ScanAsync((letter, _) =>
+        {
+            foreach (var (name, ids) in found)
+            {
+                if (letter.Id.StartsWith(name, StringComparison.Ordinal) && (ids.Count < MostNamed || letter.Id == name))
+                {
+                    ids.Add(letter.Id);
+                }
+            }
+
+            return Task.FromResult(false);
+        }, cancel);
+        var exact = found.Select(f => Resolve(f.Key, f.Value)).ToArray();
+        return exact.Contains(null) ? null : exact.OfType<string>().ToHashSet(StringComparer.Ordinal);
+    }
+
+    private static string? Resolve(string named, HashSet<string> found)
+    {
+        if (found.Contains(named))
+        {
+            return named;
+        }
+
+        if (found.Count == 1)
+        {
+            return found.Single();
+        }
+
+        Screen.Complain(named, found.Count == 0 ? "there is no such dead letter; face-embed dead-letters list shows all." : $"several dead letters begin so: {string.Join(", ", found)}{(found.Count >= MostNamed ? ", …" : "")}.");
+        return null;
+    }
+
+    /// <summary>For each id the shortest beginning, of 8 letters or more, that is no other's.</summary>
+    internal static IReadOnlyList<string> Shortened(IReadOnlyList<string> ids)
+    {
+        var sorted = ids.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToArray();
+        var lengths = sorted.Select((id, i) => Math.Max(i > 0 ? Shared(id, sorted[i - 1]) : 0, i + 1 < sorted.Length ? Shared(id, sorted[i + 1]) : 0)).ToArray();
+        return [.. ids.Select(id => id[..Math.Min(id.Length, Math.Max(8, lengths[Array.BinarySearch(sorted, id, StringComparer.Ordinal)] + 1))])];
+
+        static int Shared(string a, string b) => a.Zip(b).TakeWhile(c => c.First == c.Second).Count();
+    }
+
     private static void Print(SortedDictionary<string, int> counts, List<DeadLetter> letters)
     {
         if (counts.Count == 0)
         {
             Screen.Say("There are no dead letters.");
+            return;
+        }
+
+        if (Console.IsOutputRedirected)
+        {
+            foreach (var letter in letters)
+            {
+                Screen.Say($"{letter.Id}  {letter.Reason}  {letter.LastFailedAt}  {letter.Message}");
+            }
+
+            Screen.Note($"{letters.Count} of {counts.Values.Sum()} listed.");
             return;
         }
 
@@ -163,9 +275,9 @@ internal static class DeadLettersCommand
 
         Screen.Show(table);
         table = new Table().AddColumns("id", "reason", "failed last", "attempt", "replays", "what");
-        foreach (var letter in letters)
+        foreach (var (letter, id) in letters.Zip(Shortened([.. letters.Select(l => l.Id)])))
         {
-            table.AddRow(Screen.Cell(letter.Id), Screen.Cell(letter.Reason), Screen.Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
+            table.AddRow(Screen.Cell(id), Screen.Cell(letter.Reason), Screen.Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
                 letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Screen.Cell(letter.Message));
         }
 

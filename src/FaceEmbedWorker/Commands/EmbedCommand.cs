@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Diagnostics;
 using System.Globalization;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
@@ -40,6 +41,7 @@ internal static class EmbedCommand
             OutputFile.CreateFolder(annotate);
         }
 
+        var name = Shortener([.. files, .. missing.Select(m => m.Path)]);
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
         var handler = services.GetRequiredService<JobHandler>();
@@ -52,14 +54,43 @@ internal static class EmbedCommand
             Reject(path, new JobOutcome.Rejected(error, why));
         }
 
-        await Progress.RunAsync("embedding", files.Count, async advance =>
+        var (done, faces, without, start) = (missing.Count, 0, 0, Stopwatch.GetTimestamp());
+        try
+        {
+            await Screen.ProgressAsync("embedding", files.Count, EmbedAllAsync);
+        }
+        finally
+        {
+            if (table is { Rows.Count: > 0 })
+            {
+                Screen.Show(table);
+            }
+
+            if (!Console.IsErrorRedirected && files.Count > 0)
+            {
+                Screen.Note(Text($"{Count(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Count(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}"));
+            }
+        }
+
+        if (files.Count == 0 && missing.Count == 0)
+        {
+            Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
+            return ExitCode.SomeFailed;
+        }
+
+        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        async Task EmbedAllAsync(Action advance)
         {
             await foreach (var (file, outcome) in HandleAsync(handler, files, asked, slots, cancel))
             {
+                done++;
                 if (outcome is JobOutcome.Completed(var result))
                 {
                     failed += result.Outcome == EmbedResult.Stub ? 1 : 0;
-                    AddRows(table, file, result);
+                    faces += asked == EmbedMode.Image ? 0 : result.Embeddings.Count(e => e.Box is not null);
+                    without += result.Outcome == EmbedResult.NoFace ? 1 : 0;
+                    AddRows(table, name(file), result);
                     Write((result with { File = file }).ToJson());
                     if (copies is not null && result.Outcome != EmbedResult.Stub && await copies.WriteAsync(file, result, cancel) is { } why)
                     {
@@ -75,26 +106,13 @@ internal static class EmbedCommand
 
                 advance();
             }
-        });
-
-        if (table is not null && table.Rows.Count > 0)
-        {
-            Screen.Show(table);
         }
-
-        if (files.Count == 0 && missing.Count == 0)
-        {
-            Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
-            return ExitCode.SomeFailed;
-        }
-
-        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
 
         void Reject(string path, JobOutcome outcome)
         {
             var (error, message) = Reason(outcome);
             Screen.Complain(path, error == "source_missing" ? message : $"{error}: {message}");
-            table?.AddRow(Screen.Cell(path), "rejected", "", "", "", "", Screen.Cell(error));
+            table?.AddRow(Screen.Cell(name(path)), "rejected", "", "", "", Screen.Cell(error));
             Write(new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson());
         }
 
@@ -149,9 +167,9 @@ internal static class EmbedCommand
     private static Table NewTable()
     {
         var table = new Table().Border(TableBorder.None);
-        foreach (var name in new[] { "file", "outcome", "face", "score", "norm", "ms", "vector" })
+        foreach (var name in new[] { "file", "outcome", "face", "score", "quality", "ms" })
         {
-            table.AddColumn(new TableColumn($"[bold]{name}[/]") { NoWrap = name != "file" }.PadLeft(0).PadRight(2));
+            table.AddColumn(new TableColumn($"[bold]{name}[/]") { NoWrap = name is not ("file" or "quality") }.PadLeft(0).PadRight(2));
         }
 
         return table;
@@ -163,17 +181,29 @@ internal static class EmbedCommand
         var name = Screen.Cell(file);
         if (result.Embeddings.Count == 0)
         {
-            table?.AddRow(name, result.Outcome, "", "", "", milliseconds, "");
+            table?.AddRow(name, result.Outcome, "", "", result.Error ?? "", milliseconds);
         }
 
         for (var i = 0; i < result.Embeddings.Count; i++)
         {
             var (embedding, first) = (result.Embeddings[i], i == 0);
             table?.AddRow(first ? name : "", first ? result.Outcome : "", embedding.Box is { } box ? $"{box.Width}x{box.Height}" : "",
-                Text(embedding.Score, "0.000"), Text(embedding.Quality?.Norm, "0.00"), first ? milliseconds : "",
-                string.Join(' ', embedding.Vector.Take(2).Select(v => Text(v, "0.00"))) + " …");
+                Text(embedding.Score, "0.000"), result.Error ?? string.Join(' ', [Text(embedding.Quality?.Score, "0.00"), .. embedding.Quality?.Flags ?? []]), first ? milliseconds : "");
         }
     }
+
+    /// <summary>Paths without the folders that they share.</summary>
+    private static Func<string, string> Shortener(IReadOnlyList<string> paths)
+    {
+        var folders = paths.Select(p => (Path.GetDirectoryName(p) ?? "").Split(Path.DirectorySeparatorChar)).ToArray();
+        var shared = folders.Length == 0 ? 0 : folders.Skip(1).Aggregate(folders[0].Length, (common, parts) => Math.Min(common, parts.Zip(folders[0]).TakeWhile(p => p.First == p.Second).Count()));
+        var prefix = folders.Length == 0 || shared == 0 ? "" : string.Join(Path.DirectorySeparatorChar, folders[0].Take(shared)) + Path.DirectorySeparatorChar;
+        return path => path.StartsWith(prefix, StringComparison.Ordinal) ? path[prefix.Length..] : path;
+    }
+
+    private static string Count(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 
     private static string Text(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "";
 }

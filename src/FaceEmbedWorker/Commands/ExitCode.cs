@@ -22,4 +22,10 @@ internal static class ExitCode
 
     /// <summary>A setting or a model is wrong.</summary>
     public const int Configuration = 78;
+
+    /// <summary>Ctrl-C: 128 and the signal's number.</summary>
+    public const int Interrupted = 130;
+
+    /// <summary>SIGTERM.</summary>
+    public const int Terminated = 143;
 }

@@ -91,7 +91,7 @@ internal static class ModelConvertCommand
         var length = answer.Content.Headers.ContentLength;
         var bytes = new MemoryStream();
         await using var body = await answer.Content.ReadAsStreamAsync(cancel);
-        await Progress.RunAsync("downloading", (int)Math.Min((length ?? 0) / step, int.MaxValue), async advance =>
+        await Screen.ProgressAsync("downloading", (int)Math.Min((length ?? 0) / step, int.MaxValue), async advance =>
         {
             var buffer = new byte[step];
             for (int count; (count = await body.ReadAtLeastAsync(buffer, step, throwOnEndOfStream: false, cancel)) > 0; advance())

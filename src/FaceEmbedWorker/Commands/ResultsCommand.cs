@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Runtime.InteropServices;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
@@ -24,44 +23,40 @@ internal static class ResultsCommand
     {
         await using var services = Services.Build(settings);
         await using var watch = services.GetRequiredService<ResultWatch>();
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel); // an orderly end is a good one
         using var lines = file is null ? null : OutputFile.Open(file, FileMode.Append);
         using var console = Console.OpenStandardOutput();
         var asJson = lines is not null || Console.IsOutputRedirected;
         var count = 0;
         try
         {
-            await watch.ListenAsync(Seen, () => Screen.Note($"Watching.{(follow ? " Ctrl-C ends it." : "")}"), Renewed());
+            await watch.ListenAsync(Seen, Listening, stop.Token);
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
             // told to stop, or silence
         }
 
-        Screen.Note($"{count} results.");
+        Screen.Note($"{count} result{(count == 1 ? "" : "s")}.");
         return ExitCode.Ok;
 
-        void Stop(PosixSignalContext context)
+        void Listening()
         {
-            context.Cancel = true; // an orderly end is a good one
-            stop.Cancel();
+            Screen.Note($"Watching.{(follow ? " Ctrl-C ends it." : "")}");
+            Wait();
         }
 
-        CancellationToken Renewed()
+        void Wait()
         {
             if (!follow)
             {
                 stop.CancelAfter(Silence);
             }
-
-            return stop.Token;
         }
 
         void Seen(EmbedResult result)
         {
-            Renewed();
+            Wait();
             count++;
             if (asJson)
             {
@@ -69,7 +64,7 @@ internal static class ResultsCommand
             }
             else
             {
-                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vectors of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vector{(result.Embeddings.Count == 1 ? "" : "s")} of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
             }
         }
     }

@@ -16,16 +16,17 @@ using OpenTelemetry.Trace;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary><c>face-embed run</c>, and <c>face-embed</c> alone: the worker, until it is told to stop.</summary>
+/// <summary><c>face-embed run</c>: the worker, until it is told to stop.</summary>
 internal static partial class RunCommand
 {
+    public const string Name = "run";
+
     private static readonly string[] Collectors = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"];
 
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var command = new Command("run", "Run the worker (this is also what happens without a verb).");
+        var command = new Command(Name, "Run the worker until it is told to stop.");
         command.SetAction((_, _) => RunAsync(settings));
-        root.SetAction((_, _) => RunAsync(settings));
         root.Add(command);
     }
 

@@ -5,26 +5,78 @@ namespace FaceEmbedWorker.Commands;
 /// <summary>The one door to a person's terminal: names, ids and messages are somebody else's text, and nothing of it may move a cursor or begin a line.</summary>
 internal static class Screen
 {
+    /// <summary>Where a bar is drawn, while one is: lines on the same terminal go above it.</summary>
+    private static IAnsiConsole? bar;
+
     /// <summary>A line on standard output.</summary>
-    public static void Say(string text) => Console.WriteLine(LogLine.Plain(text));
+    public static void Say(string text) => Write(Console.Out, Console.IsOutputRedirected, LogLine.Plain(text));
 
     /// <summary>Text that has lines of its own, on standard output.</summary>
-    public static void SayLines(string text) => Console.WriteLine(LogLine.PlainLines(text));
+    public static void SayLines(string text) => Write(Console.Out, Console.IsOutputRedirected, LogLine.PlainLines(text));
 
     /// <summary>A line on standard error that is no complaint.</summary>
-    public static void Note(string text) => Console.Error.WriteLine(LogLine.Plain(text));
+    public static void Note(string text) => Write(Console.Error, Console.IsErrorRedirected, LogLine.Plain(text));
 
     /// <summary>What is wrong, in one line on standard error.</summary>
-    public static void Complain(string message) => Console.Error.WriteLine($"face-embed: {LogLine.Plain(message)}");
+    public static void Complain(string message) => Write(Console.Error, Console.IsErrorRedirected, $"face-embed: {LogLine.Plain(message)}");
 
     /// <summary>What is wrong with a file or another thing that has a name.</summary>
     public static void Complain(string name, string message) => Complain($"{name}: {message}");
 
     /// <summary>A fault of this program, with its trace.</summary>
-    public static void Complain(Exception fault) => Console.Error.WriteLine($"face-embed: {LogLine.PlainLines(fault.ToString())}");
+    public static void Complain(Exception fault) => Write(Console.Error, Console.IsErrorRedirected, $"face-embed: {LogLine.PlainLines(fault.ToString())}");
 
     /// <summary>On standard output; what it holds of other people's text has come through <see cref="Cell(string)"/>.</summary>
     public static void Show(Table table) => AnsiConsole.Write(table);
+
+    /// <summary>A progress bar on standard error where a person is looking; nothing otherwise.</summary>
+    /// <param name="work">Is given what moves the bar by one.</param>
+    public static async Task ProgressAsync(string what, int count, Func<Action, Task> work)
+    {
+        if (Console.IsErrorRedirected || count < 10)
+        {
+            await work(() => { });
+            return;
+        }
+
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        try
+        {
+            await console.Progress().AutoClear(true)
+                .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
+                .StartAsync(async context =>
+                {
+                    var task = context.AddTask(what, maxValue: count);
+                    bar = console;
+                    await work(() => task.Increment(1));
+                });
+        }
+        finally
+        {
+            bar = null;
+        }
+    }
+
+    /// <summary>Where a bar hid it and had no time to show it again.</summary>
+    public static void ShowCursor()
+    {
+        if (bar is not null)
+        {
+            Console.Error.Write("\e[?25h");
+        }
+    }
+
+    private static void Write(TextWriter stream, bool redirected, string text)
+    {
+        if (bar is { } console && !redirected)
+        {
+            console.Write(new Text(text + "\n"));
+        }
+        else
+        {
+            stream.WriteLine(text);
+        }
+    }
 
     /// <summary>For a cell of a table.</summary>
     public static string Cell(string text) => Markup.Escape(LogLine.Plain(text));

@@ -1,4 +1,6 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 using System.Reflection;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
@@ -151,17 +153,9 @@ internal static class Settings
             throw new SettingsException($"{name}:{child.Key} is no setting; section {name} has {string.Join(", ", names)}.");
         }
 
-        CheckNames(section, typeof(T));
+        CheckValues(section, typeof(T));
         var options = new T();
-        try
-        {
-            section.Bind(options);
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new SettingsException($"{e.Message.TrimEnd('.')}: {e.InnerException?.Message}", e);
-        }
-
+        section.Bind(options);
         var wrong = new List<ValidationResult>();
         Validator.TryValidateObject(options, new ValidationContext(options), wrong, validateAllProperties: true);
         return wrong.Count == 0
@@ -169,16 +163,40 @@ internal static class Settings
             : throw new SettingsException(string.Join(" ", wrong.Select(w => $"{name}:{w.MemberNames.FirstOrDefault()} is wrong: {w.ErrorMessage}")));
     }
 
-    /// <summary>A binder would take numbers for words, and add up several that a comma parts.</summary>
-    /// <exception cref="SettingsException">A value is none of the words that its setting can be.</exception>
-    private static void CheckNames(IConfigurationSection section, Type options)
+    /// <summary>A binder would take numbers for words, add up several that a comma parts, and speak of its types.</summary>
+    /// <exception cref="SettingsException">A value is nothing that its setting can be.</exception>
+    private static void CheckValues(IConfigurationSection section, Type options)
     {
-        foreach (var (setting, words) in Of(options).Where(p => p.PropertyType.IsEnum).Select(p => (p.Name, Enum.GetNames(p.PropertyType))))
+        foreach (var property in Of(options))
         {
-            if (section[setting] is { } value && !words.Contains(value.Trim(), StringComparer.OrdinalIgnoreCase))
+            if (section[property.Name] is { } value && !IsOne(property.PropertyType, value.Trim()))
             {
-                throw new SettingsException($"{section.Path}:{setting} is '{value}'; it can be {string.Join(", ", words[..^1])} or {words[^1]}.");
+                throw new SettingsException($"{section.Path}:{property.Name} is '{value}'; it can be {Allowed(property)}.");
             }
         }
     }
+
+    private static bool IsOne(Type type, string value)
+    {
+        if (type.IsEnum)
+        {
+            return Enum.GetNames(type).Contains(value, StringComparer.OrdinalIgnoreCase);
+        }
+
+        try
+        {
+            return TypeDescriptor.GetConverter(type).ConvertFromInvariantString(value) is not null;
+        }
+        catch (Exception e) when (e is FormatException or ArgumentException or NotSupportedException)
+        {
+            return false;
+        }
+    }
+
+    private static string Allowed(PropertyInfo setting) => setting.PropertyType switch
+    {
+        { IsEnum: true } type => Enum.GetNames(type) is [.. var others, var last] ? $"{string.Join(", ", others)} or {last}" : "",
+        var type when type == typeof(bool) => "true or false",
+        var type => $"a {(type == typeof(double) ? "" : "whole ")}number{(setting.GetCustomAttribute<RangeAttribute>() is { } range ? string.Create(CultureInfo.InvariantCulture, $" from {range.Minimum} to {range.Maximum}") : "")}",
+    };
 }

@@ -36,15 +36,45 @@ internal static class SubmitCommand
             Screen.Complain(path, why);
         }
 
-        await publisher.OpenAsync();
+        await publisher.OpenAsync(cancel);
         var waiting = new Waiting();
         if (wait)
         {
             await publisher.ListenAsync(waiting.Report, cancel);
         }
 
-        var failed = missing.Count;
-        await Progress.RunAsync("submitting", files.Count, advance => Parallel.ForEachAsync(files, new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (file, token) =>
+        var (failed, confirmed) = (missing.Count, 0);
+        try
+        {
+            await SubmitAllAsync();
+        }
+        finally
+        {
+            Screen.Say($"{Count(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+        }
+
+        if (wait && waiting.Open > 0)
+        {
+            if (await publisher.TakersAsync(cancel) == 0)
+            {
+                Screen.Note("No worker takes jobs at the moment: results come once one is started (face-embed run). Ctrl-C ends the waiting; the jobs stay in their queue.");
+            }
+
+            try
+            {
+                await Screen.ProgressAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
+            }
+            finally
+            {
+                Screen.Say(waiting.Summary());
+            }
+
+            failed += waiting.Failed;
+        }
+
+        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        Task SubmitAllAsync() => Screen.ProgressAsync("submitting", files.Count, advance => Parallel.ForEachAsync(files, new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (file, token) =>
         {
             var id = Guid.CreateVersion7().ToString();
             waiting.Expect(id, file);
@@ -53,6 +83,7 @@ internal static class SubmitCommand
                 var picture = await PictureFile.ReadAsync(file, maxBytes, token);
                 var metadata = JsonSerializer.Serialize(new Dictionary<string, string> { ["file"] = file }, SubmitJson.Default.DictionaryStringString);
                 await publisher.SubmitAsync(id, picture, ContentType(picture), metadata, token);
+                Interlocked.Increment(ref confirmed);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException or JobRefusedException)
             {
@@ -63,16 +94,6 @@ internal static class SubmitCommand
 
             advance();
         }));
-
-        Screen.Say($"{Count(files.Count + missing.Count - failed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
-        if (wait)
-        {
-            await Progress.RunAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
-            Screen.Say(waiting.Summary());
-            failed += waiting.Failed;
-        }
-
-        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
     private static string Count(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
@@ -115,7 +136,7 @@ internal static class SubmitCommand
             }
         }
 
-        public string Summary() => string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}"));
+        public string Summary() => string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}").Concat(open.IsEmpty ? [] : [$"{open.Count} without a result yet"]));
 
         private void Show(string file, JobReport report)
         {

@@ -38,7 +38,7 @@ internal static class VerifyBoxes
         var byFile = marked.GroupBy(m => m.File).ToList();
         var (boxes, missing, near, looked, unread) = (0, new List<string>(), 0, 0, 0);
         var files = byFile.ConvertAll(f => Path.Combine(folder, f.Key));
-        await Progress.RunAsync("looking", files.Count, async advance =>
+        await Screen.ProgressAsync("looking", files.Count, async advance =>
         {
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(services.GetRequiredService<JobHandler>(), files, EmbedMode.Faces, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, cancel))
             {

@@ -101,7 +101,7 @@ internal static class VerifyCommand
         }
 
         var (photos, without) = (new List<VerifyPhoto>(), new List<string>());
-        await Progress.RunAsync("embedding", files.Count, async advance =>
+        await Screen.ProgressAsync("embedding", files.Count, async advance =>
         {
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, slots, cancel))
             {

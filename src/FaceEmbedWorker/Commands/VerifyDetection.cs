@@ -54,7 +54,7 @@ internal static class VerifyDetection
         var handler = services.GetRequiredService<JobHandler>();
         var marked = points.ToList();
         var (found, missed, extra, looked, unread) = (new List<ResultBox>(), new List<string>(), new List<string>(), 0, 0);
-        await Progress.RunAsync("looking", marked.Count, async advance =>
+        await Screen.ProgressAsync("looking", marked.Count, async advance =>
         {
             var files = marked.ConvertAll(m => Path.Combine(folder, m.Key));
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, cancel))

@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 
 namespace FaceEmbedWorker.Faces;
@@ -20,46 +21,46 @@ internal sealed class FaceOptions
 {
     public const string Section = "Faces";
 
-    /// <summary>ONNX file of the detector; its card (<c>.json</c>) lies beside it.</summary>
+    [Description("ONNX file of the detector; its card (.json) lies beside it.")]
     [Required]
     public string DetectionModel { get; set; } = "models/face_detection.onnx";
 
-    /// <summary>ONNX file of a 68-point landmark network, for a detector that gives no points of its own; its card lies beside it.</summary>
+    [Description("A 68-point model, for a detector that gives no points of its own (models/README.md).")]
     public string LandmarksModel { get; set; } = "";
 
-    /// <summary>ONNX file of the embedder. Without a card beside it: RGB, (x - 127.5) / 127.5, NCHW, size from its input (160 x 160 when symbolic).</summary>
+    [Description("Your own: models/README.md.")]
     [Required]
     public string EmbeddingModel { get; set; } = "models/face_embedding.onnx";
 
-    /// <summary>The embedder's card: a file, or the name of a known family; empty: the <c>.json</c> beside the model.</summary>
+    [Description("A card's file, or the name of a known family; empty: the card beside the model.")]
     public string EmbeddingCard { get; set; } = "";
 
-    /// <summary>What a model that fails its self-test does to the worker's start.</summary>
+    [Description("A model that fails face-embed model check at start: Warn (log, /readyz and results say so), Refuse or Off.")]
     [EnumDataType(typeof(SelfTestPolicy))]
     public SelfTestPolicy SelfTest { get; set; } = SelfTestPolicy.Warn;
 
-    /// <summary>Rewrite the models' graphs in memory for ONNX Runtime's fast path. The files, their checksums and the embedding space stay as they are.</summary>
+    [Description("Rewrite the models in memory for speed (Performance); same vectors, same space.")]
     public bool PrepareGraph { get; set; } = true;
 
-    /// <summary>How finely a picture is searched, 1 to 4: its longest side is brought down to 320, 640, 960 or 1,920 pixels. Each step finds smaller faces and costs more.</summary>
+    [Description("1 to 4: how finely a picture is searched (Finding faces).")]
     [Range(1, 4)]
     public int DetectionDetail { get; set; } = 2;
 
-    /// <summary>Look again with a border where no face is found, or one that fills the picture.</summary>
+    [Description("Look again with a border where no face is found, or a large, cut or unsure one.")]
     public bool TightCrops { get; set; } = true;
 
-    /// <summary>Look at the picture turned by 90, 180 and 270 degrees where no clear face is found.</summary>
+    [Description("Look by 90, 180 and 270 degrees where no clear face is found.")]
     public bool TurnedPhotos { get; set; } = true;
 
-    /// <summary>Faces whose quality score is lower are left out of a result and listed in it as skipped; 0: none.</summary>
+    [Description("Faces with a lower quality score are left out and listed as skipped.")]
     [Range(0.0, 1.0)]
     public double MinQuality { get; set; }
 
-    /// <summary>Lowest score of a box that counts as a face, 0 to 1; 0: what the detector's card says.</summary>
+    [Description("Lowest score of a face, flat; 0: what the detector's card says.")]
     [Range(0.0, 1.0)]
     public double DetectionThreshold { get; set; }
 
-    /// <summary>Boxes that overlap by more than this (intersection over union) are one face, 0 to 1.</summary>
+    [Description("Boxes that overlap more are one face.")]
     [Range(0.0, 1.0)]
     public double DetectionOverlap { get; set; } = 0.3;
 }

@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Net;
 
@@ -8,26 +9,26 @@ internal sealed class SourceOptions : IValidatableObject
 {
     public const string Section = "Sources";
 
-    /// <summary>Hosts that URLs may name, comma-separated: <c>photos.example.com</c>, <c>*.example.com</c>, <c>*</c>; https on port 443 unless the entry says <c>host:8443</c> or <c>http://host:8080</c>.</summary>
+    [Description("Hosts that URLs may name: photos.example.com, *.example.com, *; https on 443 unless it says host:8443 or http://host:8080.")]
     public string Hosts { get; set; } = "";
 
-    /// <summary>Private networks that a listed host may be in, comma-separated, such as 10.1.0.0/16; everything but the public internet is refused otherwise.</summary>
+    [Description("Networks beside the public internet that such a host may be in: 10.1.0.0/16.")]
     public string PrivateNetworks { get; set; } = "";
 
-    /// <summary>Folders under which paths are looked up, comma-separated, in that order.</summary>
+    [Description("Folders under which paths are looked up.")]
     public string Roots { get; set; } = "";
 
-    /// <summary>Buckets that may be read, comma-separated. The credentials are those of the AWS SDK: its environment variables, or the machine's role.</summary>
+    [Description("Buckets that may be read; the credentials are the AWS SDK's (AWS_ACCESS_KEY_ID and the like, or the machine's role).")]
     public string Buckets { get; set; } = "";
 
-    /// <summary>Address of an S3-compatible service; empty: AWS.</summary>
+    [Description("An S3-compatible service; empty: AWS.")]
     public string S3Endpoint { get; set; } = "";
 
-    /// <summary>The buckets' region.</summary>
+    [Description("Region of the buckets.")]
     [Required]
     public string S3Region { get; set; } = "us-east-1";
 
-    /// <summary>Seconds that one try to fetch a picture may take; it is tried up to three times within the job's deadline.</summary>
+    [Description("Seconds for one try to fetch; there are three within the job's deadline.")]
     [Range(0.1, 3600)]
     public double TimeoutSeconds { get; set; } = 10;
 

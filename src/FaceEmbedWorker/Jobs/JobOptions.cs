@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 
 namespace FaceEmbedWorker.Jobs;
@@ -27,19 +28,19 @@ internal sealed class JobOptions
 {
     public const string Section = "Jobs";
 
-    /// <summary>What a job's picture becomes where the job does not say.</summary>
+    [Description("What a job's picture becomes where the job does not say: Faces or Image.")]
     [EnumDataType(typeof(EmbedMode))]
     public EmbedMode Mode { get; set; } = EmbedMode.Faces;
 
-    /// <summary>What becomes of bytes that are no picture.</summary>
+    [Description("What becomes of bytes that are no picture: Stub or Reject.")]
     [EnumDataType(typeof(UndecodablePolicy))]
     public UndecodablePolicy Undecodable { get; set; } = UndecodablePolicy.Stub;
 
-    /// <summary>Seconds that one attempt at a job may take.</summary>
+    [Description("Seconds for one attempt at a job.")]
     [Range(0.001, 3600)]
     public double DeadlineSeconds { get; set; } = 60;
 
-    /// <summary>Jobs worked on at once; 0: the cores that this process may use, container quota included.</summary>
+    [Description("Jobs worked on at once; 0: the cores that the process may use, container quota included.")]
     [Range(0, 1024)]
     public int Parallelism { get; set; }
 

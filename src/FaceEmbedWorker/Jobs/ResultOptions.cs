@@ -1,3 +1,4 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 
 namespace FaceEmbedWorker.Jobs;
@@ -27,15 +28,15 @@ internal sealed class ResultOptions
 {
     public const string Section = "Results";
 
-    /// <summary>How vectors are written where a job does not say.</summary>
+    [Description("How vectors are written where a job does not say: Numbers or Base64.")]
     [EnumDataType(typeof(VectorEncoding))]
     public VectorEncoding VectorEncoding { get; set; }
 
-    /// <summary>What surrounds a result.</summary>
+    [Description("What surrounds a result: Plain, or CloudEvents for every result.")]
     [EnumDataType(typeof(ResultEnvelope))]
     public ResultEnvelope Envelope { get; set; }
 
-    /// <summary>Queues that a job's reply_to may name, comma-separated, with * for any text; empty: none.</summary>
+    [Description("Queues that a job's reply_to may name, with * for any text; empty for none.")]
     public string ReplyTo { get; set; } = "amq.rabbitmq.reply-to*,amq.gen-*";
 
     /// <summary><see cref="ReplyTo"/>, one each.</summary>

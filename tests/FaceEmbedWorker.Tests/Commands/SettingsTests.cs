@@ -1,5 +1,7 @@
+using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Reflection;
+using System.Text.RegularExpressions;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Commands;
 using FaceEmbedWorker.Images;
@@ -9,7 +11,7 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Tests.Commands;
 
-public class SettingsTests
+public partial class SettingsTests
 {
     [Fact]
     public void The_command_line_is_parted_into_arguments_and_settings()
@@ -103,16 +105,25 @@ public class SettingsTests
         }
     }
 
+    /// <summary>What the README says of a setting is what <c>face-embed settings</c> says.</summary>
     [Fact]
-    public void The_readme_lists_every_setting_with_its_default()
+    public void The_readme_lists_every_setting_with_its_default_and_meaning()
     {
         var readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
         foreach (var (section, type) in Settings.Sections)
         {
             var defaults = Activator.CreateInstance(type);
-            Assert.All(Settings.Of(type), p => Assert.Contains($"| `{section}:{p.Name}` | `{p.GetValue(defaults)}` |", readme, StringComparison.Ordinal));
+            Assert.All(Settings.Of(type), p =>
+            {
+                var row = readme.Split('\n').Single(line => line.StartsWith($"| `{section}:{p.Name}` | `{p.GetValue(defaults)}` | ", StringComparison.Ordinal));
+                var meaning = row.Split(" | ", 3)[2][..^2];
+                Assert.Equal(p.GetCustomAttribute<DescriptionAttribute>()?.Description, Link().Replace(meaning, "$1").Replace("`", "", StringComparison.Ordinal));
+            });
         }
     }
+
+    [GeneratedRegex(@"\[([^\]]*)\]\([^)]*\)")]
+    private static partial Regex Link();
 
     private static ServiceProvider Build(params string[] settings) => new ServiceCollection().AddSettings(Settings.Read(settings)).BuildServiceProvider();
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using FaceEmbedWorker.Commands;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -199,17 +200,93 @@ public sealed class CommandTests : IDisposable
 
     [Theory]
     [InlineData(64, "PATH", "embed")]
-    [InlineData(64, "'--ot'", "embed", "x", "--ot", "y")]
+    [InlineData(64, "'--ot' is no option here; a file of that name goes behind --. Did you mean '--out'?", "embed", "x", "--ot", "y")]
+    [InlineData(64, "There is no verb 'sumbit'. Did you mean 'submit'?", "sumbit", "x")]
+    [InlineData(64, "There is no verb 'dead-letters relpay'. Did you mean 'replay'?", "dead-letters", "relpay", "x")]
+    [InlineData(64, "'--folow' is nothing that results takes. Did you mean '--follow'?", "results", "--folow")]
+    [InlineData(64, "There is no verb 'submt'. Did you mean 'submit'?", "help", "submt")]
+    [InlineData(64, "To start the worker: face-embed run --Jobs:Parallelism=", "--Jobs:Parallelism=2")]
+    [InlineData(64, "--seconds is '0'; it can be 0.1 to 3600.", "bench", "--seconds", "0")]
+    [InlineData(64, "--seconds is 'soon'", "bench", "--seconds", "soon")]
+    [InlineData(64, "--limit is '-1'", "dead-letters", "list", "--limit", "-1")]
+    [InlineData(64, "--management is 'foo'; it must look like http://host:15672.", "check", "--management", "foo")]
+    [InlineData(64, "'--management' is required", "topology", "prune")]
+    [InlineData(64, "either IDs, or --reason, or --all", "dead-letters", "discard")]
+    [InlineData(64, "there is no checkpoint", "model", "convert")]
+    [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "embed", "tests/data/checkpoints")]
+    [InlineData(1, "/nope: there is no such file or folder.", "embed", "/nope")]
+    [InlineData(1, "/nope: there is no such folder", "verify", "/nope")]
+    [InlineData(73, "/nope/x: it cannot be written", "results", "--out", "/nope/x")]
+    [InlineData(78, "Jobs:Parallelism is 'many'; it can be a whole number from 0 to 1024.", "run", "--Jobs:Parallelism=many")]
+    [InlineData(78, "Jobs:DeadlineSeconds is '1 s'; it can be a number from 0.001 to 3600.", "run", "--Jobs:DeadlineSeconds=1 s")]
+    [InlineData(78, "Broker:Declare is 'maybe'; it can be true or false.", "run", "--Broker:Declare=maybe")]
+    [InlineData(78, "Jobs:Mode has no value", "embed", "x", "--Jobs:Mode")]
     [InlineData(64, "both", "embed", "x", "--mode", "both")]
     [InlineData(78, "Jobs:Mode", "embed", "x", "--Jobs:Mode=both")]
     [InlineData(78, "Broker:Uri", "run", "--Broker:Uri=http://x")]
     [InlineData(78, "nowhere.onnx", "run", "--Faces:EmbeddingModel=nowhere.onnx")]
-    [InlineData(78, "nowhere.onnx", "--Faces:DetectionModel=nowhere.onnx")]
+    [InlineData(78, "nowhere.onnx", "embed", "x", "--Faces:DetectionModel=nowhere.onnx")]
     public async Task What_is_wrong_is_told_in_one_line_and_an_exit_code(int expected, string told, params string[] arguments)
     {
         var (code, _, errors) = await FaceEmbed.RunAsync(arguments);
         Assert.Equal(expected, code);
         Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+    }
+
+    /// <summary>No broker: in every verb one line while it waits, and one at the end with how often it tried.</summary>
+    [Fact]
+    public async Task Without_a_broker_every_verb_says_so_and_ends_with_69()
+    {
+        var broker = $"--Broker:Uri=amqp://guest:guest@127.0.0.1:{TestBroker.FreePort()}/";
+        await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["results"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"] }.Select(async verb =>
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, broker]);
+            Assert.Equal((69, ""), (code, output));
+            var lines = errors.Split('\n');
+            Assert.Equal(2, lines.Length);
+            Assert.Contains("Waiting for the broker at 127.0.0.1:", lines[0], StringComparison.Ordinal);
+            Assert.Matches("^face-embed: No answer from the broker at 127.0.0.1:.*; tried for 30 s, [0-9]+ times", lines[1]);
+        }));
+    }
+
+    [Fact]
+    public async Task Alone_and_asked_for_it_shows_help_with_examples_that_can_be_typed()
+    {
+        var (code, alone, errors) = await FaceEmbed.RunAsync();
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Equal(alone, (await FaceEmbed.RunAsync("help")).Output);
+        Assert.All(new[] { "run", "embed", "submit", "settings", "Examples:" }, word => Assert.Contains(word, alone, StringComparison.Ordinal));
+        Assert.Equal((await FaceEmbed.RunAsync("dead-letters", "replay", "--help")).Output, (await FaceEmbed.RunAsync("help", "dead-letters", "replay")).Output);
+
+        var root = new System.CommandLine.RootCommand();
+        Verbs.AddTo(root, []);
+        Assert.All(Leaves(root), verb => Assert.True(Help.Examples.TryGetValue(verb, out var examples) && examples.Length >= 2, $"'{verb}' has no two examples."));
+        Assert.All(Help.Examples.SelectMany(e => e.Value.Select(line => (Verb: e.Key, Line: line))), example =>
+        {
+            Assert.StartsWith($"face-embed {example.Verb}".TrimEnd(), example.Line, StringComparison.Ordinal);
+            var (arguments, _) = Settings.Split(example.Line.Split(" > ")[0].Split(' ')[1..]);
+            Assert.Empty(Arguments.Wrong(Arguments.Parse(root, arguments)));
+        });
+
+        static IEnumerable<string> Leaves(System.CommandLine.Command command, string path = "") =>
+            command.Subcommands.Count == 0 ? [path] : command.Subcommands.SelectMany(c => Leaves(c, $"{path} {c.Name}".TrimStart())).Append(path);
+    }
+
+    [Fact]
+    public async Task Settings_are_listed_with_where_they_come_from()
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync(["settings", "--Jobs:Parallelism=4"], new() { ["FaceEmbed__Broker__Uri"] = "amqp://me:secret@broker:5672/photos" });
+        Assert.Equal((0, ""), (code, errors));
+        Assert.DoesNotContain("secret@", output, StringComparison.Ordinal);
+        Assert.Contains("Broker:Uri = amqp://me:***@broker:5672/photos   [environment, FaceEmbed__Broker__Uri; default: amqp://guest:***@localhost:5672/]", output, StringComparison.Ordinal);
+        Assert.Contains("Jobs:Parallelism = 4   [command line; default: 0]\n    Jobs worked on at once", output, StringComparison.Ordinal);
+        Assert.Contains("Jobs:Mode = Faces\n", output, StringComparison.Ordinal);
+        Assert.Equal(2 * Settings.Sections.Sum(s => Settings.Of(s.Value).Count()), output.Split('\n').Length);
+
+        (code, output, errors) = await FaceEmbed.RunAsync("settings", "--Jobs:Parallelism=-1");
+        Assert.Equal(78, code);
+        Assert.Contains("Jobs:Parallelism = -1", output, StringComparison.Ordinal);
+        Assert.Contains("Jobs:Parallelism is wrong", errors, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -27,9 +27,16 @@ public abstract class OperatorTests(TestBroker broker)
         var list = await JsonAsync("list", "--json", "--reason", "malformed", "--limit", "7");
         Assert.Equal((500, 300, 200, 7), (list.GetProperty("total").GetInt32(), list.GetProperty("reasons").GetProperty("undecodable").GetInt32(), list.GetProperty("reasons").GetProperty("malformed").GetInt32(), list.GetProperty("letters").GetArrayLength()));
         Assert.All(list.GetProperty("letters").EnumerateArray(), l => Assert.Equal("malformed", l.GetProperty("reason").GetString()));
-        var (code, output, _) = await RunAsync("list");
-        Assert.Equal(0, code);
-        Assert.Contains("50 of 500 listed.", output, StringComparison.Ordinal);
+        var (code, output, told) = await RunAsync("list");
+        Assert.Equal((0, "50 of 500 listed."), (code, told));
+        Assert.Equal(50, output.Split('\n').Count(line => line.StartsWith("letter-", StringComparison.Ordinal)));
+        (code, _, told) = await RunAsync("list", "--reason", "nonsense");
+        Assert.Equal(1, code);
+        Assert.Contains("nonsense: no dead letter has this reason; there are malformed, undecodable.", told, StringComparison.Ordinal);
+        (code, _, told) = await RunAsync("discard", "letter-7", "letter-", "letter-9999");
+        Assert.Equal(1, code);
+        Assert.Contains("letter-: several dead letters begin so: letter-", told, StringComparison.Ordinal);
+        Assert.Contains("letter-9999: there is no such dead letter", told, StringComparison.Ordinal);
         var picture = Path.GetTempFileName();
         (code, output, _) = await RunAsync("show", "letter-0", "--save-image", picture);
         Assert.Equal(0, code);
@@ -85,7 +92,7 @@ public abstract class OperatorTests(TestBroker broker)
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
         await using var worker = await FaceEmbed.WorkerAsync(probe);
-        foreach (var id in new[] { "a", "b", "c", "\u001b[2J[red]odd" })
+        foreach (var id in new[] { "a", "b", "carol-17", "\u001b[2J[red]odd" })
         {
             await probe.SubmitAsync([], id: id);
         }
@@ -95,6 +102,7 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.DoesNotContain('\u001b', odd); // what an id may say to a terminal
         Assert.Contains("[red]", odd, StringComparison.Ordinal);
         Assert.Equal((0, "1 discarded."), await RunAsync("discard", "\u001b[2J[red]odd"));
+        Assert.Contains("carol-17", (await RunAsync("show", "car")).Output, StringComparison.Ordinal);
         Assert.Equal((0, "1 replayed."), await RunAsync("replay", "b"));
         await worker.SaidAsync("Job b: dead letter, malformed, attempt 1", seconds: 30);
         await probe.UntilAsync(() => RunAsync("list", "--json").Result.Output.Contains("\"replays\":1", StringComparison.Ordinal) ? probe : null, "the letter with its replay");

@@ -753,6 +753,31 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.EndsWith("1 embedded", output, StringComparison.Ordinal);
     }
 
+    /// <summary>Each result has a line on the screen, whatever bar is drawn below; and where nobody takes jobs, the person who waits is told.</summary>
+    [Fact]
+    public async Task Submit_on_a_terminal_shows_every_result()
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        await using var probe = await ProbeAsync(listen: false);
+        var folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
+        for (var i = 0; i < 60; i++)
+        {
+            File.Copy(TestData.GraceHopper, Path.Combine(folder, $"photo-{i:00}.jpg"));
+        }
+
+        await using var terminal = await Terminal.RunAsync(140, 50, ["submit", folder, "--wait", .. probe.Settings]);
+        await terminal.ShowsAsync("No worker takes jobs at the moment");
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+
+        var lines = (await terminal.ShowsAsync("EXIT 0", seconds: 90)).Split('\n');
+
+        Directory.Delete(folder, recursive: true);
+        Assert.Contains("60 jobs confirmed by the broker.", lines);
+        Assert.Equal(60, Enumerable.Range(0, 60).Count(i => lines.Count(l => l.Contains($"photo-{i:00}.jpg: embedded, 1 vector of space", StringComparison.Ordinal)) == 1));
+        Assert.Contains("60 embedded", lines);
+        Assert.True(await terminal.ShowsCursorAsync());
+    }
+
     private static DateTime Time(string text) => DateTime.Parse(text, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
 
     /// <summary>Small variants of a photo, each with bytes and an id of its own.</summary>

@@ -1,0 +1,73 @@
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>What a person sees: the program in a terminal, and its screen read.</summary>
+public sealed class TerminalTests : IDisposable
+{
+    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-terminal-").FullName;
+
+    [Theory]
+    [InlineData(80)]
+    [InlineData(140)]
+    public async Task Embed_shows_a_table_and_a_sum(int columns)
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        Copies(11);
+        File.WriteAllBytes(Path.Combine(folder, "noise.jpg"), [1, 2, 3]);
+        await using var terminal = await Terminal.RunAsync(columns, 40, "embed", folder);
+
+        var screen = await terminal.ShowsAsync("EXIT");
+
+        var lines = screen.Split('\n');
+        Assert.All(lines, line => Assert.True(line.Length <= columns));
+        Assert.Equal(11, lines.Count(line => line.StartsWith("photo-", StringComparison.Ordinal) && line.Contains("embedded", StringComparison.Ordinal)));
+        Assert.Contains(lines, line => line.StartsWith("noise.jpg", StringComparison.Ordinal) && line.Contains("undecodable", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.StartsWith("12 pictures in ", StringComparison.Ordinal) && line.EndsWith(": 11 faces, 0 without a face, 1 failed.", StringComparison.Ordinal));
+        Assert.EndsWith("EXIT 1", screen, StringComparison.Ordinal);
+        Assert.DoesNotContain("embedding", screen, StringComparison.Ordinal); // the bar is gone
+        Assert.True(await terminal.ShowsCursorAsync());
+    }
+
+    [Fact]
+    public async Task Complaints_go_above_the_bar()
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        Copies(12);
+        for (var i = 0; i < 30; i++)
+        {
+            File.WriteAllBytes(Path.Combine(folder, $"large-{i:00}.jpg"), new byte[200_000]);
+        }
+
+        await using var terminal = await Terminal.RunAsync(100, 30, "embed", folder, "--out", Path.Combine(folder, "out.jsonl"), "--Images:MaxBytes=150000");
+        var screen = await terminal.ShowsAsync("EXIT 1");
+        Assert.Equal(Enumerable.Range(0, 30).Select(i => $"large-{i:00}.jpg"), screen.Split('\n').Where(l => l.StartsWith("face-embed: ", StringComparison.Ordinal)).Select(l => Path.GetFileName(l.Split(": ")[1])));
+        Assert.Contains("42 pictures in ", screen, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Ctrl_C_ends_it_with_what_is_done_and_gives_the_cursor_back()
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        Copies(400);
+        await using var terminal = await Terminal.RunAsync(80, 40, "embed", folder, "--Jobs:Parallelism=1");
+        await terminal.ShowsAsync("embedding");
+        await terminal.ShowsAsync("1%");
+
+        await terminal.PressAsync("C-c");
+
+        var screen = await terminal.ShowsAsync("EXIT 130", seconds: 20);
+        Assert.Contains(" of 400 in ", screen, StringComparison.Ordinal);
+        Assert.Contains("photo-000.jpg", screen, StringComparison.Ordinal);
+        Assert.Contains("face-embed: interrupted.", screen, StringComparison.Ordinal);
+        Assert.True(await terminal.ShowsCursorAsync());
+    }
+
+    public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    private void Copies(int count)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            File.Copy(TestData.GraceHopper, Path.Combine(folder, $"photo-{i:000}.jpg"));
+        }
+    }
+}
