@@ -216,6 +216,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         (connection, MessageLimit) = (made, null);
         made.ConnectionBlockedAsync += (_, e) => Tell(made, e.Reason);
         made.ConnectionUnblockedAsync += (_, _) => Tell(made, null);
+        made.ConnectionShutdownAsync += (_, _) => Tell(made, null); // whoever waits for the end of the alarm would wait for a connection that is gone
 
         Task Tell(IConnection from, string? reason)
         {

@@ -276,6 +276,35 @@ public abstract class ChaosTests(TestBroker broker)
         return 1;
     }, worker: true);
 
+    /// <summary>A connection that goes while the broker has blocked it is not blocked any more: all that was on its way is given up with it, and nobody else would ask for a new one.</summary>
+    [Fact]
+    public async Task Connections_that_are_lost_during_an_alarm_come_back()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port));
+        await Ledger.SubmitAsync(probe, 300);
+        var direct = probe.Options.Uri;
+        probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        probe.Options.Uri = direct;
+        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        try
+        {
+            await worker.SaidAsync("The broker takes no messages");
+            await proxy.CutAsync(TimeSpan.FromSeconds(1));
+            await worker.SaidAsync("The broker went away");
+        }
+        finally
+        {
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        }
+
+        await probe.AllAsync(300, seconds: 60);
+        Assert.Empty(probe.Dead);
+        Assert.Equal(0, await worker.TerminateAsync());
+    }
+
     [Fact]
     public Task A_cut_network_loses_nothing() => AttackThroughAsync("network cut: connections closed", 1, Ledger.Full ? [.. Enumerable.Repeat(1, 2 * Scale), 30, 180] : [1, 1],
         (proxy, time) => proxy.CutAsync(time));

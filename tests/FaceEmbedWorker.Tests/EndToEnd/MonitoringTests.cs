@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Commands;
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.RegularExpressions;
@@ -25,13 +26,29 @@ public sealed partial class MonitoringTests(DebianBroker broker)
     public void Every_alert_is_tested_and_is_in_the_runbook()
     {
         var alerts = Alert().Matches(File.ReadAllText(Path.Combine(Folder, "prometheus", "alerts.yaml"))).Select(m => m.Groups[1].Value).ToArray();
+        var rules = File.ReadAllText(Path.Combine(Folder, "prometheus", "alerts.yaml"));
         var (tests, runbook) = (File.ReadAllText(Path.Combine(Folder, "prometheus", "alerts.test.yaml")), File.ReadAllText(Path.Combine(Folder, "README.md")));
         Assert.NotEmpty(alerts);
         Assert.All(alerts, alert =>
         {
             Assert.Matches($@"alertname: {alert}\s+exp_alerts:\s+- exp_labels", tests);
-            Assert.Contains($"| `{alert}` ", runbook, StringComparison.Ordinal);
+            Assert.Contains($"runbook_url: deploy/README.md#{alert.ToLowerInvariant()}\n", rules, StringComparison.Ordinal);
+            var section = Assert.Single(runbook.Split("\n#### ")[1..], s => s.StartsWith($"{alert}\n", StringComparison.Ordinal)).Split("\n### ")[0];
+            Assert.All(new[] { "Means", "If you wait", "Do", "Over when" }, part => Assert.Contains($"\n- **{part}**: ", section, StringComparison.Ordinal));
         });
+    }
+
+    /// <summary>What the runbook tells somebody to type at night is there to be typed: each command of the program parses, and deleting ones have a warning before them.</summary>
+    [Fact]
+    public void The_runbooks_commands_are_commands()
+    {
+        var runbook = File.ReadAllText(Path.Combine(Folder, "README.md"));
+        var root = new System.CommandLine.RootCommand();
+        Verbs.AddTo(root, []);
+        var commands = Typed().Matches(runbook).Select(m => m.Groups[1].Value).Distinct().ToArray();
+        Assert.True(commands.Length >= 6, string.Join("; ", commands));
+        Assert.All(commands, command => Assert.Empty(Arguments.Wrong(Arguments.Parse(root, command.Split(' ')))));
+        Assert.All(runbook.Split("\n#### ")[1..].Where(s => s.Contains("`discard`", StringComparison.Ordinal) || s.Contains("delete the queue", StringComparison.Ordinal)), s => Assert.Contains("**Before you ", s, StringComparison.Ordinal));
     }
 
     [Fact]
@@ -87,6 +104,9 @@ public sealed partial class MonitoringTests(DebianBroker broker)
         await process.WaitForExitAsync();
         return (process.ExitCode, output);
     }
+
+    [GeneratedRegex("`fe ([^`]*)`")]
+    private static partial Regex Typed();
 
     [GeneratedRegex(@"- alert: (\w+)")]
     private static partial Regex Alert();

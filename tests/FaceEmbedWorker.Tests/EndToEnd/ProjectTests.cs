@@ -1,0 +1,87 @@
+using System.Diagnostics;
+using System.Text.RegularExpressions;
+using YamlDotNet.RepresentationModel;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+/// <summary>What the project's host runs: read as actionlint reads it, as far as that can be done without it.</summary>
+public partial class ProjectTests
+{
+    private static readonly string Folder = Path.Combine(TestData.Repository, ".github");
+
+    public static TheoryData<string> Workflows => [.. Directory.GetFiles(Path.Combine(Folder, "workflows")).Select(f => Path.GetFileName(f)!)];
+
+    /// <summary>Known keys only, an end in time, least rights, actions by their commit, and scripts that parse and into which no stranger's text is pasted.</summary>
+    [Theory]
+    [MemberData(nameof(Workflows))]
+    public void A_workflow_is_one(string file)
+    {
+        var text = File.ReadAllText(Path.Combine(Folder, "workflows", file));
+        var workflow = Map(Load(text));
+        Known(workflow, "name", "on", "permissions", "concurrency", "env", "jobs");
+        Assert.Equal("read", Value(Map(workflow["permissions"])["contents"]));
+        var jobs = Map(workflow["jobs"]);
+        foreach (var (name, node) in jobs)
+        {
+            var job = Map(node);
+            Known(job, "if", "needs", "strategy", "runs-on", "timeout-minutes", "permissions", "env", "steps");
+            Assert.InRange(int.Parse(Value(job["timeout-minutes"]), System.Globalization.CultureInfo.InvariantCulture), 1, 90);
+            Assert.True(job.ContainsKey("runs-on"), name);
+            Assert.True(!job.TryGetValue("needs", out var needs) || jobs.ContainsKey(Value(needs)));
+            foreach (var step in ((YamlSequenceNode)job["steps"]).Select(Map))
+            {
+                Known(step, "id", "name", "if", "uses", "with", "run", "env");
+                Assert.True(step.ContainsKey("uses") != step.ContainsKey("run"));
+                if (step.TryGetValue("run", out var run))
+                {
+                    Assert.DoesNotContain("${{", Value(run), StringComparison.Ordinal);
+                    Assert.True(Parses(Value(run)), Value(run));
+                }
+                else
+                {
+                    Assert.Matches("^[a-z-]+/[a-z-]+@[0-9a-f]{40}$", Value(step["uses"]));
+                }
+            }
+        }
+
+        Assert.All(text.Split('\n').Where(l => l.Contains("uses: ", StringComparison.Ordinal)), line => Assert.Matches("@[0-9a-f]{40} # v[0-9.]+$", line));
+        Assert.All(Named().Matches(text).Select(m => m.Value), path => Assert.True(File.Exists(Path.Combine(TestData.Repository, path)), path));
+    }
+
+    [Fact]
+    public void The_other_files_are_yaml_of_their_kind()
+    {
+        var dependabot = Map(Load(File.ReadAllText(Path.Combine(Folder, "dependabot.yml"))));
+        Assert.Equal("2", Value(dependabot["version"]));
+        Assert.All(((YamlSequenceNode)dependabot["updates"]).Select(Map), update => Assert.True(Directory.Exists(Path.Combine(TestData.Repository, Value(update["directory"]).TrimStart('/')))));
+        Assert.All(Directory.GetFiles(Path.Combine(Folder, "ISSUE_TEMPLATE")), file =>
+        {
+            var form = Map(Load(File.ReadAllText(file)));
+            Known(form, "name", "description", "body");
+            Assert.All(((YamlSequenceNode)form["body"]).Select(Map), item => Known(item, "type", "id", "attributes", "validations"));
+        });
+    }
+
+    private static YamlNode Load(string text)
+    {
+        var yaml = new YamlStream();
+        yaml.Load(new StringReader(text));
+        return yaml.Documents.Single().RootNode;
+    }
+
+    private static Dictionary<string, YamlNode> Map(YamlNode node) => ((YamlMappingNode)node).Children.ToDictionary(c => Value(c.Key), c => c.Value);
+
+    private static string Value(YamlNode node) => ((YamlScalarNode)node).Value!;
+
+    private static void Known(Dictionary<string, YamlNode> map, params string[] keys) => Assert.Empty(map.Keys.Except(keys));
+
+    private static bool Parses(string script)
+    {
+        using var bash = Process.Start(new ProcessStartInfo("bash", ["-n", "-c", script]) { RedirectStandardError = true })!;
+        bash.WaitForExit();
+        return bash.ExitCode == 0;
+    }
+
+    [GeneratedRegex(@"\b(deploy/Dockerfile|tests/run|global\.json)\b")]
+    private static partial Regex Named();
+}
