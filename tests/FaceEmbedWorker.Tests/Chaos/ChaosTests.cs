@@ -283,26 +283,24 @@ public abstract class ChaosTests(TestBroker broker)
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
         await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port));
-        await Ledger.SubmitAsync(probe, 300);
-        var direct = probe.Options.Uri;
-        probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        probe.Options.Uri = direct;
+        await Ledger.SubmitAsync(probe, 30);
         await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
         try
         {
+            var through = probe.Options.Uri.Replace($":{new Uri(probe.Options.Uri).Port}", $":{proxy.Port}", StringComparison.Ordinal);
+            await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Broker:Uri={through}");
             await worker.SaidAsync("The broker takes no messages");
             await proxy.CutAsync(TimeSpan.FromSeconds(1));
             await worker.SaidAsync("The broker went away");
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await probe.AllAsync(30, seconds: 60);
+            Assert.Empty(probe.Dead);
+            Assert.Equal(0, await worker.TerminateAsync());
         }
         finally
         {
             await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
         }
-
-        await probe.AllAsync(300, seconds: 60);
-        Assert.Empty(probe.Dead);
-        Assert.Equal(0, await worker.TerminateAsync());
     }
 
     [Fact]
