@@ -26,6 +26,13 @@ internal static class VerifyCommand
         var face = new Option<string>("--face") { Description = "Which face of a picture is the person: central (in the middle, as LFW means it) or largest.", DefaultValueFactory = _ => Central };
         face.AcceptOnlyFromAmong(Central, Largest);
         var command = new Command("verify", "Measure how well the model tells your own people apart.") { folder, report, json, pairs, face };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(pairs) is not null && result.GetValue(report) is not null)
+            {
+                result.AddError("--report shows all pairs, and --pairs takes only some: give one of them.");
+            }
+        });
         command.SetAction((parsed, cancel) => VerifyAsync(settings, parsed.GetRequiredValue(folder), parsed.GetValue(report), parsed.GetValue(json), cancel, parsed.GetValue(pairs), parsed.GetValue(face)!));
         root.Add(command);
     }
@@ -50,9 +57,20 @@ internal static class VerifyCommand
             return ExitCode.SomeFailed;
         }
 
+        if (marks is not null && pairsFile is not null)
+        {
+            Screen.Complain(folder, $"--pairs compares people, and there are marks of faces beside these pictures ({Path.GetFileName(marks)}): detection is measured here, without --pairs.");
+            return ExitCode.Usage;
+        }
+
         if (marks is not null)
         {
             return await VerifyDetection.VerifyAsync(settings, folder, marks, json, cancel);
+        }
+
+        if (pairsFile is not null && !VerifyPairs.TryRead(folder, pairsFile, out _))
+        {
+            return ExitCode.SomeFailed; // told before the work
         }
 
         await using var services = Services.Build(settings);

@@ -13,15 +13,9 @@ internal static class VerifyPairs
 {
     public static int Verify(List<VerifyPhoto> photos, string folder, string file, string face, string? json)
     {
-        List<List<Pair>> folds;
         var vectors = photos.ToDictionary(p => p.File, p => p.Face.Vector);
-        try
+        if (!TryRead(folder, file, out var folds))
         {
-            folds = Read(TextFile.Lines(TextFile.Read(file)), name => Photos(folder, name));
-        }
-        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
-        {
-            Screen.Complain(file, $"{e.Message} It should hold the number of folds and of same pairs a fold, then for each fold lines NAME i j and as many NAME i NAME j; picture i is NAME/NAME_000i.jpg, or the i-th of the folder.");
             return ExitCode.SomeFailed;
         }
 
@@ -47,6 +41,22 @@ internal static class VerifyPairs
         }
 
         return ExitCode.Ok;
+    }
+
+    /// <summary>The folds; what is wrong with them is told.</summary>
+    public static bool TryRead(string folder, string file, out List<List<Pair>> folds)
+    {
+        try
+        {
+            folds = Read(TextFile.Lines(TextFile.Read(file)), name => Photos(folder, name));
+            return true;
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            folds = [];
+            Screen.Complain(file, $"{e.Message} It should hold the number of folds and of same pairs a fold, then for each fold lines NAME i j and as many NAME i NAME j; picture i is NAME/NAME_000i.jpg, or the i-th of the folder.");
+            return false;
+        }
     }
 
     /// <summary>A person's pictures: NAME_0001.jpg and so on by their number, otherwise in the order of the alphabet.</summary>

@@ -98,11 +98,28 @@ internal sealed class FaceAligner
 
         var (x, width) = Seen(Span(back, target, static p => p.X), picture.Width, factor);
         var (y, height) = Seen(Span(back, target, static p => p.Y), picture.Height, factor);
-        using var part = Pixels.Cropped(picture, x, y, width, height);
-        using var small = Pixels.Shrunk(part, width / factor, height / factor);
+        using var small = Shrunk(picture, x, y, width, height, factor);
         var shift = (factor - 1) / 2.0; // a block's centre, in pixel centres of the picture
         Sample(small, new Similarity(back.A / factor, back.B / factor, (back.X - x - shift) / factor, (back.Y - y - shift) / factor), target);
     }
+
+    /// <summary>A part of a picture, of whole blocks, each averaged to a pixel; black where there is no picture. The part is copied a band at a time: of a large picture it may be nearly all.</summary>
+    internal static Picture Shrunk(Picture picture, int x, int y, int width, int height, int factor, int mostBytes = MostCopied)
+    {
+        var small = new Picture(width / factor, height / factor);
+        var rows = (int)Math.Clamp(mostBytes / (3L * width * factor), 1, small.Height);
+        for (var row = 0; row < small.Height; row += rows)
+        {
+            rows = Math.Min(rows, small.Height - row);
+            using var band = Pixels.Cropped(picture, x, y + row * factor, width, rows * factor);
+            using var shrunk = Pixels.Shrunk(band, small.Width, rows);
+            shrunk.Pixels.CopyTo(small.Pixels[(row * small.Width * 3)..]);
+        }
+
+        return small;
+    }
+
+    private const int MostCopied = 2 * 1024 * 1024;
 
     /// <summary>What the target's corners span along one axis of the picture.</summary>
     private static (double From, double To) Span(Similarity back, Picture target, Func<Point, double> along)

@@ -115,28 +115,30 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
     /// <param name="picture">The one it was found in, or a finer one.</param>
-    public Point[] Locate(Picture picture, Detection face) => face.Landmarks is not { } points
+    /// <exception cref="OperationCanceledException">The token was cancelled between two looks.</exception>
+    public Point[] Locate(Picture picture, Detection face, CancellationToken cancel = default) => face.Landmarks is not { } points
         ? (landmarks ?? throw new InvalidOperationException("The detector gives no landmarks, and there is no model for them.")).Locate(picture, face.Box)
-        : TakesAnySize ? Refined(picture, points) : points;
+        : TakesAnySize ? Refined(picture, points, cancel) : points;
 
     /// <summary>
     /// The points as closer looks see them: of a face that is tilted, small or large in the first look they are off by several pixels. One look brings the
     /// face level and to a size that the detector sees well; the mean of looks at two sizes from there is steadier than either.
     /// </summary>
-    private Point[] Refined(Picture picture, Point[] points)
+    private Point[] Refined(Picture picture, Point[] points, CancellationToken cancel)
     {
-        var level = Closer(picture, points, Close[0]);
+        var level = Closer(picture, points, Close[0], cancel);
         for (var (before, looks) = (points, 1); looks < MostLevelling && Math.Abs(Similarity.Fit(before, level).Degrees) > (looks == 1 ? Tilted : Level); looks++)
         {
-            (before, level) = (level, Closer(picture, level, Close[0])); // of a tilted face a look sees three quarters of the tilt
+            (before, level) = (level, Closer(picture, level, Close[0], cancel)); // of a tilted face a look sees three quarters of the tilt
         }
 
-        var seen = Array.ConvertAll(Close, look => Closer(picture, level, look));
+        var seen = Array.ConvertAll(Close, look => Closer(picture, level, look, cancel));
         return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
     }
 
-    private Point[] Closer(Picture picture, Point[] points, (double Scale, double Shift) look)
+    private Point[] Closer(Picture picture, Point[] points, (double Scale, double Shift) look, CancellationToken cancel)
     {
+        cancel.ThrowIfCancellationRequested();
         var (scale, margin) = (look.Scale, (CloseSide - FaceAligner.ArcFaceSize * look.Scale) / 2 + look.Shift);
         var places = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * scale + margin, p[1] * scale + margin));
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);

@@ -156,7 +156,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         var merged = earlier.ToList();
         foreach (var face in later)
         {
-            var same = merged.FindIndex(f => f.Box.Overlap(face.Box) > SameFace || f.Box.Shared(face.Box) > 0.6 * Math.Min(f.Box.Area, face.Box.Area));
+            var same = merged.FindIndex(f => AreOne(f, face));
             if (same < 0 && (earlier.Count == 0 || IsClear(face, card)))
             {
                 merged.Add(face);
@@ -169,6 +169,9 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
 
         return merged;
     }
+
+    /// <summary>Whether two looks see one face: their boxes overlap, or one lies in the other.</summary>
+    public static bool AreOne(Face a, Face b) => a.Box.Overlap(b.Box) > SameFace || a.Box.Shared(b.Box) > 0.6 * Math.Min(a.Box.Area, b.Box.Area);
 
     internal static double? SharpnessOf(double norm, ModelCard card) =>
         card.NormScale is [var low, var high] ? Math.Clamp((norm - low) / (high - low), 0, 1) : null;

@@ -113,7 +113,28 @@ internal sealed partial class Model : IDisposable
     /// <summary>One real run: the first is slow, and it tells the size of an output that the file leaves open.</summary>
     private void WarmUp(string file)
     {
-        using var run = Card.Input.Multiple > 0 ? Rent(3 * Card.Input.Multiple, 2 * Card.Input.Multiple) : Rent(); // a size that no other multiple would fit
+        if (Card.Input.Multiple is > 0 and var multiple)
+        {
+            foreach (var (across, down) in ((int, int)[])[(1, 1), (1, 2), (5, 3)]) // with the next, sizes that no multiple fits but the network's own
+            {
+                using var other = Rent(across * multiple, down * multiple);
+                Try(other, file);
+            }
+        }
+
+        using var run = Card.Input.Multiple > 0 ? Rent(3 * Card.Input.Multiple, 2 * Card.Input.Multiple) : Rent();
+        Try(run, file);
+        var length = run.Output().Length / Card.Input.Batch;
+        if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
+        {
+            Card = Card.Output.Dimensions == 0
+                ? Card with { Output = Card.Output with { Dimensions = length } }
+                : throw new ModelException($"The model {file} gives {length} values for one picture, but {Card.Output.Dimensions} dimensions are stated. It is no embedder of single faces, or its card is wrong.");
+        }
+    }
+
+    private void Try(ModelRun run, string file)
+    {
         run.Input.Clear();
         try
         {
@@ -121,20 +142,12 @@ internal sealed partial class Model : IDisposable
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message} Write the size it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message.ReplaceLineEndings(" ").Trim()} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
         }
 
         if (Card.Task == ModelCard.Detection)
         {
             DetectorLayout.Check(run, Card.Output.Layout);
-        }
-
-        var length = run.Output().Length / Card.Input.Batch;
-        if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
-        {
-            Card = Card.Output.Dimensions == 0
-                ? Card with { Output = Card.Output with { Dimensions = length } }
-                : throw new ModelException($"The model {file} gives {length} values for one picture, but {Card.Output.Dimensions} dimensions are stated. It is no embedder of single faces, or its card is wrong.");
         }
     }
 
@@ -265,7 +278,7 @@ internal sealed class ModelRun : IDisposable
 {
     private readonly Model model;
     private readonly InferenceSession session;
-    private readonly RunOptions options = new();
+    private readonly RunOptions options = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL }; // what fails is thrown, and told once
     private readonly string[] inputNames;
     private readonly string[] outputNames;
     private readonly OrtValue[] inputs = new OrtValue[1];

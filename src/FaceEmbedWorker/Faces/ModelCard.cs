@@ -76,7 +76,7 @@ internal sealed record ModelCard
         try
         {
             using var file = File.OpenRead(path);
-            var card = JsonSerializer.Deserialize(file, ModelCardJson.Default.ModelCard) ?? throw new JsonException("it is null");
+            var card = JsonSerializer.Deserialize(file, ModelCardJson.Default.ModelCard) ?? throw new JsonException("it is null.");
             card.Validate();
             return card;
         }
@@ -143,6 +143,11 @@ internal sealed record ModelCard
         if (Input.Multiple is < 0 or > 1024)
         {
             throw new FormatException($"input.multiple is {Input.Multiple}; it can be 1 to 1,024 pixels, or left out where the model has one size.");
+        }
+
+        if (Input.Width is < 0 or > 65_535 || Input.Height is < 0 or > 65_535)
+        {
+            throw new FormatException($"input.width and input.height are {Input.Width} and {Input.Height}; they can be 1 to 65,535 pixels, or left out.");
         }
 
         if (Threshold is < 0 or >= 1)

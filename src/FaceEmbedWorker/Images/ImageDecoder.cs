@@ -90,7 +90,10 @@ internal sealed class ImageDecoder : IDisposable
 
         return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
-        Picture Now() => header is not { Format: "jpeg", Whole: false } ? Of(bytes) : header.Cut ? Endless(header, bytes, Of) : Told();
+        Picture Now() => header.Format != "jpeg" ? Of(bytes)
+            : !header.Cut ? Told()
+            : header.Whole ? throw header.Broken() // the last of its scans may be missing
+            : Endless(header, bytes, Of);
 
         Picture Of(byte[] whole) => IsManaged(header) ? ImageSharpDecoder.Decode(header, whole, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, whole, shrink, cancel);
 
@@ -108,7 +111,12 @@ internal sealed class ImageDecoder : IDisposable
                 }
             }
 
-            var picture = Of(bytes);
+            if (header.Whole)
+            {
+                return Of(bytes); // of a scan that is cut it shows the one before, and it does not pass over what would tell
+            }
+
+            var picture = Of(bytes.Length > header.PixelsEnd + 2 ? bytes[..(header.PixelsEnd + 2)] : bytes); // it would read on behind the end, into what a camera appends
             if (!MayBeMadeUp(picture))
             {
                 return picture;
@@ -135,19 +143,18 @@ internal sealed class ImageDecoder : IDisposable
     }
 
     /// <summary>
-    /// A JPEG of one scan that may lack pixels: without its end marker, or with one too early. ImageSharp makes them up in silence, and libjpeg misses some where none are:
-    /// two different continuations give one picture where nothing was made up. One of several scans may lack the last of them, and is cut.
+    /// A JPEG that may lack pixels: without its end marker, or with a scan that ends too early. ImageSharp makes them up in silence, and libjpeg misses some where none are:
+    /// two different continuations of each scan give one picture where nothing was made up. Whether it lacks a whole scan that would have refined it, nobody can tell.
     /// </summary>
     private static Picture Endless(ImageHeader header, byte[] bytes, Func<byte[], Picture> decode)
     {
-        var pixels = bytes.AsSpan(0, header.PixelsEnd);
         byte[] expected;
-        using (var one = decode(JpegHeader.Ended(pixels, 0b0000_0000)))
+        using (var one = decode(JpegHeader.GoneOn(bytes, 0b0000_0000)))
         {
             expected = SHA256.HashData(one.Pixels);
         }
 
-        var other = decode(JpegHeader.Ended(pixels, 0b0101_0101));
+        var other = decode(JpegHeader.GoneOn(bytes, 0b0101_0101));
         if (SHA256.HashData(other.Pixels).AsSpan().SequenceEqual(expected))
         {
             return other;

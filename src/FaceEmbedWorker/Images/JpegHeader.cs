@@ -74,7 +74,7 @@ internal static class JpegHeader
             junk |= scans == 0 && at < bytes.Length && bytes.U8(at) != 0xFF;
         }
 
-        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans, Cut = at < 0 };
+        return header is null || scans == 0 ? throw bytes.Corrupt("it ends before its pixels") : header with { Orientation = orientation, Scans = scans, Cut = at < 0, Held = header.Held + bytes.Length };
     }
 
     /// <summary>Scans of a JPEG that is part of something else and may lack its tables, counted as <see cref="Read"/> does.</summary>
@@ -110,8 +110,36 @@ internal static class JpegHeader
         }
     }
 
-    /// <summary>A copy of a JPEG up to the end of its pixels' bytes that goes on with <paramref name="with"/> and ends.</summary>
-    public static byte[] Ended(ReadOnlySpan<byte> bytes, byte with) => [.. bytes.TrimEnd((byte)0xFF), .. Enumerable.Repeat(with, 1024), 0xFF, EndOfImage];
+    /// <summary>
+    /// A copy of a JPEG, of as many scans as it has, each of which goes on with <paramref name="with"/> where its bytes end: decoders pass over that where
+    /// the scan is whole, and read it where it is not. What follows the end of the image is left out.
+    /// </summary>
+    public static byte[] GoneOn(byte[] jpeg, byte with)
+    {
+        var bytes = new HeaderReader(jpeg, "jpeg");
+        var (at, copied) = (2, 0);
+        var copy = new MemoryStream(jpeg.Length + 1026);
+        while (NextMarker(bytes, ref at) is var marker and not EndOfImage)
+        {
+            if (marker is >= 0xD0 and <= 0xD8 or 0x01)
+            {
+                continue;
+            }
+
+            at += Segment(bytes, at);
+            if (marker == StartOfScan)
+            {
+                at = ScanEnd(bytes, at).At;
+                copy.Write(jpeg.AsSpan(copied, at - copied).TrimEnd((byte)0xFF));
+                copy.Write([.. Enumerable.Repeat(with, 1024)]);
+                copied = at;
+            }
+        }
+
+        copy.Write(jpeg, copied, Math.Max(0, (at < 0 ? jpeg.Length : at - 2) - copied));
+        copy.Write([0xFF, EndOfImage]);
+        return copy.ToArray();
+    }
 
     private const int EndOfImage = 0xD9;
     private const int StartOfScan = 0xDA;

@@ -16,6 +16,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     /// <summary>Whole photos are turned, not details of them.</summary>
     private const int TurnedDetail = 2;
 
+    /// <summary>A larger picture is copied at this many pixels for a look that turns it or puts a border around it: such a copy is up to three times as large, and outside <c>Images:MaxMemory</c>.</summary>
+    private const int MostInView = 8_000_000, SmallerInView = 2_000_000;
+
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private readonly JobOptions options = options.Value;
     private readonly FaceOptions faceOptions = faceOptions.Value;
@@ -79,8 +82,12 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
         {
             var turned = View.Turned.Select(view => Look(encoded, overview, view, Math.Min(detail, TurnedDetail), clock, cancel)).ToArray();
-            var upright = turned.Where(look => look.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card)));
-            faces = upright.MaxBy(look => look.Max(f => f.Score)) ?? faces; // the surest: an upside-down face may be as sharp
+            var upright = turned.Where(look => look.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card))).MaxBy(look => look.Max(f => f.Score)); // the surest: an upside-down face may be as sharp
+            faces = upright is null ? faces : WithTurned(faces, upright);
+            if (detail > TurnedDetail && faces is [{ Turn: not 0 } first, ..])
+            {
+                faces = Look(encoded, overview, View.Turned.Single(v => v.Turn == first.Turn), detail, clock, cancel);
+            }
         }
 
         var described = faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();
@@ -90,6 +97,17 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var outcome = kept.Length > 0 ? EmbedResult.Embedded : EmbedResult.NoFace;
         var completed = Complete(job, outcome, Model(embedder.FaceSpace), image, kept, clock);
         return skipped.Length > 0 ? new(completed.Result with { Skipped = skipped }) : completed;
+    }
+
+    /// <summary>
+    /// What a turned look sees, where it stands for the picture: otherwise one who lies down would take the place of all who stand. Then faces that are
+    /// upright stay, and those of the turned look that are clear come to them.
+    /// </summary>
+    private List<Face> WithTurned(List<Face> upright, List<Face> turned)
+    {
+        var others = upright.FindAll(f => !turned.Exists(t => FaceQuality.AreOne(f, t)));
+        return others.Count(f => !detector.IsUncertain(f.Score)) <= turned.Count(t => !detector.IsUncertain(t.Score)) ? turned
+            : [.. upright.Where(f => !turned.Exists(t => FaceQuality.IsClear(t, embedder.Card) && FaceQuality.AreOne(f, t))), .. turned.Where(t => FaceQuality.IsClear(t, embedder.Card))];
     }
 
     /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
@@ -107,15 +125,18 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var picture = finer ?? overview;
         clock.Mark(Stage.Decode);
 
-        using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(picture);
-        var points = found.ConvertAll(f => detector.Locate(shownFiner ?? picture, f));
+        var smaller = (long)picture.Width * picture.Height > MostInView ? Math.Sqrt((double)SmallerInView / picture.Width / picture.Height) : 1;
+        using var less = view == View.Plain || found.Count == 0 || smaller == 1 ? null : Pixels.Shrunk(picture, Math.Max(1, (int)(picture.Width * smaller)), Math.Max(1, (int)(picture.Height * smaller)));
+        var seen = less ?? picture;
+        using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(seen);
+        var points = found.ConvertAll(f => detector.Locate(shownFiner ?? picture, f, cancel));
         clock.Mark(Stage.Detect);
 
         var faces = new List<Face>(found.Count);
         for (var i = 0; i < found.Count; i++)
         {
             cancel.ThrowIfCancellationRequested();
-            var (box, five) = view == View.Plain ? (found[i].Box, points[i]) : (view.Back(found[i].Box, picture), Array.ConvertAll(points[i], p => view.Back(p, picture)));
+            var (box, five) = view == View.Plain ? (found[i].Box, points[i]) : (view.Back(found[i].Box, seen), Array.ConvertAll(points[i], p => view.Back(p, seen)));
             using var aligned = aligner.Align(picture, box, five, out var error);
             clock.Mark(Stage.Align);
 
@@ -191,8 +212,11 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var quality = FaceQuality.Of(face, embedder.Card, encoded.Width, encoded.Height);
         return new ResultEmbedding("face", face.Embedding.Vector, box, pairs, Math.Round(face.Score, 4), new ResultQuality(
             Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)Math.Round(quality.Size), quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
-            Math.Round(quality.Pose.Yaw), Math.Round(quality.Pose.Pitch), Math.Round(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)));
+            Degrees(quality.Pose.Yaw), Degrees(quality.Pose.Pitch), Degrees(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)));
     }
+
+    /// <summary>Whole, and never -0.</summary>
+    private static double Degrees(double angle) => Math.Round(angle) + 0.0;
 
     private static string Sha256(byte[] bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes));
 }

@@ -24,6 +24,24 @@ public class FaceAlignerTests
         }
     }
 
+    /// <summary>A large part is averaged a band at a time, and every band is as it would be in the whole.</summary>
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(7)]
+    public void A_part_is_averaged_alike_in_one_piece_and_in_bands(int factor)
+    {
+        using var picture = new Picture(211, 307);
+        new Random(factor).NextBytes(picture.Pixels);
+        var (width, height) = (factor * (190 / factor), factor * (280 / factor));
+        using var whole = FaceAligner.Shrunk(picture, -factor, 2 * factor, width, height, factor, int.MaxValue);
+        foreach (var most in new[] { 1, 3 * width * factor * 2, 3 * width * factor * 5 })
+        {
+            using var bands = FaceAligner.Shrunk(picture, -factor, 2 * factor, width, height, factor, most);
+            Assert.Equal(whole.Pixels.ToArray(), bands.Pixels.ToArray());
+        }
+    }
+
     [Fact]
     public void Fit_is_the_least_squares_one()
     {

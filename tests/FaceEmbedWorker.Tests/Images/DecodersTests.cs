@@ -206,6 +206,46 @@ public class DecodersTests
         }
     }
 
+    /// <summary>A scan that is cut, and then the rest of the file as it was, or an end marker: the first half is not embedded with the rest made up.</summary>
+    [Fact]
+    public void A_jpeg_of_several_scans_one_of_which_is_cut_is_no_picture()
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions()));
+        byte[] end = [0xFF, 0xD9];
+        foreach (var jpeg in new[] { TestData.Read("formats/progressive.jpg"), Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.5), ".jpg", new NetVips.VOption { { "interlace", true } }) })
+        {
+            using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
+            foreach (byte[] whole in (byte[][])[[.. jpeg, .. jpeg], [.. jpeg, .. new byte[1000]]])
+            {
+                using var picture = decoder.Open(whole).Decode(1, CancellationToken.None);
+                Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+            }
+
+            var scans = Enumerable.Range(0, jpeg.Length - 1).Where(i => jpeg[i] == 0xFF && jpeg[i + 1] == 0xDA).ToArray();
+            var (first, next) = (scans[0], scans[1]);
+            var tables = Enumerable.Range(first + 2, next - first - 2).First(i => jpeg[i] == 0xFF && jpeg[i + 1] is not (0 or 0xFF)); // before the next scan
+            var half = jpeg[..(first + (tables - first) / 2)].AsSpan().TrimEnd((byte)0xFF).ToArray();
+            foreach (byte[] cut in (byte[][])[[.. half, .. end], [.. half, .. jpeg[tables..]], [.. half, .. end, .. new byte[300]]])
+            {
+                var fault = Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, CancellationToken.None).Dispose());
+                Assert.Equal(ImageFault.Undecodable, fault.Fault);
+            }
+        }
+
+    }
+
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void Bytes_behind_an_end_that_comes_too_early_make_no_picture(string by)
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        byte[] end = [0xFF, 0xD9];
+        var baseline = TestData.Read("grace_hopper.jpg");
+        byte[] junk = [.. baseline[..(baseline.Length / 2)].AsSpan().TrimEnd((byte)0xFF), .. end, .. Enumerable.Repeat((byte)0x5A, 500), .. end];
+        Assert.Throws<ImageException>(() => decoder.Open(junk).Decode(1, CancellationToken.None).Dispose());
+    }
+
     [Fact]
     public void A_png_may_say_behind_its_pixels_how_it_is_turned()
     {

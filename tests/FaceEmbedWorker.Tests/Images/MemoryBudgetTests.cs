@@ -72,11 +72,14 @@ public sealed partial class MemoryBudgetTests : IDisposable
         using var webp = Photo(5200, 5200);
         using var adam7 = Photo(6500, 6500);
         using var avif = Photo(4000, 4000);
+        using var hopper = Image.NewFromFile(TestData.GraceHopper);
+        var closer = hopper.Crop(168, 110, 200, 230).ThumbnailImage(9800, height: 9800, size: Enums.Size.Force).PngsaveBuffer(compression: 6);
         var pictures = new (string Name, byte[] Bytes)[]
         {
             ("a.png", large.PngsaveBuffer(compression: 1)), ("b.png", large.PngsaveBuffer(compression: 1)), ("c.tif", large.TiffsaveBuffer(compression: Enums.ForeignTiffCompression.Deflate)),
             ("d.webp", webp.WebpsaveBuffer(lossless: true, effort: 0)), ("e.png", adam7.PngsaveBuffer(compression: 1, interlace: true)), ("f.jpg", adam7.Crop(0, 0, 6000, 6000).JpegsaveBuffer(interlace: true, subsampleMode: Enums.ForeignSubsample.Off)),
             ("g.avif", avif.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.Off)), ("h.jpg", large.JpegsaveBuffer()),
+            ("i.png", closer), ("j.png", closer), // a face that fills the picture is looked at in copies of it
             ("refused.webp", large.WebpsaveBuffer(lossless: true, effort: 0)), ("refused.png", large.PngsaveBuffer(compression: 1, interlace: true)),
         };
         var files = pictures.Select(p => Save(p.Name, p.Bytes)).ToArray();
