@@ -5,6 +5,8 @@ namespace FaceEmbedWorker.Images;
 /// <summary>A decoded picture: upright, 8-bit RGB, interleaved, rows without padding. Its pixels live outside the managed heap.</summary>
 internal sealed unsafe partial class Picture : IDisposable
 {
+    private const int Weighty = 64 * 1024 * 1024;
+
     private readonly int bytes;
     private nint pixels;
 
@@ -37,6 +39,11 @@ internal sealed unsafe partial class Picture : IDisposable
     {
         bytes = Bytes(width, height);
         pixels = (nint)NativeMemory.Alloc((nuint)bytes);
+        if (bytes > Weighty)
+        {
+            GC.AddMemoryPressure(bytes); // or it would let dead files of 60 MB lie beside pictures of 300
+        }
+
         (Width, Height) = (width, height);
     }
 
@@ -82,6 +89,10 @@ internal sealed unsafe partial class Picture : IDisposable
         if (owned != 0)
         {
             NativeMemory.Free((void*)owned);
+            if (bytes > Weighty)
+            {
+                GC.RemoveMemoryPressure(bytes);
+            }
         }
     }
 }
