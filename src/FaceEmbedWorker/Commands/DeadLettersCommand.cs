@@ -193,8 +193,7 @@ internal static class DeadLettersCommand
     {
         var count = 0;
         await desk.ScanAsync((_, _) => Task.FromResult(++count < 0), cancel);
-        Console.Write($"{name} {(count == 1 ? "the 1 dead letter" : $"all {count:N0} dead letters")}? [y/N] ");
-        return (await Console.In.ReadLineAsync(cancel))?.Trim().ToUpperInvariant() is "Y" or "YES";
+        return await Screen.AskAsync($"{name} {(count == 1 ? "the 1 dead letter" : $"all {count:N0} dead letters")}?", cancel);
     }
 
     /// <summary>The whole ids of letters that were named by their beginnings; null where one of them is nobody's or several's, which is told.</summary>

@@ -17,6 +17,13 @@ internal static class Screen
     /// <summary>A line on standard error that is no complaint.</summary>
     public static void Note(string text) => Write(Console.Error, Console.IsErrorRedirected, LogLine.Plain(text));
 
+    /// <summary>A person's yes.</summary>
+    public static async Task<bool> AskAsync(string question, CancellationToken cancel)
+    {
+        Console.Write($"{LogLine.Plain(question)} [y/N] ");
+        return (await Console.In.ReadLineAsync(cancel))?.Trim().ToUpperInvariant() is "Y" or "YES";
+    }
+
     /// <summary>What is wrong, in one line on standard error.</summary>
     public static void Complain(string message) => Write(Console.Error, Console.IsErrorRedirected, $"face-embed: {LogLine.Plain(message)}");
 
