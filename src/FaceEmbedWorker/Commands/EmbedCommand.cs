@@ -88,7 +88,7 @@ internal static class EmbedCommand
                 if (outcome is JobOutcome.Completed(var result))
                 {
                     failed += result.Outcome == EmbedResult.Stub ? 1 : 0;
-                    faces += asked == EmbedMode.Image ? 0 : result.Embeddings.Count(e => e.Box is not null);
+                    faces += result.Embeddings.Count(e => e.Box is not null);
                     without += result.Outcome == EmbedResult.NoFace ? 1 : 0;
                     AddRows(table, name(file), result);
                     Write((result with { File = file }).ToJson());

@@ -91,13 +91,13 @@ internal sealed class ImageDecoder : IDisposable
         return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
         Picture Now() => header.Format != "jpeg" ? Of(bytes)
-            : !header.Cut ? Told()
+            : !header.Cut ? Ended()
             : header.Whole ? throw header.Broken() // the last of its scans may be missing
             : Endless(header, bytes, Of);
 
         Picture Of(byte[] whole) => IsManaged(header) ? ImageSharpDecoder.Decode(header, whole, options.MaxMemory, cancel) : LibvipsDecoder.Decode(header, whole, shrink, cancel);
 
-        Picture Told()
+        Picture Ended()
         {
             if (!IsManaged(header))
             {

@@ -117,8 +117,7 @@ internal static class JpegHeader
     public static byte[] GoneOn(byte[] jpeg, byte with)
     {
         var bytes = new HeaderReader(jpeg, "jpeg");
-        var (at, copied) = (2, 0);
-        var copy = new MemoryStream(jpeg.Length + 1026);
+        var (at, scans) = (2, new List<(int End, int Next)>());
         while (NextMarker(bytes, ref at) is var marker and not EndOfImage)
         {
             if (marker is >= 0xD0 and <= 0xD8 or 0x01)
@@ -130,16 +129,27 @@ internal static class JpegHeader
             if (marker == StartOfScan)
             {
                 at = ScanEnd(bytes, at).At;
-                copy.Write(jpeg.AsSpan(copied, at - copied).TrimEnd((byte)0xFF));
-                copy.Write([.. Enumerable.Repeat(with, 1024)]);
-                copied = at;
+                scans.Add((jpeg.AsSpan(0, at).TrimEnd((byte)0xFF).Length, at)); // with what goes on, 0xFF would become a marker
             }
         }
 
-        copy.Write(jpeg, copied, Math.Max(0, (at < 0 ? jpeg.Length : at - 2) - copied));
-        copy.Write([0xFF, EndOfImage]);
-        return copy.ToArray();
+        // one copy, as the memory's estimate has it
+        var (from, to, end) = (0, 0, at < 0 ? jpeg.Length : at - 2);
+        var copy = new byte[Math.Max(end, scans[^1].Next) - scans.Sum(s => s.Next - s.End) + scans.Count * Continuation + 2];
+        foreach (var (last, next) in scans)
+        {
+            jpeg.AsSpan(from, last - from).CopyTo(copy.AsSpan(to));
+            to += last - from;
+            copy.AsSpan(to, Continuation).Fill(with);
+            (from, to) = (next, to + Continuation);
+        }
+
+        jpeg.AsSpan(from, Math.Max(end, from) - from).CopyTo(copy.AsSpan(to));
+        (copy[^2], copy[^1]) = (0xFF, EndOfImage);
+        return copy;
     }
+
+    private const int Continuation = 1024;
 
     private const int EndOfImage = 0xD9;
     private const int StartOfScan = 0xDA;
