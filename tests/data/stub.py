@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The stub vector as the README specifies it, in another language; prints the README's test vectors."""
+"""The stub vector as docs/messages.md specifies it, in another language; prints its test vectors."""
 import hashlib
 import struct
 

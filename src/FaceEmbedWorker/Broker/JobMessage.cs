@@ -7,7 +7,7 @@ using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>A job as it came from the queue, or as it goes there. "Messages" in the README is the contract.</summary>
+/// <summary>A job as it came from the queue, or as it goes there. docs/messages.md is the contract.</summary>
 internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicProperties Properties)
 {
     public const string ModeHeader = "mode";

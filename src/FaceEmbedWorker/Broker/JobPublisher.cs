@@ -71,7 +71,7 @@ internal sealed class JobPublisher : IAsyncDisposable
             {
                 PublishReturnException => $"no queue is bound to the exchange {topology.Jobs}; start a worker, or set Broker:Declare to true.",
                 PublishException => $"the broker refused the job: the queue {topology.Jobs} is full.",
-                UnpublishableException => $"the broker does not take the job. {e.Message} Hand in a reference instead (Sources in the README).",
+                UnpublishableException => $"the broker does not take the job. {e.Message} Hand in a reference instead (docs/messages.md).",
                 _ => $"the broker did not confirm the job: {BrokerErrors.Describe(e)}.",
             }, e);
         }

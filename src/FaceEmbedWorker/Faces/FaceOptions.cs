@@ -39,10 +39,10 @@ internal sealed class FaceOptions
     [EnumDataType(typeof(SelfTestPolicy))]
     public SelfTestPolicy SelfTest { get; set; } = SelfTestPolicy.Warn;
 
-    [Description("Rewrite the models in memory for speed (Performance); same vectors, same space.")]
+    [Description("Rewrite the models in memory for speed (docs/performance.md); same vectors, same space.")]
     public bool PrepareGraph { get; set; } = true;
 
-    [Description("1 to 4: how finely a picture is searched (Finding faces).")]
+    [Description("1 to 4: how finely a picture is searched (docs/finding.md).")]
     [Range(1, 4)]
     public int DetectionDetail { get; set; } = 2;
 

@@ -78,7 +78,7 @@ internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 /// <summary>What a face that was found and embedded is worth, in numbers that a consumer can act on.</summary>
 /// <param name="Size">Pixels of the box's shorter side, in the picture as delivered.</param>
 /// <param name="Sharpness">0 (as what is no face) to 1 (as a clean one), from the raw norm by the card's <c>norm_scale</c>; null where the card has none.</param>
-/// <param name="Score">0 to 1; the README tells the share of matches by it.</param>
+/// <param name="Score">0 to 1; docs/finding.md tells the share of matches by it.</param>
 internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IReadOnlyList<string> Flags, double Score)
 {
     public const string Small = "small";

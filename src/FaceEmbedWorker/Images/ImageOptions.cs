@@ -24,7 +24,7 @@ internal sealed class ImageOptions
     /// <summary>24 MiB are what any decode takes: with less than this no picture is small enough.</summary>
     private const long LeastMemory = 32 * 1024 * 1024;
 
-    [Description("Libvips, or ImageSharp: managed code only (Formats).")]
+    [Description("Libvips, or ImageSharp: managed code only (docs/pictures.md).")]
     [EnumDataType(typeof(PictureDecoder))]
     public PictureDecoder Decoder { get; set; } = PictureDecoder.Libvips;
 
@@ -44,7 +44,7 @@ internal sealed class ImageOptions
     [Range(1, 1_000_000)]
     public int MaxAspectRatio { get; set; } = 100;
 
-    [Description("Bytes that decoding one picture may take, estimated from its header by format and shape (below); a worker needs this for each job at once, and about 200 MB.")]
+    [Description("Bytes that decoding one picture may take, estimated from its header by format and shape (docs/pictures.md); a worker needs this for each job at once, and about 200 MB.")]
     [Range(LeastMemory, 64L * 1024 * 1024 * 1024)]
     public long MaxMemory { get; set; } = 360 * 1024 * 1024;
 

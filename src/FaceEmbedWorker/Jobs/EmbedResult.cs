@@ -5,7 +5,7 @@ using System.Text.Json.Serialization;
 
 namespace FaceEmbedWorker.Jobs;
 
-/// <summary>A result message, as published: see "Messages" in the README.</summary>
+/// <summary>A result message, as published: see docs/messages.md.</summary>
 internal sealed record EmbedResult
 {
     public const string Embedded = "embedded";

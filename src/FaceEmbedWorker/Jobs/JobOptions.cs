@@ -32,7 +32,7 @@ internal sealed class JobOptions
     [EnumDataType(typeof(EmbedMode))]
     public EmbedMode Mode { get; set; } = EmbedMode.Faces;
 
-    [Description("What becomes of bytes that are no picture: Stub or Reject.")]
+    [Description("What becomes of bytes that are no picture: Stub (a marked stand-in for a vector, to be kept out of every index) or Reject (a dead letter).")]
     [EnumDataType(typeof(UndecodablePolicy))]
     public UndecodablePolicy Undecodable { get; set; } = UndecodablePolicy.Stub;
 

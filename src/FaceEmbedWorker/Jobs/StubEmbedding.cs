@@ -5,7 +5,7 @@ namespace FaceEmbedWorker.Jobs;
 
 /// <summary>
 /// The vector of bytes that are no picture: SHA-256 of the bytes in counter mode, mean zero, unit length. The same bytes give the same
-/// vector; two different ones are near-orthogonal. Specified, with test vectors, in the README.
+/// vector; two different ones are near-orthogonal. Specified, with test vectors, in docs/messages.md.
 /// </summary>
 internal static class StubEmbedding
 {

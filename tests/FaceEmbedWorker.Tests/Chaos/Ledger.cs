@@ -36,7 +36,7 @@ internal static class Ledger
         await probe.WaitForMoreAsync(count);
     }
 
-    /// <summary>Fails where a job was lost; otherwise a line for the table in the README.</summary>
+    /// <summary>Fails where a job was lost; otherwise a line for the table in docs/delivery.md.</summary>
     public static void Record(TestBroker broker, string scenario, int jobs, int attacks, BrokerProbe probe) =>
         Record(broker is DebianBroker ? "3.10" : "4.0", scenario, jobs, attacks, probe);
 

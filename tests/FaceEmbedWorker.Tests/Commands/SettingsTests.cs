@@ -105,25 +105,31 @@ public partial class SettingsTests
         }
     }
 
-    /// <summary>What the README says of a setting is what <c>face-embed settings</c> says.</summary>
+    /// <summary>The tables of docs/settings.md are made of the options' own descriptions: with FACE_EMBED_DOCS=1 this writes them anew.</summary>
     [Fact]
-    public void The_readme_lists_every_setting_with_its_default_and_meaning()
+    public void The_documentation_lists_every_setting_with_its_default_and_meaning()
     {
-        var readme = File.ReadAllText(Path.Combine(TestData.Repository, "README.md"));
-        foreach (var (section, type) in Settings.Sections)
+        var path = Path.Combine(TestData.Repository, "docs", "settings.md");
+        var page = File.ReadAllText(path);
+        var made = Table().Replace(page, table => table.Groups[1].Value + string.Concat(Settings.Of(Settings.Sections[table.Groups[2].Value])
+            .Select(p => $"| `{table.Groups[2].Value}:{p.Name}` | {Default(p)} | {Page().Replace(p.GetCustomAttribute<DescriptionAttribute>()!.Description.Replace("*", "\\*", StringComparison.Ordinal), Link)} |\n")));
+        if (Environment.GetEnvironmentVariable("FACE_EMBED_DOCS") is "1")
         {
-            var defaults = Activator.CreateInstance(type);
-            Assert.All(Settings.Of(type), p =>
-            {
-                var row = readme.Split('\n').Single(line => line.StartsWith($"| `{section}:{p.Name}` | `{p.GetValue(defaults)}` | ", StringComparison.Ordinal));
-                var meaning = row.Split(" | ", 3)[2][..^2];
-                Assert.Equal(p.GetCustomAttribute<DescriptionAttribute>()?.Description, Link().Replace(meaning, "$1").Replace("`", "", StringComparison.Ordinal));
-            });
+            File.WriteAllText(path, made);
         }
+
+        Assert.Equal(Settings.Sections.Keys, Table().Matches(page).Select(m => m.Groups[2].Value));
+        Assert.Equal(made, File.ReadAllText(path));
+
+        static string Default(PropertyInfo property) => $"{property.GetValue(Activator.CreateInstance(property.DeclaringType!))}" is { Length: > 0 } value ? $"`{value}`" : "";
+        static string Link(Match page) => page.Groups[1].Success ? $"[{page.Groups[1].Value}]({page.Groups[1].Value}.md)" : $"[{page.Value}](../{page.Value})";
     }
 
-    [GeneratedRegex(@"\[([^\]]*)\]\([^)]*\)")]
-    private static partial Regex Link();
+    [GeneratedRegex(@"(^## `(\w+)`.*?\|---\|---\|---\|\n)(\|[^\n]*\n)*", RegexOptions.Singleline | RegexOptions.Multiline)]
+    private static partial Regex Table();
+
+    [GeneratedRegex(@"docs/(\w+)\.md|models/README\.md")]
+    private static partial Regex Page();
 
     private static ServiceProvider Build(params string[] settings) => new ServiceCollection().AddSettings(Settings.Read(settings)).BuildServiceProvider();
 }

@@ -5,7 +5,7 @@ using Amazon.S3;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
-/// <summary>The README's clients as they stand there, with queues of the default names on a virtual host of their own.</summary>
+/// <summary>The clients of README and docs as they stand there, with queues of the default names on a virtual host of their own.</summary>
 [Collection(AroundRabbitMq310.Name)]
 public sealed partial class ClientTests(DebianBroker broker) : IDisposable
 {
@@ -21,8 +21,8 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         Directory.CreateDirectory(In("photos"));
         File.Copy(TestData.GraceHopper, In("photos/one.jpg"));
         File.Copy(TestData.GraceHopper, In("photos/two.jpg"));
-        await File.WriteAllTextAsync(In("producer.cs"), Client("csharp", "producer.cs"));
-        await File.WriteAllTextAsync(In("consumer.cs"), Client("csharp", "consumer.cs"));
+        await File.WriteAllTextAsync(In("producer.cs"), Block("docs/clients.md", "producer.cs"));
+        await File.WriteAllTextAsync(In("consumer.cs"), Block("docs/clients.md", "consumer.cs"));
 
         using var producer = Start(probe, "dotnet", "run", In("producer.cs"), In("photos"));
         Assert.Equal("", await producer.StandardOutput.ReadToEndAsync());
@@ -35,23 +35,84 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         Assert.Equal(["one.jpg: embedded, 1 vectors", "two.jpg: embedded, 1 vectors"], lines.Order());
     }
 
+    /// <summary>Photos are handed in and received by README and docs/clients.md; what is no picture is routed away.</summary>
     [Fact]
-    public async Task The_Python_producer_fills_PostgreSQL_by_the_Python_consumer()
+    public async Task The_Python_clients_hand_in_and_receive()
     {
-        await using var postgres = await PostgreSql.StartAsync();
-        database = postgres.Url;
+        Assert.SkipUnless(File.Exists(Python), "There is no Debian Python: apt-get install python3-pika.");
+        Assert.Equal(Block("README.md", "consumer.py"), Block("docs/clients.md", "consumer.py"));
         await using var probe = await ProbeAsync("python");
         await using var worker = await FaceEmbed.WorkerAsync(probe);
         Directory.CreateDirectory(In("photos"));
-        foreach (var n in Enumerable.Range(1, 10))
-        {
-            File.Copy(TestData.GraceHopper, In($"photos/{n}.jpg"));
-        }
+        File.Copy(TestData.GraceHopper, In("photos/one.jpg"));
+        await File.WriteAllTextAsync(In("photos/two.jpg"), "no picture");
 
-        await RunAsync(probe, await ScriptAsync("producer.py"), In("photos"));
-        using var store = Start(probe, Python, await ScriptAsync("store.py"));
-        await UntilAsync(postgres, "select count(*) from face where source = 'face' and array_length(vector, 1) = 512", "10");
+        await RunAsync(probe, await ScriptAsync("docs/clients.md", "producer.py"), In("photos"));
+        using var consumer = Start(probe, Python, "-u", await ScriptAsync("README.md", "consumer.py"));
+        var lines = new[] { await consumer.StandardOutput.ReadLineAsync(), await consumer.StandardOutput.ReadLineAsync() };
+        consumer.Kill();
+        Assert.Single(lines, line => line!.StartsWith($"one.jpg {Space(worker)} 0.9", StringComparison.Ordinal));
+        Assert.Single(lines, line => line!.StartsWith("two.jpg:", StringComparison.Ordinal) && line.EndsWith(" is no picture", StringComparison.Ordinal));
+    }
+
+    /// <summary>docs/postgresql.md from its first step to its last, with pgvector.</summary>
+    [Fact]
+    public async Task Vectors_are_stored_searched_erased_and_replaced_by_those_of_another_model()
+    {
+        const string page = "docs/postgresql.md";
+        await using var postgres = await PostgreSql.StartWithVectorsAsync();
+        database = postgres.Url;
+        await File.WriteAllTextAsync(In("tables.sql"), Block(page, "create table face"));
+        await File.WriteAllTextAsync(In("erase.sql"), Block(page, "delete from face where job_id"));
+        await File.WriteAllTextAsync(In("drop.sql"), Block(page, "delete from face where space"));
+        await postgres.RunAsync(In("tables.sql"));
+        await using var probe = await ProbeAsync("postgresql");
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        Directory.CreateDirectory(In("photos"));
+        File.Copy(TestData.GraceHopper, In("photos/grace.jpg"));
+        File.Copy(TestData.Astronaut, In("photos/astronaut.jpg"));
+        await File.WriteAllTextAsync(In("photos/stub.jpg"), "no picture");
+        var produce = await ScriptAsync("docs/clients.md", "producer.py");
+        await RunAsync(probe, produce, In("photos"));
+
+        using var store = Start(probe, Python, await ScriptAsync(page, "store.py"));
+        await UntilAsync(postgres, "select string_agg(job_id, ' ' order by job_id) from face", "astronaut.jpg grace.jpg");
+        await RunAsync(probe, produce, In("photos")); // again: doubles
+        await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result + probe.ReadyAsync("face.results").Result == 0 ? probe : null, "empty queues");
+        Assert.Equal("2", await postgres.QueryAsync("select count(*) from face"));
+        Assert.Equal("t", await postgres.QueryAsync("select bool_and(score > .9 and quality > .9 and box[3] > 50) from face"));
+
+        var search = await ScriptAsync(page, "search.py");
+        var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")}";
+        Assert.Matches(@"\A1\.000 grace\.jpg at \[\d+, \d+, \d+, \d+\]\n\z", await SearchAsync(TestData.GraceHopper));
+
+        await postgres.RunAsync("-v", "job=grace.jpg", In("erase.sql"));
+        await RunAsync(probe, produce, In("photos")); // a result that comes late
+        await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result + probe.ReadyAsync("face.results").Result == 0 ? probe : null, "empty queues");
+        Assert.Equal("", await SearchAsync(TestData.GraceHopper));
+        Assert.Matches(@"\A1\.000 astronaut\.jpg ", await SearchAsync(TestData.Astronaut));
+
+        // The other model: the earlier detector, whose crops are another space.
+        string[] other = ["--Faces:DetectionModel=models/rfb/face_detection.onnx", "--Faces:LandmarksModel=models/rfb/face_landmarks.onnx"];
+        await using var second = await FaceEmbed.WorkerAsync(probe, [.. other, "--Broker:Jobs=photos2", "--Broker:Results=faces2"]);
+        Assert.NotEqual(Space(worker), Space(second));
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["submit", In("photos"), .. probe.Settings, "--Broker:Jobs=photos2", "--Broker:Results=faces2"])).ExitCode);
+        using var store2 = Start(probe, "env", "RESULTS=faces2", Python, In("store.py"));
+        await UntilAsync(postgres, Block(page, "count(distinct job_id)").ReplaceLineEndings(" ").Replace(";", " order by space = '" + Space(second) + "'", StringComparison.Ordinal), $"{Space(worker)}|1|1\n{Space(second)}|1|1");
+        Assert.Matches(@"\A1\.000 astronaut\.jpg ", await SearchAsync(TestData.Astronaut, other));
+        await postgres.RunAsync("-v", $"old={Space(worker)}", In("drop.sql"));
+        Assert.Equal("", await SearchAsync(TestData.Astronaut));
         store.Kill();
+        store2.Kill();
+
+        async Task<string> SearchAsync(string photo, string[]? settings = null)
+        {
+            using var process = Start(probe, "env", $"FACE_EMBED={program} {string.Join(' ', settings ?? [])}", Python, search, photo);
+            var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+            await process.WaitForExitAsync();
+            Assert.True(process.ExitCode == 0, await errors);
+            return await output;
+        }
     }
 
     [Fact]
@@ -63,6 +124,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         File.Copy(picture, In("picture.png"));
         await using var postgres = await PostgreSql.StartAsync();
         database = postgres.Url;
+        await postgres.QueryAsync("create table face (message_id text, position int, job_id text, space text, score real, quality real, box int[], vector real[], primary key (message_id, position)); create table erased (job_id text)");
         await using var s3 = await S3Server.StartAsync(In("s3"), picture);
         using var pictures = new PictureServer(await File.ReadAllBytesAsync(picture));
         await using var probe = await ProbeAsync("mixed");
@@ -70,7 +132,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         var environment = new Dictionary<string, string?> { ["AWS_ACCESS_KEY_ID"] = "S3RVER", ["AWS_SECRET_ACCESS_KEY"] = "S3RVER" };
         await using var first = await FaceEmbed.WorkerAsync(probe, environment, settings);
         await using var second = await FaceEmbed.WorkerAsync(probe, environment, settings);
-        using var store = Start(probe, Python, await ScriptAsync("store.py"));
+        using var store = Start(probe, Python, await ScriptAsync("docs/postgresql.md", "store.py"));
 
         var producing = RunAsync(probe, Path.Combine(TestData.Folder, "produce_mixed.py"), $"{count}", picture, $"{pictures.Address}/picture.png", "picture.png", "photos/picture.png");
         await UntilAsync(postgres, "select count(*) > 500 from face", "t");
@@ -100,12 +162,13 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         }
     }
 
-    private static string Client(string language, string name) => CodeBlock().Matches(File.ReadAllText(Path.Combine(TestData.Repository, "README.md")))
-        .Where(m => m.Groups[1].Value == language).Select(m => m.Groups[2].Value).First(c => c.Contains(name, StringComparison.Ordinal));
+    /// <summary>The page's first block of code that has these words.</summary>
+    private static string Block(string page, string words) => CodeBlock().Matches(File.ReadAllText(Path.Combine(TestData.Repository, page)))
+        .Select(m => m.Groups[1].Value).First(c => c.Contains(words, StringComparison.Ordinal));
 
-    private async Task<string> ScriptAsync(string name)
+    private async Task<string> ScriptAsync(string page, string name)
     {
-        await File.WriteAllTextAsync(In(name), Client("python", name));
+        await File.WriteAllTextAsync(In(name), Block(page, name));
         return In(name);
     }
 
@@ -134,10 +197,15 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         return await new BrokerProbe(broker.Uri, o => (o.Uri, o.Jobs, o.Results) = ($"{broker.Uri}{host}", "face.jobs", "face.results")).ConnectAsync(listen: false);
     }
 
+    private static string Space(FaceEmbed worker) => SpaceInLog().Match(worker.Output + worker.Errors).Groups[1].Value;
+
     private string In(string name) => Path.Combine(folder, name);
 
-    [GeneratedRegex("```(python|csharp)\n(.*?)```", RegexOptions.Singleline)]
+    [GeneratedRegex("```(?:python|csharp|sql)\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex CodeBlock();
+
+    [GeneratedRegex(@"\bspace (\w{12})\b")]
+    private static partial Regex SpaceInLog();
 
     /// <summary>Gives one picture to whoever asks.</summary>
     private sealed class PictureServer : IDisposable
@@ -202,49 +270,5 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
             await process.WaitForExitAsync();
             process.Dispose();
         }
-    }
-}
-
-/// <summary>PostgreSQL of Debian's in a folder of its own, on loopback; one at a time.</summary>
-internal sealed class PostgreSql : IAsyncDisposable
-{
-    private readonly int port = TestBroker.FreePort();
-    private static readonly string? Programs = Directory.Exists("/usr/lib/postgresql") ? Directory.GetDirectories("/usr/lib/postgresql").Order().Select(d => Path.Combine(d, "bin")).LastOrDefault() : null;
-    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-postgres-").FullName;
-
-    private PostgreSql()
-    {
-    }
-
-    public string Url => $"postgresql://postgres@127.0.0.1:{port}/postgres";
-
-    public static async Task<PostgreSql> StartAsync()
-    {
-        Assert.SkipWhen(Programs is null || !Environment.IsPrivilegedProcess, "There is no PostgreSQL, or no root to start it: apt-get install postgresql python3-psycopg2 python3-pika.");
-        var server = new PostgreSql();
-        await ShellAsync($"chown postgres {server.folder}");
-        await server.AsUserAsync($"{Programs}/initdb -D {server.folder}/data --auth=trust --no-sync");
-        await server.AsUserAsync($"{Programs}/pg_ctl -D {server.folder}/data -w -l {server.folder}/log -o '-p {server.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={server.folder} -c fsync=off' start");
-        return server;
-    }
-
-    /// <summary>A query's only row, its columns parted by |; nothing where it fails.</summary>
-    public Task<string> QueryAsync(string query) => ShellAsync($"psql -qAt '{Url}' -c \"{query}\" 2>&1 || true");
-
-    public async ValueTask DisposeAsync()
-    {
-        await AsUserAsync($"{Programs}/pg_ctl -D {folder}/data -m immediate stop");
-        Directory.Delete(folder, recursive: true);
-    }
-
-    private Task<string> AsUserAsync(string command) => ShellAsync($"cd {folder} && runuser -u postgres -- {command} > {folder}/output 2>&1 || {{ cat {folder}/output; exit 1; }}");
-
-    private static async Task<string> ShellAsync(string command)
-    {
-        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", command]) { RedirectStandardOutput = true })!;
-        var output = await shell.StandardOutput.ReadToEndAsync();
-        await shell.WaitForExitAsync();
-        Assert.True(shell.ExitCode == 0, output);
-        return output.Trim();
     }
 }

@@ -142,7 +142,7 @@ public class FindingTests
         Assert.InRange(found, 98, 100);
     }
 
-    /// <summary>FACE_EMBED_FACELESS=500 looks at all that the README speaks of.</summary>
+    /// <summary>FACE_EMBED_FACELESS=500 looks at all that docs/finding.md speaks of.</summary>
     [Fact]
     public async Task Pictures_without_a_face_have_none()
     {
@@ -199,7 +199,7 @@ public class FindingTests
         Assert.Single(Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: new FaceOptions { MinQuality = 0.6 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None)).Result.Embeddings);
     }
 
-    /// <summary>The README's table is of LFW-300, by <c>quality</c> of the benchmarks' project; this holds its shape.</summary>
+    /// <summary>The table of docs/finding.md is of LFW-300, by <c>quality</c> of the benchmarks' project; this holds its shape.</summary>
     [Fact]
     public async Task The_share_of_matches_rises_with_the_quality_score()
     {

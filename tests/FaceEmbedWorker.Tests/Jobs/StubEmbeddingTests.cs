@@ -5,7 +5,7 @@ namespace FaceEmbedWorker.Tests.Jobs;
 
 public class StubEmbeddingTests
 {
-    /// <summary>The README's test vectors, as tests/data/stub.py computes them from the README's words.</summary>
+    /// <summary>The test vectors of docs/messages.md, as tests/data/stub.py computes them from its words.</summary>
     [Theory]
     [InlineData("61", -0.01890854, -0.04982159, -0.02872328, 0.04316514, 0.00592297)]
     [InlineData("6E6F7420612070696374757265", -0.05830006, -0.04887749, -0.07588618, -0.07689921, -0.04463975)]
