@@ -78,12 +78,12 @@ internal static class DeadLetters
     }
 
     /// <summary>Properties of a dead letter.</summary>
-    public static BasicProperties ForDeadLetter(JobMessage job, string? jobId, string reason, string message, string? detail, DateTimeOffset now)
+    public static BasicProperties ForDeadLetter(JobMessage job, string jobId, string reason, string message, string? detail, DateTimeOffset now)
     {
         var properties = Failed(job, reason, message, detail, now);
         properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
         properties.Headers.TryAdd(ReplaysHeader, 0);
-        if (!properties.IsMessageIdPresent() && jobId is not null)
+        if (!properties.IsMessageIdPresent())
         {
             properties.MessageId = jobId;
         }

@@ -49,9 +49,6 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
     /// <summary>The job's span, from its handling to its settling; null where nobody listens.</summary>
     public Activity? Span { get; set; }
 
-    /// <summary>The job's id, where it is known though the job is malformed.</summary>
-    public string? JobId { get; set; }
-
     public DeliveryState State { get; private set; }
 
     /// <summary>Publishes what becomes of it.</summary>

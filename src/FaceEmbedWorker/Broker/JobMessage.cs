@@ -61,8 +61,11 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>What tells this message from others: its id, or its body's SHA-256.</summary>
     public string Identity => Properties.MessageId is { Length: > 0 } id ? id : Convert.ToHexStringLower(SHA256.HashData(Body.Span));
 
-    /// <summary>The job's id where it can be known, for logs.</summary>
-    public string? Name => Properties.MessageId is { Length: > 0 } id ? Clip(id) : null;
+    /// <summary>The job's id, however wrong the rest of the message is: its body's, where that has one; otherwise <see cref="Identity"/>.</summary>
+    public string JobId => WrittenId.Find(this) ?? Identity;
+
+    /// <summary>The content type without its parameters; empty where there is none.</summary>
+    public string MediaType => (Properties.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
 
     /// <summary>What the message asks for.</summary>
     /// <exception cref="MalformedJobException">It is no job.</exception>

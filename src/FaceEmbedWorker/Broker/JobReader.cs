@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
@@ -9,11 +10,7 @@ using FaceEmbedWorker.Jobs;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>A message that is no job. The text says what is wrong with it.</summary>
-internal sealed class MalformedJobException(string message, Exception? inner = null) : Exception(message, inner)
-{
-    /// <summary>The job's id, where it came to be known.</summary>
-    public string? JobId { get; init; }
-}
+internal sealed class MalformedJobException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>Reads what a message asks for.</summary>
 internal sealed class JobReader(JobMessage message)
@@ -23,7 +20,9 @@ internal sealed class JobReader(JobMessage message)
 
     private const int LongestMetadata = 1024 * 1024;
 
-    private string? jobId;
+    private const int MostWarnings = 10;
+    private static readonly string[] JobFields = ["id", "image", JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader];
+    private static readonly string[] ImageFields = ["data", "url", "path", "s3", "sha256"];
     private JsonPicture? picture;
 
     /// <exception cref="MalformedJobException">It is no job.</exception>
@@ -34,14 +33,13 @@ internal sealed class JobReader(JobMessage message)
             throw Malformed("The body is empty. Send a picture, or a JSON job.");
         }
 
-        var type = (message.Properties.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
-        return type switch
+        return message.MediaType switch
         {
             "" or "application/octet-stream" => ReadRaw(),
-            _ when type.StartsWith("image/", StringComparison.Ordinal) => ReadRaw(),
-            "application/json" => ReadJson(),
-            EmbedResult.CloudEventType => ReadJson(),
-            _ => throw Malformed($"The content_type '{JobMessage.Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job, {EmbedResult.CloudEventType} for a CloudEvent."),
+            "application/json" => ReadJson(isEvent: false),
+            EmbedResult.CloudEventType => ReadJson(isEvent: true),
+            var type when type.StartsWith("image/", StringComparison.Ordinal) => ReadRaw(),
+            var type => throw Malformed($"The content_type '{JobMessage.Clip(type)}' is none of a job. Use image/*, application/octet-stream or none for a picture, application/json for a JSON job, {EmbedResult.CloudEventType} for a CloudEvent."),
         };
     }
 
@@ -50,7 +48,7 @@ internal sealed class JobReader(JobMessage message)
     private EmbedJob OfHeaders(string id, byte[] bytes) => new(Named(id), new ImageSource.Data(bytes), ReadMode(TextHeader(JobMessage.ModeHeader)), ReadMetadataHeader(), message.Attempt,
         ReadDetail(message.Header(JobMessage.DetailHeader)), ReadEncoding(TextHeader(JobMessage.VectorEncodingHeader)), ReadDeadline(TextHeader(JobMessage.DeadlineHeader)));
 
-    private EmbedJob ReadJson()
+    private EmbedJob ReadJson(bool isEvent)
     {
         if (!Utf8.IsValid(message.Body.Span))
         {
@@ -67,7 +65,6 @@ internal sealed class JobReader(JobMessage message)
                 throw Malformed($"The JSON job is {Kind(root)}, not an object.");
             }
 
-            var isEvent = (message.Properties.ContentType ?? "").StartsWith(EmbedResult.CloudEventType, StringComparison.OrdinalIgnoreCase);
             var id = isEvent ? OpenEvent(ref root) : null;
             if (isEvent && root.ValueKind == JsonValueKind.String)
             {
@@ -83,7 +80,8 @@ internal sealed class JobReader(JobMessage message)
                 ReadDetail(root.TryGetProperty(JobMessage.DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : message.Header(JobMessage.DetailHeader)),
                 ReadEncoding(OptionalString(root, JobMessage.VectorEncodingHeader) ?? TextHeader(JobMessage.VectorEncodingHeader)),
                 ReadDeadline(OptionalString(root, JobMessage.DeadlineHeader) ?? TextHeader(JobMessage.DeadlineHeader)),
-                isEvent);
+                isEvent,
+                Warnings(root));
         }
         catch (JsonException e)
         {
@@ -97,7 +95,7 @@ internal sealed class JobReader(JobMessage message)
 
     /// <summary>Goes on with the event's data: a JSON job, or a string with the picture in base64.</summary>
     /// <returns>The event's id.</returns>
-    private string OpenEvent(ref JsonElement root)
+    private static string OpenEvent(ref JsonElement root)
     {
         foreach (var name in new[] { "specversion", "id", "source", "type" })
         {
@@ -155,7 +153,7 @@ internal sealed class JobReader(JobMessage message)
         };
     }
 
-    private VectorEncoding? ReadEncoding(string? encoding) => encoding switch
+    private static VectorEncoding? ReadEncoding(string? encoding) => encoding switch
     {
         null => null,
         "numbers" => VectorEncoding.Numbers,
@@ -163,11 +161,11 @@ internal sealed class JobReader(JobMessage message)
         _ => throw Malformed($"The vector_encoding '{JobMessage.Clip(encoding)}' is unknown; it can be numbers or base64."),
     };
 
-    private DateTimeOffset? ReadDeadline(string? deadline) => deadline is null ? null
+    private static DateTimeOffset? ReadDeadline(string? deadline) => deadline is null ? null
         : DateTimeOffset.TryParse(deadline, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end) && deadline.Contains('T', StringComparison.OrdinalIgnoreCase) ? end
         : throw Malformed($"The deadline '{JobMessage.Clip(deadline)}' is no time; write 2026-01-31T12:00:00Z.");
 
-    private EmbedMode? ReadMode(string? mode) => mode switch
+    private static EmbedMode? ReadMode(string? mode) => mode switch
     {
         null => null,
         "faces" => EmbedMode.Faces,
@@ -175,7 +173,7 @@ internal sealed class JobReader(JobMessage message)
         _ => throw Malformed($"The mode '{JobMessage.Clip(mode)}' is unknown; it can be faces or image."),
     };
 
-    private int? ReadDetail(object? detail) => detail switch
+    private static int? ReadDetail(object? detail) => detail switch
     {
         null => null,
         int and >= 1 and <= 4 and var n => n,
@@ -185,7 +183,7 @@ internal sealed class JobReader(JobMessage message)
         _ => throw Wrong($"{detail}"),
     };
 
-    private MalformedJobException Wrong(string detail) => Malformed($"The detail '{JobMessage.Clip(detail)}' is unknown; it can be 1, 2, 3 or 4.");
+    private static MalformedJobException Wrong(string detail) => Malformed($"The detail '{JobMessage.Clip(detail)}' is unknown; it can be 1, 2, 3 or 4.");
 
     private JsonElement? ReadMetadataHeader()
     {
@@ -211,7 +209,7 @@ internal sealed class JobReader(JobMessage message)
     }
 
     /// <summary>What is taken in here comes back in the result: so it must be possible to write it, and leave room for the vectors.</summary>
-    private JsonElement Metadata(JsonElement element)
+    private static JsonElement Metadata(JsonElement element)
     {
         if (element.ValueKind != JsonValueKind.Object)
         {
@@ -233,21 +231,24 @@ internal sealed class JobReader(JobMessage message)
             : throw Malformed($"'metadata' has {written.WrittenCount:N0} bytes; {LongestMetadata:N0} are allowed.");
     }
 
-    /// <summary>The job's id, kept for what may still be wrong with it.</summary>
-    private string Named(string id)
-    {
-        var bytes = Encoding.UTF8.GetByteCount(id);
-        if (bytes is 0 or > JobMessage.LongestId)
-        {
-            throw Malformed($"The job's id has {bytes} bytes; it can have 1 to {JobMessage.LongestId}.");
-        }
+    private static string Named(string id) => Encoding.UTF8.GetByteCount(id) is > 0 and <= JobMessage.LongestId ? id
+        : throw Malformed($"The job's id has {Encoding.UTF8.GetByteCount(id)} bytes; it can have 1 to {JobMessage.LongestId}.");
 
-        return jobId = id;
+    /// <summary>Fields that no job has: a typing error would otherwise be found by nobody.</summary>
+    private static string[]? Warnings(JsonElement root)
+    {
+        string[] unknown = [.. Unknown(root, JobFields, ""), .. Unknown(root.GetProperty("image"), ImageFields, "image.")];
+        return unknown.Length == 0 ? null : [.. unknown.Take(MostWarnings)];
     }
 
-    private MalformedJobException Malformed(string text, Exception? inner = null) => new(text, inner) { JobId = jobId };
+    private static IEnumerable<string> Unknown(JsonElement element, string[] known, string path) =>
+        from property in element.EnumerateObject()
+        where !known.Any(property.NameEquals)
+        select $"The job's field '{path}{JobMessage.Clip(Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8PropertyName(property)))}' is unknown and was ignored.";
 
-    private string? OptionalString(JsonElement element, string name) => !element.TryGetProperty(name, out var value) ? null
+    private static MalformedJobException Malformed(string text, Exception? inner = null) => new(text, inner);
+
+    private static string? OptionalString(JsonElement element, string name) => !element.TryGetProperty(name, out var value) ? null
         : value.ValueKind == JsonValueKind.String ? value.GetString()
         : throw Malformed($"The JSON job's '{name}' is {Kind(value)}, not a string.");
 

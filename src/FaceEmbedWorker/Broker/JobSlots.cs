@@ -74,7 +74,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         {
             if (time.GetElapsedTime(since) is var elapsed && elapsed > 2 * deadline + StuckTime)
             {
-                RunsOn(logger, delivery.Message.Name ?? "without id", elapsed.TotalSeconds, deadline.TotalSeconds);
+                RunsOn(logger, delivery.Message.JobId, elapsed.TotalSeconds, deadline.TotalSeconds);
                 Stuck?.Invoke();
             }
         }
@@ -195,7 +195,6 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
         catch (MalformedJobException e)
         {
-            delivery.JobId = e.JobId;
             return (null, new JobOutcome.Rejected(DeadLetters.Malformed, e.Message, e.InnerException?.Message), null);
         }
         catch (OperationCanceledException) when (abandon.IsCancellationRequested)

@@ -47,8 +47,8 @@ internal sealed class RecentResults(int most = 256, long mostBytes = 16_000_000)
     private static long Bytes(Key key, EmbedResult result) => 500 + 4L * (key.Metadata?.Length ?? 0) + result.Embeddings.Sum(e => 400 + (4L * e.Vector.Length)) + (400L * (result.Skipped?.Count ?? 0));
 
     /// <summary>All that makes a result: another picture, question or form of answer under the same id is another job.</summary>
-    private readonly record struct Key(string Id, string Sha256, EmbedMode? Mode, int? Detail, VectorEncoding? Encoding, bool IsCloudEvent, int Attempt, string? Metadata)
+    private readonly record struct Key(string Id, string Sha256, EmbedMode? Mode, int? Detail, VectorEncoding? Encoding, bool IsCloudEvent, int Attempt, string? Metadata, string? Warnings)
     {
-        public static Key Of(EmbedJob job, string sha256) => new(job.Id, sha256, job.Mode, job.Detail, job.VectorEncoding, job.IsCloudEvent, job.Attempt, job.Metadata?.GetRawText());
+        public static Key Of(EmbedJob job, string sha256) => new(job.Id, sha256, job.Mode, job.Detail, job.VectorEncoding, job.IsCloudEvent, job.Attempt, job.Metadata?.GetRawText(), job.Warnings is { } warnings ? string.Join('\n', warnings) : null);
     }
 }

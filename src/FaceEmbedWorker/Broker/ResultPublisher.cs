@@ -89,7 +89,7 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp);
 
     /// <exception cref="UnpublishableException">It never can be.</exception>
-    public Task PublishDeadLetterAsync(JobMessage job, string? jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
+    public Task PublishDeadLetterAsync(JobMessage job, string jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
         PublishJobAsync(topology.Dead, Topology.WorkerKey, job, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, time.GetUtcNow()), giveUp);
 
     public async ValueTask DisposeAsync()
@@ -107,7 +107,7 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         }
         catch (UnpublishableException e)
         {
-            Reduced(logger, job.Name ?? "without id", e.Message);
+            Reduced(logger, job.JobId, e.Message);
             await publisher.PublishAsync(exchange, key, DeadLetters.Least(job, properties), job.Body, giveUp);
         }
     }

@@ -60,11 +60,11 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
                 break;
             case JobOutcome.Retry(var reason, var text, var detail):
                 var (word, first) = wait is null ? (DeadLetters.AttemptsExhausted, $"Attempt {message.Attempt} of {attempts}") : (DeadLetters.Expired, $"The job's {message.Expiration} ms would be over before attempt {message.Attempt + 1}");
-                await publisher.PublishDeadLetterAsync(message, job?.Id, word, $"{first}, {reason}: {text}", detail, giveUp);
+                await publisher.PublishDeadLetterAsync(message, id, word, $"{first}, {reason}: {text}", detail, giveUp);
                 Buried(delivery, id, attempts, word, text);
                 break;
             case JobOutcome.Rejected(var reason, var text, var detail):
-                await publisher.PublishDeadLetterAsync(message, job?.Id ?? delivery.JobId, reason, text, detail, giveUp);
+                await publisher.PublishDeadLetterAsync(message, id, reason, text, detail, giveUp);
                 Buried(delivery, id, attempts, reason, text);
                 break;
             case Suspect:
@@ -147,17 +147,18 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
         DeadLettered(logger, id, reason, delivery.Message.Attempt, attempts, text);
     }
 
-    private static string Id(Delivery delivery, EmbedJob? job) => job?.Id ?? delivery.JobId ?? delivery.Message.Name ?? "without id";
+    private static string Id(Delivery delivery, EmbedJob? job) => job?.Id ?? delivery.Message.JobId;
 
     private void LogCompleted(string id, EmbedResult result, int attempts)
     {
         var timings = result.TimingsMs;
-        Settled(logger, id, result.Outcome, result.Attempt, attempts, result.Outcome == EmbedResult.Embedded ? result.Embeddings.Count : 0,
+        var vectors = result.Outcome == EmbedResult.Embedded ? result.Embeddings.Count : 0;
+        Settled(logger, id, result.Outcome, result.Attempt, attempts, vectors == 1 ? "1 vector" : $"{vectors} vectors",
             timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id}: {Outcome}, attempt {Attempt} of {Attempts}, {Faces} vectors; decode {Decode}, detect {Detect}, align {Align}, embed {Embed}, total {Total} ms")]
-    private static partial void Settled(ILogger logger, string id, string outcome, int attempt, int attempts, int faces, double decode, double detect, double align, double embed, double total);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id}: {Outcome}, attempt {Attempt} of {Attempts}, {Vectors}; decode {Decode}, detect {Detect}, align {Align}, embed {Embed}, total {Total} ms")]
+    private static partial void Settled(ILogger logger, string id, string outcome, int attempt, int attempts, string vectors, double decode, double detect, double align, double embed, double total);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Job {Id}: {Reason}, attempt {Attempt} of {Attempts} failed; next in {Seconds} s: {Text}")]
     private static partial void Retrying(ILogger logger, string id, string reason, int attempt, int attempts, double seconds, string text);

@@ -38,7 +38,7 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
     private async Task HandleAsync(Delivery suspect)
     {
         var count = crashes.Of(suspect.Message);
-        HandlingAlone(logger, suspect.Message.Name ?? "without id", count);
+        HandlingAlone(logger, suspect.Message.JobId, count);
         var (job, outcome) = CrashCounts.IsSuspect(count)
             ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {count} times while it handled this job and no other."))
             : await Task.Run(() => slots.HandleAsync(suspect));

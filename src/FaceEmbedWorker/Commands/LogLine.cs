@@ -18,6 +18,9 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
     /// <summary>Set by the worker where its output is no terminal.</summary>
     public static bool AsJson { get; set; }
 
+    /// <summary>Levels are coloured on a terminal, unless NO_COLOR (https://no-color.org) is set.</summary>
+    public static bool Coloured { get; set; }
+
     public override void Write<TState>(in LogEntry<TState> logEntry, IExternalScopeProvider? scopeProvider, TextWriter textWriter)
     {
         var category = logEntry.Category[(logEntry.Category.LastIndexOf('.') + 1)..];
@@ -29,12 +32,23 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
             return;
         }
 
-        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {level} {category}: {Plain(message)}");
+        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {Colour(logEntry.LogLevel, level)} {category}: {Plain(message)}");
         if (logEntry.Exception is { } exception)
         {
             textWriter.WriteLine(PlainLines(exception.ToString()));
         }
     }
+
+    /// <summary>Whether what goes to a terminal may have colours.</summary>
+    public static bool MayColour(bool redirected) => !redirected && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR")) && Environment.GetEnvironmentVariable("TERM") is not "dumb";
+
+    private static string Colour(LogLevel level, string word) => !Coloured ? word : level switch
+    {
+        LogLevel.Critical or LogLevel.Error => $"\e[31m{word}\e[0m", // red
+        LogLevel.Warning => $"\e[33m{word}\e[0m", // yellow
+        LogLevel.Debug or LogLevel.Trace => $"\e[2m{word}\e[0m", // dim
+        _ => word,
+    };
 
     /// <summary>For a terminal: ids and messages are somebody else's text, and may hold what moves a cursor or begins a line.</summary>
     public static string Plain(string text) => text.Any(Steers) ? string.Concat(text.Select(c => Steers(c) ? '\uFFFD' : c)) : text;

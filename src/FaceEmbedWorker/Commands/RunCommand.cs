@@ -33,7 +33,7 @@ internal static partial class RunCommand
     private static async Task<int> RunAsync(string[] settings)
     {
         var configuration = Settings.Read(settings);
-        LogLine.AsJson = Console.IsOutputRedirected;
+        (LogLine.AsJson, LogLine.Coloured) = (Console.IsOutputRedirected, LogLine.MayColour(Console.IsOutputRedirected));
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
         builder.Logging
             .SetMinimumLevel(LogLevel.Information)

@@ -18,6 +18,7 @@ internal static partial class Services
     public static ServiceProvider Build(string[] settings)
     {
         var configuration = Settings.Read(settings);
+        LogLine.Coloured = LogLine.MayColour(Console.IsErrorRedirected);
         return new ServiceCollection()
             .AddLogging(logging => logging
                 .SetMinimumLevel(LogLevel.Warning)

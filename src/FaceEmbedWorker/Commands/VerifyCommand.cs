@@ -89,10 +89,14 @@ internal static class VerifyCommand
             return ExitCode.SomeFailed;
         }
 
+        var persons = photos.GroupBy(p => p.Person).Select((p, i) => (p.Key, Index: i, Count: p.Count())).ToList();
+        var numbers = persons.ToDictionary(p => p.Key, p => p.Index);
+        var intervals = new VerificationIntervals(pairs.Select(p => (numbers[p.First.Person], numbers[p.Second.Person], p.Score)), [.. persons.Select(p => p.Count)]).Estimate([1e-4, 1e-3, 1e-2]);
         var verification = new Verification(pairs.Where(p => p.Same).Select(p => p.Score), pairs.Where(p => !p.Same).Select(p => p.Score));
         var figures = new VerifyFigures(embedder.Card.Id, embedder.FaceSpace, photos.Select(p => p.Person).Distinct().Count(), photos.Count, without,
             verification.SamePairs, verification.DifferentPairs, verification.Auc, verification.Eer, verification.TarAtFmr(1e-2), verification.TarAtFmr(1e-3),
-            verification.Threshold(1e-3), embedder.Card.Threshold, which, verification.Threshold(1e-2), verification.Threshold(1e-4), verification.TarAtFmr(1e-4));
+            verification.Threshold(1e-3), embedder.Card.Threshold, which, verification.Threshold(1e-2), verification.Threshold(1e-4), verification.TarAtFmr(1e-4),
+            Ends(intervals.Eer), Ends(intervals.Tar[2]), Ends(intervals.Tar[1]), Ends(intervals.Tar[0]));
         Print(figures);
         if (json is not null)
         {
@@ -101,7 +105,8 @@ internal static class VerifyCommand
 
         if (report is not null)
         {
-            OutputFile.Write(report, await VerifyReport.WriteAsync(figures, verification, pairs, services.GetRequiredService<ImageDecoder>(), services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes));
+            var conditions = $"{folder}; {DateTime.Now:yyyy-MM-dd HH:mm}; face-embed {JobHandler.Version}; detector {services.GetRequiredService<FaceDetector>().Card.Id}, detail {services.GetRequiredService<IOptions<FaceOptions>>().Value.DetectionDetail}; {services.GetRequiredService<IOptions<ImageOptions>>().Value.Decoder}";
+            OutputFile.Write(report, await VerifyReport.WriteAsync(figures, conditions, verification, pairs, services.GetRequiredService<ImageDecoder>(), services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes));
         }
 
         return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -135,8 +140,24 @@ internal static class VerifyCommand
                 }
             }
         });
+        HintAtFolders(folder, photos);
         return (photos, without, missing.Count);
     }
+
+    /// <summary>A folder of folders of people was given: each counts as one person.</summary>
+    private static void HintAtFolders(string folder, List<VerifyPhoto> photos)
+    {
+        foreach (var person in photos.GroupBy(p => p.Person))
+        {
+            var parents = person.Select(p => Path.GetDirectoryName(p.File)!).Distinct().ToList();
+            if (parents.Count > 1 && !parents.Contains(Path.Combine(folder, person.Key)))
+            {
+                Screen.Complain(Path.Combine(folder, person.Key), $"its pictures lie in {parents.Count} folders and count as one person. Where each of these is a person: face-embed verify {Path.Combine(folder, person.Key)}");
+            }
+        }
+    }
+
+    private static double[] Ends(Interval interval) => [interval.Low, interval.High];
 
     private static double FromMiddle(ResultBox box, ResultImage image) => Math.Pow(box.X + box.Width / 2.0 - image.Width!.Value / 2.0, 2) + Math.Pow(box.Y + box.Height / 2.0 - image.Height!.Value / 2.0, 2);
 
@@ -172,11 +193,11 @@ internal static class VerifyCommand
         table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
         table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
-        table.AddRow("EER", Text($"{figures.Eer * 100:0.00} %"));
+        table.AddRow("EER (95 % interval)", Text($"{figures.Eer * 100:0.00} % ({figures.EerInterval[0] * 100:0.00} to {figures.EerInterval[1] * 100:0.00})"));
         table.AddRow("face taken", figures.Face == Central ? "the one in the middle (--face largest: the largest)" : "the largest");
-        table.AddRow("threshold, TAR at FMR 1e-2", Text($"{figures.ThresholdAtFmr1e2:0.000}, {figures.TarAtFmr1e2:0.0000}"));
-        table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.SuggestedThreshold:0.000}, {figures.TarAtFmr1e3:0.0000}"));
-        table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000}"));
+        table.AddRow("threshold, TAR at FMR 1e-2", Text($"{figures.ThresholdAtFmr1e2:0.000}, {figures.TarAtFmr1e2:0.0000} ({figures.TarAtFmr1e2Interval[0]:0.000} to {figures.TarAtFmr1e2Interval[1]:0.000})"));
+        table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.SuggestedThreshold:0.000}, {figures.TarAtFmr1e3:0.0000} ({figures.TarAtFmr1e3Interval[0]:0.000} to {figures.TarAtFmr1e3Interval[1]:0.000})"));
+        table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000} ({figures.TarAtFmr1e4Interval[0]:0.000} to {figures.TarAtFmr1e4Interval[1]:0.000})"));
         table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}, at FMR 1e-3") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
         Screen.Show(table);
     }
@@ -191,11 +212,13 @@ internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double 
     public bool Same => First.Person == Second.Person;
 }
 
-/// <summary>What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines.</summary>
+/// <summary>What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines; intervals hold 95 % [low, high].</summary>
 internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
     double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
     double SuggestedThreshold, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,
-    [property: JsonPropertyName("threshold_at_fmr_1e-4")] double ThresholdAtFmr1e4, [property: JsonPropertyName("tar_at_fmr_1e-4")] double TarAtFmr1e4);
+    [property: JsonPropertyName("threshold_at_fmr_1e-4")] double ThresholdAtFmr1e4, [property: JsonPropertyName("tar_at_fmr_1e-4")] double TarAtFmr1e4,
+    double[] EerInterval, [property: JsonPropertyName("tar_at_fmr_1e-2_interval")] double[] TarAtFmr1e2Interval,
+    [property: JsonPropertyName("tar_at_fmr_1e-3_interval")] double[] TarAtFmr1e3Interval, [property: JsonPropertyName("tar_at_fmr_1e-4_interval")] double[] TarAtFmr1e4Interval);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
 [JsonSerializable(typeof(VerifyFigures))]

@@ -12,44 +12,74 @@ internal static class VerifyReport
     private const int WorstPairs = 10;
     private const int Bins = 60;
 
-    public static async Task<string> WriteAsync(VerifyFigures figures, Verification verification, IReadOnlyList<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
+    /// <param name="conditions">What was measured, when and with which settings.</param>
+    public static async Task<string> WriteAsync(VerifyFigures figures, string conditions, Verification verification, IReadOnlyList<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
     {
         var page = new StringBuilder();
         page.Append(Invariant($$"""
             <!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
             <title>Verification of {{Escape(figures.Model)}}</title>
-            <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430}
-            table{border-collapse:collapse}td{padding:.2rem 1.5rem .2rem 0;border-bottom:1px solid #dde3ea}svg{width:100%;max-width:44rem;height:auto}
-            figure{display:inline-block;margin:0 1.5rem 1.5rem 0}figure img{width:112px;height:112px;margin-right:4px}figcaption{font-size:.85rem;color:#5a6675}
+            <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}
+            h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.5rem}.verdict{font-size:1.15rem}.small{font-size:.85rem;color:#5a6675;overflow-wrap:anywhere}
+            .wide{overflow-x:auto}table{border-collapse:collapse}td,th{padding:.2rem 1.5rem .2rem 0;border-bottom:1px solid #dde3ea;text-align:left;font-weight:normal;vertical-align:top}
+            th{color:#5a6675}svg{width:100%;max-width:44rem;height:auto}svg text{font-size:12px;fill:#1c2430}
+            .pairs{display:grid;grid-template-columns:repeat(auto-fill,minmax(14.5rem,1fr));gap:1.5rem}figure{margin:0}figure div{display:flex;gap:4px}
+            figure img,figure .gone{width:112px;height:112px;font-size:.75rem;overflow:hidden}figcaption{font-size:.85rem;color:#5a6675;overflow-wrap:anywhere}
             .same{fill:#2a7de1}.different{fill:#e2703a}</style></head><body>
             <h1>Verification of {{Escape(figures.Model)}}</h1>
-            <table>
-            <tr><td>Embedding space</td><td>{{Escape(figures.Space)}}</td></tr>
-            <tr><td>People, pictures, without a face</td><td>{{figures.People}}, {{figures.Pictures}}, {{figures.WithoutFace.Count}}</td></tr>
-            <tr><td>Pairs of one person, of two</td><td>{{figures.SamePairs}}, {{figures.DifferentPairs}}</td></tr>
+            <p class="verdict">{{Escape(Verdict(figures))}}</p>
+            <p class="small">{{Escape(conditions)}}; face taken of a picture: {{figures.Face}}; embedding space {{Escape(figures.Space)}}</p>
+            <h2>Thresholds</h2><p>Two faces are taken for one person where the cosine of their vectors is above the threshold. The lower it is, the more strangers match.</p>
+            <div class="wide"><table>
+            <tr><th>false match rate (FMR)</th><th>threshold</th><th>pairs of one person that match (TAR)</th><th>95 % interval</th></tr>
+            {{Threshold("1 in 100 (1e-2)", figures.ThresholdAtFmr1e2, figures.TarAtFmr1e2, figures.TarAtFmr1e2Interval)}}
+            {{Threshold("1 in 1,000 (1e-3), suggested", figures.SuggestedThreshold, figures.TarAtFmr1e3, figures.TarAtFmr1e3Interval)}}
+            {{Threshold("1 in 10,000 (1e-4)", figures.ThresholdAtFmr1e4, figures.TarAtFmr1e4, figures.TarAtFmr1e4Interval)}}
+            </table></div>
+            <h2>What was measured</h2>
+            <div class="wide"><table>
+            <tr><td>People</td><td>{{figures.People:N0}}</td></tr>
+            <tr><td>Pictures with a face</td><td>{{figures.Pictures:N0}}</td></tr>
+            <tr><td>Pictures without a face, left out</td><td>{{figures.WithoutFace.Count:N0}}</td></tr>
+            <tr><td>Pairs of one person</td><td>{{figures.SamePairs:N0}}</td></tr>
+            <tr><td>Pairs of two people</td><td>{{figures.DifferentPairs:N0}}</td></tr>
+            <tr><td>Equal error rate (EER), 95 % interval</td><td>{{figures.Eer * 100:0.00}} %, {{figures.EerInterval[0] * 100:0.00}} to {{figures.EerInterval[1] * 100:0.00}}</td></tr>
             <tr><td>Area under the curve (AUC)</td><td>{{figures.Auc:0.00000}}</td></tr>
-            <tr><td>Equal error rate (EER)</td><td>{{figures.Eer * 100:0.00}} %</td></tr>
-            <tr><td>Face taken of a picture</td><td>{{figures.Face}}</td></tr>
-            <tr><td>FMR 1e-2 (1 false match in 100): threshold, same pairs matched</td><td>{{figures.ThresholdAtFmr1e2:0.000}}, {{figures.TarAtFmr1e2 * 100:0.00}} %</td></tr>
-            <tr><td>FMR 1e-3 (1 in 1,000; the suggested threshold)</td><td>{{figures.SuggestedThreshold:0.000}}, {{figures.TarAtFmr1e3 * 100:0.00}} %</td></tr>
-            <tr><td>FMR 1e-4 (1 in 10,000)</td><td>{{figures.ThresholdAtFmr1e4:0.000}}, {{figures.TarAtFmr1e4 * 100:0.00}} %</td></tr>
-            </table>
+            </table></div>
+            <p class="small">The intervals come from a bootstrap over people: they say how much the figures would differ with other people of the same kind, and nothing about people of another kind.</p>
 
             """));
-        page.Append("<h2>Scores</h2><p>Cosine of pairs of <span style=\"color:#2a7de1\">one person</span> and of <span style=\"color:#e2703a\">two</span>, each as a share of its kind; the lines are the thresholds at FMR 1e-2, 1e-3 (the suggested one) and 1e-4.</p>");
+        page.Append("<h2>Scores</h2><p>Cosines of pairs of <span style=\"color:#2a7de1\">one person</span> and of <span style=\"color:#c2521c\">two</span>; the lines are the three thresholds, by their false match rate.</p>");
         Histogram(page, pairs, [("1e-2", figures.ThresholdAtFmr1e2), ("1e-3", figures.SuggestedThreshold), ("1e-4", figures.ThresholdAtFmr1e4)]);
-        page.Append("<h2>Curve (ROC)</h2><p>Share of same pairs matched over the share of different pairs matched, which is on a logarithmic scale.</p>");
+        page.Append("<h2>Curve (ROC)</h2><p>What each threshold gives: the more pairs of one person match, the more of two people do.</p>");
         Curve(page, verification);
-        page.Append("<h2>Hardest pairs of one person</h2>");
-        await ShowAsync(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), decoder, maxBytes);
-        page.Append("<h2>Most similar pairs of two people</h2>");
-        await ShowAsync(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), decoder, maxBytes);
+        page.Append("<h2>Hardest pairs of one person</h2><p>Low scores. Often a wrong name in the data, a profile, or a face that is hardly to be seen.</p>");
+        await ShowAsync(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), figures.SuggestedThreshold, decoder, maxBytes);
+        page.Append("<h2>Most similar pairs of two people</h2><p>High scores. Often one person under two names, relatives, or children.</p>");
+        await ShowAsync(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), figures.SuggestedThreshold, decoder, maxBytes);
         return page.Append("</body></html>\n").ToString();
     }
 
+    /// <summary>What the figures mean, in words.</summary>
+    internal static string Verdict(VerifyFigures figures)
+    {
+        var quality = figures.Eer switch
+        {
+            < 0.01 => "The model tells these people apart well.",
+            < 0.05 => "The model tells most of these people apart; see below which it does not.",
+            < 0.2 => "The model often mistakes these people for each other: a look at the pairs below may say why.",
+            _ => "The model does not tell these people apart: face-embed model check says whether it is worth anything, and the pairs below whether the names are right.",
+        };
+        var few = figures.DifferentPairs < 10_000 ? Invariant($" With {figures.DifferentPairs:N0} pairs of two people, the threshold for 1 in 10,000 is a guess{(figures.DifferentPairs < 1000 ? ", and so is that for 1 in 1,000" : "")}.") : "";
+        return Invariant($"{quality} At a threshold of {figures.SuggestedThreshold:0.000}, where 1 in 1,000 pairs of two people match, {figures.TarAtFmr1e3 * 100:0.0} % of the pairs of one person do.{few}");
+    }
+
+    private static string Threshold(string rate, double threshold, double tar, double[] interval) =>
+        Invariant($"<tr><td>{rate}</td><td>{threshold:0.000}</td><td>{tar * 100:0.00} %</td><td>{interval[0] * 100:0.0} to {interval[1] * 100:0.0} %</td></tr>");
+
     private static void Histogram(StringBuilder page, IReadOnlyList<VerifyPair> pairs, IReadOnlyList<(string Name, double Value)> thresholds)
     {
-        page.Append("<svg viewBox=\"0 0 660 230\" role=\"img\" aria-label=\"Histogram of scores\">");
+        page.Append("<svg viewBox=\"0 0 660 250\" role=\"img\" aria-label=\"Histogram of scores\">");
         var kinds = new[] { (Class: "different", Scores: pairs.Where(p => !p.Same)), (Class: "same", Scores: pairs.Where(p => p.Same)) }
             .Select(kind => (kind.Class, Shares: Shares(kind.Scores.Select(p => p.Score).ToList()))).ToArray();
         var highest = kinds.Max(kind => kind.Shares.Max());
@@ -65,15 +95,16 @@ internal static class VerifyReport
         for (var i = 0; i < thresholds.Count; i++)
         {
             var x = X(thresholds[i].Value);
-            page.Append(Invariant($"<line x1=\"{x:0.0}\" x2=\"{x:0.0}\" y1=\"5\" y2=\"200\" stroke=\"#1c2430\" stroke-dasharray=\"4 3\"/><text x=\"{x + 3:0.0}\" y=\"{14 + 13 * i}\" font-size=\"11\">{thresholds[i].Name}</text>"));
+            page.Append(Invariant($"<line x1=\"{x:0.0}\" x2=\"{x:0.0}\" y1=\"5\" y2=\"200\" stroke=\"#1c2430\" stroke-dasharray=\"4 3\"/><text x=\"{x + 3:0.0}\" y=\"{14 + 13 * i}\">{thresholds[i].Name}</text>"));
         }
 
         for (var tick = -0.5; tick <= 1; tick += 0.25)
         {
-            page.Append(Invariant($"<text x=\"{X(tick):0.0}\" y=\"220\" font-size=\"12\" text-anchor=\"middle\">{tick:0.00}</text>"));
+            page.Append(Invariant($"<text x=\"{X(tick):0.0}\" y=\"218\" text-anchor=\"middle\">{tick:0.00}</text>"));
         }
 
-        page.Append("</svg>");
+        page.Append("<line x1=\"30\" x2=\"630\" y1=\"200\" y2=\"200\" stroke=\"#5a6675\"/><text x=\"330\" y=\"242\" text-anchor=\"middle\">cosine of two faces</text>");
+        page.Append("<text x=\"-105\" y=\"18\" transform=\"rotate(-90)\" text-anchor=\"middle\">share of pairs of its kind</text></svg>");
 
         static double X(double score) => 30 + (score + 0.5) / 1.5 * Bins * 10;
 
@@ -93,28 +124,35 @@ internal static class VerifyReport
     {
         const double lowest = 1e-5;
         var points = verification.Curve().Select(p => Invariant($"{50 + 580 * Math.Log10(Math.Max(p.Fmr, lowest) / lowest) / -Math.Log10(lowest):0.0},{250 - 230 * p.Tar:0.0}"));
-        page.Append("<svg viewBox=\"0 0 660 290\" role=\"img\" aria-label=\"ROC\">");
+        page.Append("<svg viewBox=\"0 0 660 300\" role=\"img\" aria-label=\"ROC\">");
         for (var power = -5; power <= 0; power++)
         {
             var x = 50 + 116 * (power + 5);
-            page.Append(Invariant($"<line x1=\"{x}\" x2=\"{x}\" y1=\"20\" y2=\"250\" stroke=\"#dde3ea\"/><text x=\"{x}\" y=\"270\" font-size=\"12\" text-anchor=\"middle\">1e{power}</text>"));
+            page.Append(Invariant($"<line x1=\"{x}\" x2=\"{x}\" y1=\"20\" y2=\"250\" stroke=\"#dde3ea\"/><text x=\"{x}\" y=\"270\" text-anchor=\"middle\">1e{power}</text>"));
         }
 
         for (var tar = 0; tar <= 4; tar++)
         {
             var y = 250 - 57.5 * tar;
-            page.Append(Invariant($"<line x1=\"50\" x2=\"630\" y1=\"{y}\" y2=\"{y}\" stroke=\"#dde3ea\"/><text x=\"44\" y=\"{y + 4}\" font-size=\"12\" text-anchor=\"end\">{tar * 0.25:0.00}</text>"));
+            page.Append(Invariant($"<line x1=\"50\" x2=\"630\" y1=\"{y}\" y2=\"{y}\" stroke=\"#dde3ea\"/><text x=\"44\" y=\"{y + 4}\" text-anchor=\"end\">{tar * 0.25:0.00}</text>"));
         }
 
-        page.Append(Invariant($"<polyline fill=\"none\" stroke=\"#2a7de1\" stroke-width=\"2\" points=\"{string.Join(' ', points.Distinct())}\"/></svg>"));
+        page.Append(Invariant($"<polyline fill=\"none\" stroke=\"#2a7de1\" stroke-width=\"2\" points=\"{string.Join(' ', points.Distinct())}\"/>"));
+        page.Append("<text x=\"340\" y=\"292\" text-anchor=\"middle\">pairs of two people that match (FMR)</text><text x=\"-135\" y=\"12\" transform=\"rotate(-90)\" text-anchor=\"middle\">pairs of one person that match (TAR)</text></svg>");
     }
 
-    private static async Task ShowAsync(StringBuilder page, IEnumerable<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
+    private static async Task ShowAsync(StringBuilder page, IEnumerable<VerifyPair> pairs, double threshold, ImageDecoder decoder, int maxBytes)
     {
+        page.Append("<div class=\"pairs\">");
         foreach (var pair in pairs)
         {
-            page.Append(Invariant($"<figure>{await ThumbnailAsync(pair.First, decoder, maxBytes)}{await ThumbnailAsync(pair.Second, decoder, maxBytes)}<figcaption>{pair.Score:0.000} · {Escape(Path.GetFileName(pair.First.File))} · {Escape(Path.GetFileName(pair.Second.File))}</figcaption></figure>"));
+            var (over, gap) = (pair.Score > threshold ? "above" : "below", Math.Abs(pair.Score - threshold));
+            page.Append(Invariant($"<figure><div>{await ThumbnailAsync(pair.First, decoder, maxBytes)}{await ThumbnailAsync(pair.Second, decoder, maxBytes)}</div><figcaption>{pair.Score:0.000}, {gap:0.000} {over} {threshold:0.000}<br>{Escape(Name(pair.First))}<br>{Escape(Name(pair.Second))}</figcaption></figure>"));
         }
+
+        page.Append("</div>");
+
+        static string Name(VerifyPhoto photo) => $"{photo.Person}, {Path.GetFileName(photo.File)}";
     }
 
     /// <summary>The face with a quarter of its height around it; why there is none, where the picture is gone by now.</summary>
@@ -132,7 +170,7 @@ internal static class VerifyReport
         }
         catch (Exception e) when (e is ImageException or IOException or UnauthorizedAccessException)
         {
-            return Escape($"{photo.File}: {e.Message} ");
+            return $"<span class=\"gone\">{Escape($"{photo.File}: {e.Message}")}</span>";
         }
     }
 

@@ -118,7 +118,9 @@ internal sealed class ImageFetcher : IDisposable
         var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await resolve(host.Host, cancel);
         if (addresses.FirstOrDefault(a => !PublicAddress.MayReach(a, networks)) is { } hidden)
         {
-            throw new ImageException(ImageFault.SourceDenied, $"'{host.Host}' is at {hidden}, which is not on the public internet. Sources:PrivateNetworks lists networks that may be reached.");
+            // a job may try to lead inside: nothing is proposed for loopback, for where clouds keep credentials and the like
+            throw Denied($"'{host.Host}' is at {hidden}, which is not on the public internet", hidden.GetAddressBytes() is [10, _, _, _] or [172, >= 16 and < 32, _, _] or [192, 168, _, _]
+                ? Setting("PrivateNetworks", string.Join(',', networks), $"{hidden}/32") : "Sources:PrivateNetworks lists networks that may be reached.");
         }
 
         var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp) { NoDelay = true };
@@ -143,8 +145,9 @@ internal sealed class ImageFetcher : IDisposable
             url = Plain(url);
             if (odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url)))
             {
-                throw new ImageException(ImageFault.SourceDenied, hosts.Length == 0 ? "This worker fetches no URLs; Sources:Hosts lists hosts that it may."
-                    : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}{(url.UserInfo.Length > 0 ? " with a user in the URL" : "")}; Sources:Hosts lists what it may.");
+                throw Denied(hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
+                    url.UserInfo.Length > 0 ? "URLs with a user in them are never fetched." : odd || url.Scheme is not ("http" or "https") ? "Only http and https, and hosts by their plain names, can be."
+                        : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"));
             }
 
             using var request = new HttpRequestMessage(HttpMethod.Get, url);
@@ -166,7 +169,7 @@ internal sealed class ImageFetcher : IDisposable
     {
         if (!buckets.Contains(bucket, StringComparer.Ordinal))
         {
-            throw new ImageException(ImageFault.SourceDenied, buckets.Length == 0 ? "This worker reads no buckets; Sources:Buckets lists those that it may." : $"This worker does not read the bucket '{bucket}'; Sources:Buckets lists those that it may.");
+            throw Denied(buckets.Length == 0 ? "This worker reads no buckets" : $"This worker does not read the bucket '{bucket}'", Setting("Buckets", options.Buckets, bucket));
         }
 
         try
@@ -184,6 +187,11 @@ internal sealed class ImageFetcher : IDisposable
             throw new SourceException($"s3://{bucket}/{key} cannot be read: {e.Message}", e);
         }
     }
+
+    private static ImageException Denied(string what, string way) => new(ImageFault.SourceDenied, $"{what}. {way}");
+
+    /// <summary>The setting that would allow it, whole, beside what is allowed now.</summary>
+    private static string Setting(string name, string now, string more) => $"To allow it: {SourceOptions.Section}:{name}={string.Join(',', [.. SourceOptions.List(now), more])}";
 
     private static void Check(int status, string place)
     {
@@ -204,7 +212,7 @@ internal sealed class ImageFetcher : IDisposable
     {
         if (roots.Length == 0)
         {
-            throw new ImageException(ImageFault.SourceDenied, "This worker reads no paths; Sources:Roots lists folders in which it may.");
+            throw Denied("This worker reads no paths", Setting("Roots", "", "/the/folder/they/are/under"));
         }
 
         if (Path.IsPathRooted(name) || name.Contains('\0') || name.Split('/', '\\').Contains(".."))

@@ -11,5 +11,6 @@ namespace FaceEmbedWorker.Jobs;
 /// <param name="VectorEncoding">Null: as <see cref="ResultOptions.VectorEncoding"/> says.</param>
 /// <param name="Deadline">After it the job is not worth doing; null: it always is.</param>
 /// <param name="IsCloudEvent">It came as one, and so goes its result.</param>
+/// <param name="Warnings">What was ignored in it; null where nothing was.</param>
 internal sealed record EmbedJob(string Id, ImageSource Image, EmbedMode? Mode = null, JsonElement? Metadata = null, int Attempt = 1, int? Detail = null,
-    VectorEncoding? VectorEncoding = null, DateTimeOffset? Deadline = null, bool IsCloudEvent = false);
+    VectorEncoding? VectorEncoding = null, DateTimeOffset? Deadline = null, bool IsCloudEvent = false, IReadOnlyList<string>? Warnings = null);

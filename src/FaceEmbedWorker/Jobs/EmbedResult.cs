@@ -37,6 +37,9 @@ internal sealed record EmbedResult
 
     public required JsonElement Metadata { get; init; }
 
+    /// <summary>What was ignored in the job, in a sentence each; absent where nothing was.</summary>
+    public IReadOnlyList<string>? Warnings { get; init; }
+
     public required int Attempt { get; init; }
 
     /// <summary>Host and process id.</summary>

@@ -192,6 +192,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             Image = image,
             Embeddings = embeddings,
             Metadata = job.Metadata ?? NoMetadata,
+            Warnings = job.Warnings,
             Attempt = job.Attempt,
             Worker = Worker,
             Version = Version,

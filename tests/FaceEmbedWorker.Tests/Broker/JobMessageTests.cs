@@ -100,6 +100,37 @@ public class JobMessageTests
     [InlineData("""{"image":{"data":"AQID"},"vector_encoding":"hex"}""", "numbers or base64")]
     public void A_malformed_json_job_says_what_is_wrong(string json, string told) => Malformed(Json(json), told);
 
+    [Theory]
+    [InlineData("""{"id":"photo-42","image":{}}""", "photo-42")]
+    [InlineData("""{"image":{"data":7},"id":"photo-42"}""", "photo-42")]
+    [InlineData("""{"id":"photo-42","image":{"data":"AQI""", "photo-42")]
+    [InlineData("""{"id":"photo-42" "image":1}""", "photo-42")]
+    [InlineData("""{"id":"","image":{}}""", "sent")]
+    [InlineData("""{"id":7}""", "sent")]
+    [InlineData("""{"image":{"id":"inner"}}""", "sent")]
+    [InlineData("""[{"id":"x"}]""", "sent")]
+    [InlineData("", "sent")]
+    public void A_malformed_job_keeps_its_id(string json, string id) => Assert.Equal(id, Message(Encoding.UTF8.GetBytes(json), "application/json; charset=utf-8", id: "sent").JobId);
+
+    [Theory]
+    [InlineData("""{"id":"event","data":{"id":"photo-42","image":{}}}""", "photo-42")]
+    [InlineData("""{"data":{"id":"photo-42"},"id":"event"}""", "photo-42")]
+    [InlineData("""{"id":"event","data_base64":7}""", "event")]
+    [InlineData("""{"id":"event","more":{"id":"no"}}""", "event")]
+    public void A_malformed_event_keeps_its_id(string json, string id) => Assert.Equal(id, Message(Encoding.UTF8.GetBytes(json), EmbedResult.CloudEventType).JobId);
+
+    [Fact]
+    public void Whatever_is_no_job_has_an_id() => Assert.Equal(Convert.ToHexStringLower(SHA256.HashData("{"u8)), Json("{").JobId);
+
+    [Fact]
+    public void What_is_ignored_in_a_job_is_told()
+    {
+        Assert.Null(Json("""{"id":"a","image":{"data":"AQID"},"mode":"faces","detail":2,"metadata":{"any":1},"vector_encoding":"base64","deadline":"2026-01-31T12:00:00Z"}""").Read().Warnings);
+        Assert.Equal(["The job's field 'modus' is unknown and was ignored.", "The job's field 'image.uri' is unknown and was ignored."],
+            Json("""{"image":{"data":"AQID","uri":"x"},"modus":"faces"}""").Read().Warnings);
+        Assert.Equal(10, Json($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 100).Select(n => $",\"x{n}\":{n}"))}}}""").Read().Warnings!.Count);
+    }
+
     [Fact]
     public void Deep_json_invalid_utf8_and_long_ids_are_malformed()
     {

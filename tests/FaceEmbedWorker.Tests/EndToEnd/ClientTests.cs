@@ -93,10 +93,11 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         Assert.Matches(@"\A1\.000 astronaut\.jpg ", await SearchAsync(TestData.Astronaut));
 
         // The other model: the earlier detector, whose crops are another space.
-        string[] other = ["--Faces:DetectionModel=models/rfb/face_detection.onnx", "--Faces:LandmarksModel=models/rfb/face_landmarks.onnx"];
+        string[] other = [$"--Faces:DetectionModel={Path.Combine(TestData.Repository, "models/rfb/face_detection.onnx")}", $"--Faces:LandmarksModel={Path.Combine(TestData.Repository, "models/rfb/face_landmarks.onnx")}"];
         await using var second = await FaceEmbed.WorkerAsync(probe, [.. other, "--Broker:Jobs=photos2", "--Broker:Results=faces2"]);
         Assert.NotEqual(Space(worker), Space(second));
-        Assert.Equal(0, (await FaceEmbed.RunAsync(["submit", In("photos"), .. probe.Settings, "--Broker:Jobs=photos2", "--Broker:Results=faces2"])).ExitCode);
+        await File.WriteAllTextAsync(In("producer2.py"), Block("docs/clients.md", "producer.py").Replace("\"face.jobs\"", "\"photos2\"", StringComparison.Ordinal));
+        await RunAsync(probe, In("producer2.py"), In("photos"));
         using var store2 = Start(probe, "env", "RESULTS=faces2", Python, In("store.py"));
         await UntilAsync(postgres, Block(page, "count(distinct job_id)").ReplaceLineEndings(" ").Replace(";", " order by space = '" + Space(second) + "'", StringComparison.Ordinal), $"{Space(worker)}|1|1\n{Space(second)}|1|1");
         Assert.Matches(@"\A1\.000 astronaut\.jpg ", await SearchAsync(TestData.Astronaut, other));

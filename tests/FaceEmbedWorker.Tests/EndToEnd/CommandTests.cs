@@ -123,7 +123,26 @@ public sealed class CommandTests : IDisposable
 
         var report = await File.ReadAllTextAsync(In("report.html"));
         Assert.Equal((2, 40), (Count(report, "<svg "), Count(report, "data:image/jpeg;base64,")));
+        Assert.Contains("The model tells these people apart well. At a threshold of ", report, StringComparison.Ordinal);
+        Assert.Contains("With 4,500 pairs of two people, the threshold for 1 in 10,000 is a guess.", report, StringComparison.Ordinal);
+        Assert.Equal(20, Count(report, $" {figures.GetProperty("suggested_threshold").GetDouble().ToString("0.000", CultureInfo.InvariantCulture)}<br>"));
+        Assert.All(new[] { "eer_interval", "tar_at_fmr_1e-2_interval", "tar_at_fmr_1e-3_interval", "tar_at_fmr_1e-4_interval" }, name => Assert.InRange(figures.GetProperty(name)[0].GetDouble(), 0, figures.GetProperty(name)[1].GetDouble()));
         Assert.Equal(0, Count(report, "http"));
+    }
+
+    [Fact]
+    public async Task Verify_one_level_too_high_says_so()
+    {
+        foreach (var (person, photo) in new[] { ("set/one", TestData.GraceHopper), ("set/two", TestData.Astronaut) })
+        {
+            Directory.CreateDirectory(In(person));
+            File.Copy(photo, In($"{person}/{Path.GetFileName(photo)}"));
+        }
+
+        var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
+        Assert.Equal(1, code);
+        Assert.Contains($"{In("set")}: its pictures lie in 2 folders and count as one person. Where each of these is a person: face-embed verify {In("set")}", errors, StringComparison.Ordinal);
+        Assert.Contains("give no pairs to compare", errors, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -25,6 +25,9 @@ internal sealed class Terminal : IAsyncDisposable
     /// <summary>What is on the screen and what went off it above, without the empty lines at its end.</summary>
     public async Task<string> ScreenAsync() => (await TmuxAsync("capture-pane", "-p", "-S", "-2000")).TrimEnd();
 
+    /// <summary>The same with its colours, as escape codes.</summary>
+    public Task<string> ColouredScreenAsync() => TmuxAsync("capture-pane", "-p", "-e", "-S", "-2000");
+
     public async Task<bool> ShowsCursorAsync() => (await TmuxAsync("display-message", "-p", "#{cursor_flag}")).Trim() == "1";
 
     public Task PressAsync(string key) => TmuxAsync("send-keys", key);

@@ -61,6 +61,20 @@ public sealed class TerminalTests : IDisposable
         Assert.True(await terminal.ShowsCursorAsync());
     }
 
+    [Fact]
+    public async Task The_workers_warnings_are_yellow_and_its_lines_plain()
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        await using var terminal = await Terminal.RunAsync(140, 40, "run", $"--Broker:Uri=amqp://127.0.0.1:{TestBroker.FreePort()}/", "--Health:Url=");
+
+        await terminal.ShowsAsync("Waiting for the broker");
+        var screen = await terminal.ColouredScreenAsync();
+        Assert.Contains("\e[33mwarning\e[39m ", screen, StringComparison.Ordinal);
+        Assert.Contains("Z information JobHandler: ", screen, StringComparison.Ordinal);
+        await terminal.PressAsync("C-c");
+        await terminal.ShowsAsync("EXIT 0");
+    }
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     private void Copies(int count)

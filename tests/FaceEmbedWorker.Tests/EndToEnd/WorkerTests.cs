@@ -56,11 +56,11 @@ public abstract class WorkerTests(TestBroker broker)
         await using var worker = await FaceEmbed.WorkerAsync(probe);
 
         await probe.SubmitAsync(Astronaut, "image/png", "raw", new() { ["metadata"] = """{"album":"Ü"}""" }, correlationId: "c-1");
-        await probe.SubmitAsync(Encoding.UTF8.GetBytes($$$"""{"id":"json","image":{"data":"{{{Convert.ToBase64String(GraceHopper)}}}"},"mode":"image","metadata":{"n":1}}"""), "application/json");
+        await probe.SubmitAsync(Encoding.UTF8.GetBytes($$$"""{"id":"json","image":{"data":"{{{Convert.ToBase64String(GraceHopper)}}}"},"mode":"image","metadata":{"n":1},"colour":"red"}"""), "application/json");
         await probe.SubmitAsync(GraceHopper, contentType: null);
         await probe.SubmitAsync("no picture at all"u8.ToArray(), "image/jpeg", "garbage");
         await probe.SubmitAsync([], "image/jpeg", "empty");
-        await probe.SubmitAsync("{\"image\":{}}"u8.ToArray(), "application/json", "malformed");
+        await probe.SubmitAsync("{\"id\":\"malformed\",\"image\":{}}"u8.ToArray(), "application/json");
         await probe.SubmitAsync("{\"image\":{\"url\":\"http://127.0.0.1/\"}}"u8.ToArray(), "application/json", "reference");
 
         var raw = await probe.ResultAsync("raw");
@@ -72,12 +72,13 @@ public abstract class WorkerTests(TestBroker broker)
 
         var json = await probe.ResultAsync("json");
         Assert.Equal(("image", $"json:{Pipeline.Embedder.ImageSpace}"), (json.Json.GetProperty("embeddings")[0].GetProperty("source").GetString(), json.Properties.MessageId));
+        Assert.Equal("""["The job's field 'colour' is unknown and was ignored."]""", json.Json.GetProperty("warnings").GetRawText());
         await probe.ResultAsync(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(GraceHopper)));
         Assert.Equal("stub", (await probe.ResultAsync("garbage")).RoutingKey);
 
         Assert.Equal("malformed", (await probe.DeadLetterAsync("empty")).Header("fw-error"));
         var malformed = await probe.DeadLetterAsync("malformed");
-        Assert.Equal(("worker", "malformed", "1", "0", "{\"image\":{}}", "application/json"),
+        Assert.Equal(("worker", "malformed", "1", "0", "{\"id\":\"malformed\",\"image\":{}}", "application/json"),
             (malformed.RoutingKey, malformed.Header("fw-error"), malformed.Header("fw-attempt"), malformed.Header("fw-replays"), Encoding.UTF8.GetString(malformed.Body), malformed.Properties.ContentType));
         Assert.All(new[] { "fw-error-message", "fw-first-failed-at", "fw-last-failed-at", "fw-worker", "fw-version" }, name => Assert.NotEmpty(malformed.Header(name)));
         Assert.Equal("source_denied", (await probe.DeadLetterAsync("reference")).Header("fw-error"));

@@ -37,6 +37,24 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.Equal(ImageFault.SourceDenied, e.Fault);
     }
 
+    [Theory]
+    [InlineData("", "https://photos.example.com/a.jpg", "This worker fetches no URLs. To allow it: Sources:Hosts=photos.example.com")]
+    [InlineData("a.example.com,*.b.org", "https://photos.example.com:8443/a.jpg", "does not fetch from https://photos.example.com:8443. To allow it: Sources:Hosts=a.example.com,*.b.org,photos.example.com:8443")]
+    [InlineData("a.example.com", "http://photos.example.com/a.jpg", "To allow it: Sources:Hosts=a.example.com,http://photos.example.com:80")]
+    [InlineData("*", "https://user@photos.example.com/", "URLs with a user in them are never fetched.")]
+    [InlineData("*", "ftp://photos.example.com/", "Only http and https, and hosts by their plain names, can be.")]
+    [InlineData("*", "https://10.1.2.3/", "'10.1.2.3' is at 10.1.2.3, which is not on the public internet. To allow it: Sources:PrivateNetworks=10.1.2.3/32")]
+    [InlineData("*", "https://169.254.169.254/", "Sources:PrivateNetworks lists networks that may be reached.")]
+    public async Task A_denial_gives_the_setting_that_would_allow_it_whole(string hosts, string url, string told)
+    {
+        var e = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(url), hosts));
+        Assert.EndsWith(told, e.Message, StringComparison.Ordinal);
+        if (e.Message.Split("Sources:Hosts=") is [_, var setting])
+        {
+            Assert.True(setting.Split(',').Select(AllowedHost.Parse).Any(h => h!.Allows(new Uri(url))), setting);
+        }
+    }
+
     [Fact]
     public void The_table_is_long_enough_and_public_addresses_are_not_refused()
     {
