@@ -7,8 +7,8 @@ public partial class LayeringTests
 {
     private static readonly Dictionary<string, string[]> MayUse = new()
     {
-        ["Commands"] = ["Health", "Broker", "Jobs", "Faces", "Images", "Onnx"],
-        ["Health"] = ["Broker", "Jobs", "Faces", "Images"],
+        ["Commands"] = ["Web", "Broker", "Jobs", "Faces", "Images", "Onnx"],
+        ["Web"] = ["Broker", "Jobs", "Faces", "Images"],
         ["Broker"] = ["Jobs", "Faces", "Images"],
         ["Jobs"] = ["Faces", "Images"],
         ["Faces"] = ["Images", "Onnx"],
@@ -27,8 +27,8 @@ public partial class LayeringTests
         ["Spectre.Console"] = ["Commands"],
         ["Polly"] = ["Broker", "Images"],
         ["Amazon"] = ["Images"],
-        ["Microsoft.AspNetCore"] = ["Health"],
-        ["OpenTelemetry"] = ["Commands", "Health"],
+        ["Microsoft.AspNetCore"] = ["Web"],
+        ["OpenTelemetry"] = ["Commands", "Web"],
     };
 
     private static readonly string Source = Path.Combine(TestData.Repository, "src", "FaceEmbedWorker");
@@ -73,6 +73,6 @@ public partial class LayeringTests
         .Select(f => (File: Path.GetRelativePath(Source, f).Replace('\\', '/'), Text: File.ReadAllText(f)))
         .Where(f => !f.File.StartsWith("obj/", StringComparison.Ordinal) && !f.File.StartsWith("bin/", StringComparison.Ordinal));
 
-    [GeneratedRegex(@"FaceEmbedWorker\.(Health|Broker|Jobs|Faces|Images|Onnx|Commands)\b(?<!namespace FaceEmbedWorker\.\w+)")]
+    [GeneratedRegex(@"FaceEmbedWorker\.(Web|Broker|Jobs|Faces|Images|Onnx|Commands)\b(?<!namespace FaceEmbedWorker\.\w+)")]
     private static partial Regex Own();
 }

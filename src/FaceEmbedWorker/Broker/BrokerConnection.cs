@@ -71,6 +71,9 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     /// <summary>Where the broker should be and why there is no connection; empty before the first try, and while there is one.</summary>
     public string Trouble { get; private set; } = "";
 
+    /// <inheritdoc cref="IBrokerLink.Broker"/>
+    public BrokerIdentity Broker => BrokerIdentity.Of(factory, connection);
+
     /// <inheritdoc cref="IBrokerLink.Blocked"/>
     public string? Blocked { get; private set; }
 

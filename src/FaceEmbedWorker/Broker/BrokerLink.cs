@@ -10,6 +10,8 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
 
     public string Trouble => connection.Trouble;
 
+    public BrokerIdentity Broker => connection.Broker;
+
     public string? Blocked => connection.Blocked;
 
     public event Action? BlockedChanged

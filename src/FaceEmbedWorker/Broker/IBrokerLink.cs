@@ -1,3 +1,4 @@
+using System.Text;
 using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
@@ -5,6 +6,21 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>A message that the broker handed out.</summary>
 /// <param name="Body">Valid only until the callback that got it has returned.</param>
 internal sealed record Handed(ulong Tag, bool Redelivered, ReadOnlyMemory<byte> Body, IReadOnlyBasicProperties Properties);
+
+/// <summary>Which broker a worker talks to, without its credentials.</summary>
+/// <param name="Address">Host and port.</param>
+/// <param name="Name">What it calls itself: its cluster's name; null while there is no connection.</param>
+/// <param name="Version">Such as RabbitMQ 4.0.5; null while there is no connection.</param>
+internal sealed record BrokerIdentity(string Address, string VirtualHost, string? Name, string? Version)
+{
+    public static BrokerIdentity Of(ConnectionFactory factory, IConnection? connection)
+    {
+        var told = connection is { IsOpen: true } ? connection.ServerProperties : null;
+        return new($"{factory.Endpoint.HostName}:{factory.Endpoint.Port}", factory.VirtualHost, Text("cluster_name"), Text("version") is { } version ? $"{Text("product")} {version}" : null);
+
+        string? Text(string property) => told?.TryGetValue(property, out var value) is true && value is byte[] bytes ? Encoding.UTF8.GetString(bytes) : null;
+    }
+}
 
 /// <summary>
 /// A connection to the broker, rebuilt whenever it is gone. This and <see cref="IBrokerChannel"/> are all that the rooms of the consumer know of a
@@ -14,6 +30,9 @@ internal interface IBrokerLink : IAsyncDisposable
 {
     /// <summary>Where the broker should be and why there is no connection; empty while there is one.</summary>
     string Trouble { get; }
+
+    /// <summary>Which broker it is.</summary>
+    BrokerIdentity Broker { get; }
 
     /// <summary>Why the broker takes no messages at present (an alarm), in its own words; null where it takes them.</summary>
     string? Blocked { get; }

@@ -63,7 +63,7 @@ internal sealed partial class JobConsumer : BackgroundService
         handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(options.Value.HandBackSeconds), time, logger);
         drain = new Drain(slots, settler, lane, handBack, abandon, TimeSpan.FromSeconds(options.Value.DrainSeconds), time, logger);
         budget = new PrefetchBudget((ushort)(options.Value.Prefetch > 0 ? options.Value.Prefetch : Math.Min(3 * jobs.Value.Slots, ushort.MaxValue)), options.Value.PrefetchBytes);
-        (health.Link, health.Queues, health.Prefetch) = (this.link, depths, budget.Wanted);
+        (health.Link, health.Queues, health.Slots, health.Prefetch) = (this.link, depths, slots, budget.Wanted);
     }
 
     /// <inheritdoc cref="JobSlots.Stuck"/>

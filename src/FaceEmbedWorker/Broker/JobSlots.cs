@@ -7,6 +7,11 @@ using Microsoft.Extensions.Logging;
 
 namespace FaceEmbedWorker.Broker;
 
+/// <summary>A job that is being handled.</summary>
+/// <param name="JobId">Empty while a message without an id of its own is being read.</param>
+/// <param name="Seconds">Since it was begun.</param>
+internal sealed record RunningJob(string JobId, int Attempt, double Seconds);
+
 /// <summary>
 /// Works on jobs, so many at once: through the intake's gate, answered from recent results where a job came before, and watched for one that
 /// never ends. Slots outlive connections, and know no broker.
@@ -21,13 +26,17 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     public static readonly TimeSpan StuckTime = TimeSpan.FromSeconds(10);
 
     private readonly Channel<Delivery> waiting = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
-    private readonly ConcurrentDictionary<Delivery, long> running = new();
+    private readonly ConcurrentDictionary<Delivery, (long Since, string Id)> running = new();
     private readonly RecentResults recent = new();
     private readonly TimeSpan deadline = TimeSpan.FromSeconds(options.DeadlineSeconds);
     private Task working = Task.CompletedTask;
 
     /// <summary>A job runs far beyond its deadline: the process should end, and be started again.</summary>
     public event Action? Stuck;
+
+    /// <summary>What is being handled now, the longest first: at most one for each slot.</summary>
+    public IReadOnlyList<RunningJob> Running => [.. running.OrderBy(r => r.Value.Since)
+        .Select(r => new RunningJob(r.Value.Id, r.Key.Message.Attempt, Math.Round(time.GetElapsedTime(r.Value.Since).TotalSeconds, 2)))];
 
     /// <summary>Ends once <see cref="Close"/> was called and the last job is done.</summary>
     public Task Working => working;
@@ -70,7 +79,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     /// </summary>
     public void EndWhereStuck()
     {
-        foreach (var (delivery, since) in running)
+        foreach (var (delivery, (since, _)) in running)
         {
             if (time.GetElapsedTime(since) is var elapsed && elapsed > 2 * deadline + StuckTime)
             {
@@ -174,8 +183,10 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         EmbedJob? job = null;
         try
         {
-            var start = running[delivery] = time.GetTimestamp();
+            var start = time.GetTimestamp();
+            running[delivery] = (start, delivery.Message.Properties.MessageId ?? "");
             job = delivery.Message.Read();
+            running[delivery] = (start, job.Id);
             var sum = job.Image is ImageSource.Data data ? Convert.ToHexStringLower(SHA256.HashData(data.Bytes)) : null;
             if (delivery.Redelivered && sum is not null && recent.Find(job, sum) is { } known)
             {

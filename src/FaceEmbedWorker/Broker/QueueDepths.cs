@@ -1,5 +1,13 @@
 namespace FaceEmbedWorker.Broker;
 
+/// <summary>Jobs that wait for any worker.</summary>
+/// <param name="PerSecond">How their number changes, by what all producers and workers do; null where it has not been seen for long enough.</param>
+internal sealed record Backlog(long Jobs, double? PerSecond)
+{
+    /// <summary>Time until none waits, if that goes on; null where the backlog does not shrink.</summary>
+    public double? SecondsLeft => PerSecond < 0 ? Math.Round(Jobs / -PerSecond.Value) : null;
+}
+
 /// <summary>How many messages are ready in each queue of the topology, asked every few seconds.</summary>
 internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvider time)
 {
@@ -11,11 +19,16 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(0.5);
+    private static readonly TimeSpan Trend = TimeSpan.FromSeconds(30);
     private readonly string[] queues = [.. topology.Queues.Select(q => q.Name)];
     private readonly Dictionary<string, (long Last, int Doubts)> known = [];
+    private readonly Queue<(long At, long Jobs)> looks = new();
 
     /// <summary>Queue -> messages ready; without those that do not exist or cannot be told for sure, and empty while there is no connection.</summary>
     public IReadOnlyDictionary<string, long> Ready { get; private set; } = new Dictionary<string, long>();
+
+    /// <summary>Null while it is not known.</summary>
+    public Backlog? Backlog { get; private set; }
 
     public async Task WatchAsync(CancellationToken stopping)
     {
@@ -32,8 +45,25 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
                 Ready = new Dictionary<string, long>(); // the consumer says why
             }
 
+            Backlog = Ready.TryGetValue(topology.Jobs, out var jobs) ? Look(jobs) : null;
+
             await Task.Delay(Ready.Count > 0 && Ready.Count == asked ? Interval : Soon, time, stopping).ContinueWith(_ => { }, TaskScheduler.Default);
         }
+    }
+
+    /// <summary>The backlog, beside what it was up to half a minute ago.</summary>
+    internal Backlog Look(long jobs)
+    {
+        var now = time.GetTimestamp();
+        looks.Enqueue((now, jobs));
+        while (time.GetElapsedTime(looks.Peek().At, now) > Trend)
+        {
+            looks.Dequeue();
+        }
+
+        var (at, before) = looks.Peek();
+        var seconds = time.GetElapsedTime(at, now).TotalSeconds;
+        return new Backlog(jobs, seconds < Interval.TotalSeconds ? null : Math.Round((jobs - before) / seconds, 2));
     }
 
     /// <summary>What can be told: for the first doubtful looks the last sure number, then none, and at last the 0.</summary>

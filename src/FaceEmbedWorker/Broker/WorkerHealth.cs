@@ -14,6 +14,8 @@ internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvi
 
     public QueueDepths? Queues { get; set; }
 
+    public JobSlots? Slots { get; set; }
+
     /// <summary>The consumer has come to its end.</summary>
     public bool Over { get; set; }
 

@@ -1,5 +1,5 @@
 using System.CommandLine;
-using FaceEmbedWorker.Health;
+using FaceEmbedWorker.Web;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 

@@ -6,20 +6,30 @@ namespace FaceEmbedWorker.Jobs;
 /// <param name="Outcome"><c>retry</c> or <c>dead_letter</c>.</param>
 internal sealed record JobTrouble(DateTime At, string JobId, string Outcome, string Reason, string Message);
 
+/// <summary>A job that has its result, for people to read: no picture, no vector.</summary>
+/// <param name="Milliseconds">From its start to its result.</param>
+internal sealed record JobDone(DateTime At, string JobId, string Outcome, int Faces, double Milliseconds);
+
 /// <summary>What became of jobs in the last minute.</summary>
 /// <param name="PerSecond">Jobs settled in each of the last 60 whole seconds, the oldest first.</param>
 /// <param name="StageMs">Stage -> mean milliseconds of a job that had it.</param>
-internal sealed record LastMinute(double JobsPerSecond, IReadOnlyList<int> PerSecond, IReadOnlyDictionary<string, double> StageMs);
+internal sealed record LastMinute(double JobsPerSecond, IReadOnlyList<int> PerSecond, IReadOnlyDictionary<string, double> StageMs, JobLatency LatencyMs);
+
+/// <summary>What became of jobs in the last hour.</summary>
+/// <param name="Attempts">Attempts at jobs that were settled: each retry is one more.</param>
+/// <param name="FailureRate">Share of them that ended as a retry or a dead letter; null where there was none.</param>
+internal sealed record LastHour(int Attempts, int Retries, int DeadLetters, double? FailureRate, JobLatency LatencyMs);
 
 /// <summary>Keeps count of how jobs end, for <see cref="Telemetry"/> and for people who look at this worker now.</summary>
 internal sealed class JobTally(TimeProvider time)
 {
-    private const int Seconds = 60;
-    private const int MostTroubles = 20;
+    private const int MostTroubles = 20, MostResults = 10;
 
     private readonly Lock state = new();
-    private readonly Second[] ring = [.. Enumerable.Range(0, Seconds + 1).Select(_ => new Second())];
+    private readonly JobWindow minute = new(TimeSpan.FromSeconds(1), 60);
+    private readonly JobWindow hour = new(TimeSpan.FromMinutes(1), 60);
     private readonly Queue<JobTrouble> troubles = new();
+    private readonly Queue<JobDone> results = new();
     private readonly long start = time.GetTimestamp();
 
     /// <summary>Outcome -> jobs since the start.</summary>
@@ -32,98 +42,95 @@ internal sealed class JobTally(TimeProvider time)
     public ConcurrentDictionary<string, long> DeadLetters { get; } = new();
 
     /// <summary>The newest first.</summary>
-    public IReadOnlyList<JobTrouble> Troubles
-    {
-        get
-        {
-            lock (state)
-            {
-                return [.. troubles.Reverse()];
-            }
-        }
-    }
+    public IReadOnlyList<JobTrouble> Troubles => Newest(troubles);
+
+    /// <inheritdoc cref="Troubles"/>
+    public IReadOnlyList<JobDone> Results => Newest(results);
 
     public void Completed(EmbedResult result)
     {
         Telemetry.JobCompleted(result);
-        Count(Outcomes, result.Outcome);
-        lock (state)
-        {
-            var second = Now();
-            second.Jobs++;
-            foreach (var (stage, milliseconds) in result.TimingsMs.Stages)
-            {
-                var (sum, count) = second.Stages.GetValueOrDefault(stage);
-                second.Stages[stage] = (sum + milliseconds, count + 1);
-            }
-        }
+        var faces = result.Outcome == EmbedResult.Embedded ? result.Embeddings.Count : 0;
+        Count(result.Outcome, slice => slice.Took(result.TimingsMs));
+        Keep(results, new JobDone(Now, result.JobId, result.Outcome, faces, result.TimingsMs.Total), MostResults);
     }
 
     public void Retried(string id, JobOutcome.Retry retry)
     {
         Telemetry.JobRetried(retry.Reason);
         Count(Retries, retry.Reason);
-        Failed("retry", id, retry.Reason, retry.Message);
+        Count("retry", slice => slice.Retries++);
+        Keep(troubles, new JobTrouble(Now, id, "retry", retry.Reason, retry.Message), MostTroubles);
     }
 
     public void Dead(string id, string reason, string message)
     {
         Telemetry.JobDead(reason);
         Count(DeadLetters, reason);
-        Failed("dead_letter", id, reason, message);
+        Count("dead_letter", slice => slice.DeadLetters++);
+        Keep(troubles, new JobTrouble(Now, id, "dead_letter", reason, message), MostTroubles);
     }
 
-    public LastMinute Look()
+    public LastMinute LastMinute()
     {
         lock (state)
         {
-            var now = Elapsed();
-            var seconds = Enumerable.Range(1, Seconds).Select(i => At(now - Seconds - 1 + i)).ToArray();
-            var stages = seconds.SelectMany(s => s?.Stages ?? []).GroupBy(s => s.Key).ToDictionary(g => g.Key, g => Math.Round(g.Sum(s => s.Value.Sum) / g.Sum(s => s.Value.Count), 2));
-            var perSecond = Array.ConvertAll(seconds, s => s?.Jobs ?? 0);
-            return new LastMinute(Math.Round(perSecond.Sum() / (double)Math.Clamp(now, 1, Seconds), 2), perSecond, stages);
+            var slices = minute.Full(Elapsed);
+            var perSecond = Array.ConvertAll(slices, s => s?.Jobs ?? 0);
+            var known = slices.OfType<JobWindow.Slice>().ToArray();
+            var stages = known.SelectMany(s => s.Stages).GroupBy(s => s.Key).ToDictionary(g => g.Key, g => Math.Round(g.Sum(s => s.Value.Sum) / g.Sum(s => s.Value.Count), 2));
+            var rate = perSecond.Sum() / Math.Clamp(Math.Floor(Elapsed.TotalSeconds), 1, slices.Length);
+            return new LastMinute(Math.Round(rate, 2), perSecond, stages, JobWindow.Slice.Latency(known));
         }
     }
 
-    private void Failed(string outcome, string id, string reason, string message)
+    public LastHour LastHour()
+    {
+        lock (state)
+        {
+            var slices = hour.UpToNow(Elapsed).OfType<JobWindow.Slice>().ToArray();
+            var (attempts, retries, dead) = (slices.Sum(s => s.Jobs), slices.Sum(s => s.Retries), slices.Sum(s => s.DeadLetters));
+            return new LastHour(attempts, retries, dead, attempts > 0 ? Math.Round((retries + dead) / (double)attempts, 4) : null, JobWindow.Slice.Latency(slices));
+        }
+    }
+
+    private DateTime Now => time.GetUtcNow().UtcDateTime;
+
+    private TimeSpan Elapsed => time.GetElapsedTime(start);
+
+    private static void Count(ConcurrentDictionary<string, long> counts, string key) => counts.AddOrUpdate(key, 1, static (_, n) => n + 1);
+
+    private void Count(string outcome, Action<JobWindow.Slice> further)
     {
         Count(Outcomes, outcome);
         lock (state)
         {
-            Now().Jobs++;
-            troubles.Enqueue(new JobTrouble(time.GetUtcNow().UtcDateTime, id, outcome, reason, message));
-            if (troubles.Count > MostTroubles)
+            foreach (var window in (JobWindow[])[minute, hour])
             {
-                troubles.Dequeue();
+                var slice = window.At(Elapsed);
+                slice.Jobs++;
+                further(slice);
             }
         }
     }
 
-    private static void Count(ConcurrentDictionary<string, long> counts, string key) => counts.AddOrUpdate(key, 1, static (_, n) => n + 1);
-
-    private long Elapsed() => (long)time.GetElapsedTime(start).TotalSeconds;
-
-    private Second Now()
+    private void Keep<T>(Queue<T> kept, T one, int most)
     {
-        var now = Elapsed();
-        var second = ring[now % ring.Length];
-        if (second.Number != now)
+        lock (state)
         {
-            (second.Number, second.Jobs) = (now, 0);
-            second.Stages.Clear();
+            kept.Enqueue(one);
+            if (kept.Count > most)
+            {
+                kept.Dequeue();
+            }
         }
-
-        return second;
     }
 
-    private Second? At(long number) => number >= 0 && ring[number % ring.Length] is var second && second.Number == number ? second : null;
-
-    private sealed class Second
+    private IReadOnlyList<T> Newest<T>(Queue<T> kept)
     {
-        public long Number { get; set; } = -1;
-
-        public int Jobs { get; set; }
-
-        public Dictionary<string, (double Sum, int Count)> Stages { get; } = [];
+        lock (state)
+        {
+            return [.. kept.Reverse()];
+        }
     }
 }

@@ -65,6 +65,20 @@ public sealed class JobSlotsTests : IDisposable
     }
 
     [Fact]
+    public async Task What_a_slot_does_is_told_while_it_does_it()
+    {
+        var slots = await SlotsAsync();
+        Assert.Empty(slots.Running);
+        await channel.HandAsync("""{"id":"photo-1","image":{"data":"AQ=="}}"""u8.ToArray(), new BasicProperties { ContentType = "application/json", Headers = new Dictionary<string, object?> { ["fw-attempt"] = 2 } });
+        await UntilAsync(() => running is not null);
+        time.Advance(TimeSpan.FromSeconds(3));
+        Assert.Equal(new RunningJob("photo-1", 2, 3), Assert.Single(slots.Running));
+        running!.SetResult(new JobOutcome.Retry("io", "away"));
+        await UntilAsync(() => settled.Count == 1);
+        Assert.Empty(slots.Running);
+    }
+
+    [Fact]
     public async Task A_job_that_never_ends_is_told()
     {
         var (slots, stuck) = (await SlotsAsync(), 0);

@@ -44,6 +44,8 @@ internal sealed class Browser : IAsyncDisposable
     public Task SizeAsync(int width, int height, bool phone) =>
         AskAsync("Emulation.setDeviceMetricsOverride", new JsonObject { ["width"] = width, ["height"] = height, ["deviceScaleFactor"] = 1, ["mobile"] = phone });
 
+    public Task DarkAsync() => AskAsync("Emulation.setEmulatedMedia", JsonNode.Parse("""{"features":[{"name":"prefers-color-scheme","value":"dark"}]}""")!.AsObject());
+
     public Task GoAsync(string url) => AskAsync("Page.navigate", new JsonObject { ["url"] = url });
 
     /// <summary>The value of an expression in the page.</summary>

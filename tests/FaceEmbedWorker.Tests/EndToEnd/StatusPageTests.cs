@@ -27,13 +27,23 @@ public sealed class StatusPageTests(DebianBroker broker)
         }
 
         await probe.SubmitAsync([], "image/jpeg", "<b>no picture</b>");
-        await browser.UntilAsync("/embedded\\s+40/.test(document.getElementById('outcomes').innerText) && /malformed\\s+1/.test(document.getElementById('dead').innerText)");
+        await browser.UntilAsync("/embedded\\s+40/.test(document.getElementById('outcomes').innerText) && /dead letter\\s+1\\s+malformed\\s+1/.test(document.getElementById('outcomes').innerText)");
         await browser.UntilAsync("parseFloat(document.getElementById('rate').textContent) > 0 && /embed\\s+[\\d.]+/.test(document.getElementById('stages').innerText)");
         await browser.UntilAsync("document.getElementById('troubles').innerText.includes('<b>no picture</b>: The body is empty')"); // as text
-        await browser.UntilAsync($"document.getElementById('queues').innerText.includes('{probe.Topology.Jobs}') && document.getElementById('queues').innerText.includes('wait 0.2 s')");
-        await browser.UntilAsync("/crash suspects\\s+\\S+\\s+0/.test(document.getElementById('queues').innerText)");
+        await browser.UntilAsync($"/results\\s+{probe.Topology.Results}\\s+[1-9]/.test(document.getElementById('queues').innerText) || document.getElementById('empty').textContent.includes('{probe.Topology.Results}')");
+        await browser.UntilAsync("document.getElementById('folded').open === false && /^[4-6] empty queues$/.test(document.querySelector('#folded summary').textContent)");
+        await browser.UntilAsync($"document.getElementById('empty').textContent.includes('crash suspects{probe.Topology.Suspects}0') && document.getElementById('empty').textContent.includes('wait 0.2 s')");
+        await browser.UntilAsync("document.getElementById('backlog').textContent === '0' && document.getElementById('left').textContent === ''");
+        await browser.UntilAsync("document.getElementById('failures').textContent === '2.4 %' && document.getElementById('attempts').textContent === '41 attempts, 0 retries, 1 dead letter'");
+        await browser.UntilAsync("/half of the jobs within\\s+[\\d.]+ ms\\s+95 % within\\s+[\\d.]+ ms/.test(document.getElementById('latency').innerText)");
+        await browser.UntilAsync("document.getElementById('slots').textContent.endsWith(' idle')");
+        await browser.UntilAsync($"/RabbitMQ 3\\.[\\d.]+\\) at 127.0.0.1:{new Uri(broker.Uri).Port}/.test(document.getElementById('who').textContent) && document.getElementById('who').textContent.includes('version {FaceEmbedWorker.Jobs.JobHandler.Version}')");
+        await browser.UntilAsync("document.querySelectorAll('#results .entry').length === 10 && /^\\d\\d:\\d\\d:\\d\\d photo-\\d+ 1 face, [\\d.,]+ ms$/.test(document.querySelector('#results .entry').textContent)");
+        Assert.Equal("True", await browser.EvaluateAsync("[...document.querySelectorAll('time')].every(t => t.textContent === new Date(t.dateTime).toLocaleTimeString('en-GB'))")); // where the reader is
         await browser.UntilAsync($"document.getElementById('model').innerText.includes('{Pipeline.Embedder.FaceSpace}')");
         await KeepAsync("status-page.png", await browser.ScreenshotAsync());
+        await browser.DarkAsync();
+        await KeepAsync("status-page-dark.png", await browser.ScreenshotAsync());
 
         // a phone: nothing sticks out, and the text has its size
         await browser.SizeAsync(390, 844, phone: true);
@@ -46,10 +56,54 @@ public sealed class StatusPageTests(DebianBroker broker)
         var status = JsonElement.Parse(await http.GetStringAsync($"{url}/status.json"));
         Assert.Equal(41, status.GetProperty("outcomes").EnumerateObject().Sum(o => o.Value.GetInt32()));
         Assert.DoesNotContain("vector", status.ToString(), StringComparison.Ordinal);
-        Assert.InRange(status.ToString().Length, 100, 8_000);
+        Assert.InRange(status.ToString().Length, 100, 12_000);
+
+        // what it links to is there, and nothing runs but what the page brought
+        foreach (var link in JsonElement.Parse(await browser.EvaluateAsync("JSON.stringify([...document.links].map(a => a.href))")).EnumerateArray().Select(l => l.GetString()!))
+        {
+            Assert.Contains(link.EndsWith("/runbook", StringComparison.Ordinal) ? "## Runbook" : link.EndsWith("/metrics", StringComparison.Ordinal) ? "face_embed_jobs" : "\"worker\"", await http.GetStringAsync(link), StringComparison.Ordinal);
+        }
+
+        using var page = await http.GetAsync($"{url}/");
+        Assert.DoesNotContain("unsafe", Assert.Single(page.Headers.GetValues("Content-Security-Policy")), StringComparison.Ordinal);
+        Assert.Equal("", await browser.EvaluateAsync("{ const s = document.createElement('script'); s.textContent = 'window.strange = 1'; document.body.append(s); window.strange ?? '' }"));
 
         await worker.TerminateAsync();
         await browser.UntilAsync("document.getElementById('state').textContent.startsWith('This worker does not answer')");
+    }
+
+    /// <summary>A model that fails its self-test is served: the page does not say that no jobs are taken.</summary>
+    [Fact]
+    public async Task The_headline_says_whether_jobs_are_taken_and_a_slot_what_it_does()
+    {
+        broker.Require();
+        Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        var url = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["FACE_EMBED_TEST_HANG_ON_ID"] = "slow-photo" }, $"--Health:Url={url}", "--Faces:EmbeddingModel=tests/data/untrained.onnx", "--Jobs:Parallelism=2");
+        await using var browser = await Browser.OpenAsync();
+        await browser.GoAsync($"{url}/");
+        await browser.UntilAsync("/^Takes jobs, but is not ready: the model fails its self-test: \\S/.test(document.getElementById('state')?.textContent) && document.getElementById('state').className === 'warn'");
+        await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), "image/jpeg", "slow-photo");
+        await browser.UntilAsync("/^slow-photo[1-9]\\d*\\.\\d s1 idle$/.test(document.getElementById('slots').textContent)");
+
+        await broker.StopAsync();
+        try
+        {
+            await browser.UntilAsync("/^Takes no jobs: not connected to the broker.*And the model fails its self-test: /.test(document.getElementById('state').textContent) && document.getElementById('state').className === 'bad'", seconds: 60);
+            using var http = new HttpClient();
+            var status = JsonElement.Parse(await http.GetStringAsync($"{url}/status.json"));
+            Assert.StartsWith("the model fails its self-test", status.GetProperty("not_ready").GetString(), StringComparison.Ordinal); // as /readyz has it
+            Assert.StartsWith("not connected", status.GetProperty("intake_closed").GetString(), StringComparison.Ordinal);
+            Assert.Equal(JsonValueKind.Null, status.GetProperty("broker").GetProperty("name").ValueKind);
+        }
+        finally
+        {
+            await broker.StartAsync();
+        }
+
+        await browser.UntilAsync("document.getElementById('state').className === 'warn'", seconds: 60);
+        await probe.ReconnectAsync(); // to tidy up
     }
 
     /// <summary>For the README, where FACE_EMBED_SCREENSHOTS names a folder.</summary>

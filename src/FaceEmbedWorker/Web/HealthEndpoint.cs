@@ -11,16 +11,17 @@ using OpenTelemetry;
 using OpenTelemetry.Metrics;
 using OpenTelemetry.Resources;
 
-namespace FaceEmbedWorker.Health;
+namespace FaceEmbedWorker.Web;
 
 /// <summary>
 /// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker) and
-/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c>. Read-only.
+/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c> and what to do about it at <c>/runbook</c>. Read-only.
 /// </summary>
 internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IOptions<JobOptions> jobs, WorkerHealth health, JobHandler handler, JobTally tally, Topology topology, FaceEmbedder embedder,
     TimeProvider time, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable
 {
-    private static readonly byte[] Page = ReadPage();
+    private static readonly WebPage Page = new("status.html");
+    private static readonly byte[] Runbook = WebPage.Read("runbook.md");
     private readonly long start = time.GetTimestamp();
     private readonly string url = options.Value.Url;
     private MeterProvider? metrics;
@@ -67,28 +68,14 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IO
         (_, "/startupz") => TextAsync(context, StatusCodes.Status200OK, "ok"), // nothing listens before the models have run
         (_, "/livez") => Answer(context, health.NotAlive),
         (_, "/readyz") => Answer(context, NotReady),
-        (_, "/") => BytesAsync(context, "text/html; charset=utf-8", Page),
-        (_, "/status.json") => BytesAsync(context, "application/json", StatusReport.Of(health, tally, topology, embedder, NotReady, time.GetElapsedTime(start), jobs.Value.Slots).ToJson()),
-        _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /, /status.json, /startupz, /livez, /readyz and /metrics"),
+        (_, "/") => Page.WriteAsync(context),
+        (_, "/status.json") => WebPage.WriteAsync(context, "application/json",
+            StatusReport.Of(health, tally, topology, embedder, handler.ModelDoubt, time.GetElapsedTime(start), jobs.Value.Slots).ToJson()),
+        (_, "/runbook") => WebPage.WriteAsync(context, "text/plain; charset=utf-8", Runbook),
+        _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /, /status.json, /runbook, /startupz, /livez, /readyz and /metrics"),
     };
 
-    private string? NotReady => handler.ModelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : health.NotReady;
-
-    private static byte[] ReadPage()
-    {
-        using var resource = typeof(HealthEndpoint).Assembly.GetManifestResourceStream("status.html")!;
-        using var bytes = new MemoryStream();
-        resource.CopyTo(bytes);
-        return bytes.ToArray();
-    }
-
-    private static async Task BytesAsync(HttpContext context, string type, byte[] bytes)
-    {
-        var headers = context.Response.Headers;
-        (headers.ContentType, headers.CacheControl, headers.XContentTypeOptions) = (type, "no-store", "nosniff");
-        headers.ContentSecurityPolicy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'";
-        await context.Response.Body.WriteAsync(bytes, context.RequestAborted);
-    }
+    private string? NotReady => StatusReport.WhyNotReady(health, handler.ModelDoubt);
 
     private static Task Answer(HttpContext context, string? trouble) =>
         TextAsync(context, trouble is null ? StatusCodes.Status200OK : StatusCodes.Status503ServiceUnavailable, trouble ?? "ok");

@@ -1,7 +1,7 @@
 using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 
-namespace FaceEmbedWorker.Health;
+namespace FaceEmbedWorker.Web;
 
 /// <summary>Where the worker tells how it is. Section <c>Health</c>.</summary>
 internal sealed class HealthOptions : IValidatableObject
