@@ -109,11 +109,13 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     }
 
     /// <summary>The open channel, for a tool that somebody waits for.</summary>
-    /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
-    public async Task<IChannel> OpenAsync(CancellationToken cancel)
+    /// <param name="limit">Half a minute where it is not said.</param>
+    /// <exception cref="BrokerRefusedException">No, or no answer in that time.</exception>
+    public async Task<IChannel> OpenAsync(CancellationToken cancel, TimeSpan? limit = null)
     {
+        var time = limit ?? Patience;
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-        patience.CancelAfter(Patience);
+        patience.CancelAfter(time);
         (awaited, tries) = (true, 0);
         try
         {
@@ -121,7 +123,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"No answer from the broker{(Trouble.Length > 0 ? Trouble : $" at {Address}")}; tried for {Patience.TotalSeconds} s{(tries > 1 ? $", {tries} times" : "")}. Is it running, and is Broker:Uri right?");
+            throw new BrokerRefusedException($"No answer from the broker{(Trouble.Length > 0 ? Trouble : $" at {Address}")}; tried for {time.TotalSeconds} s{(tries > 1 ? $", {tries} times" : "")}. Is it running, and is Broker:Uri right?");
         }
         finally
         {

@@ -1,3 +1,6 @@
+using System.Globalization;
+using System.Text;
+using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client.Exceptions;
@@ -21,22 +24,89 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         message.Text(DeadLetters.WorkerHeader),
         message.Properties.ContentType,
         message.Body.Length);
+
+    /// <summary>The encoded picture that a job carries: where it is malformed by what is said beside the picture, its body. Null where the job refers to its picture.</summary>
+    /// <exception cref="MalformedJobException">There is none.</exception>
+    public static byte[]? PictureOf(JobMessage message)
+    {
+        try
+        {
+            return message.Read().Image is ImageSource.Data picture ? picture.Bytes : null;
+        }
+        catch (MalformedJobException) when (message.Body.Length > 0 && ImageFormat.Of(message.Body.Span) is not null)
+        {
+            return message.Bytes();
+        }
+    }
+
+    /// <summary>All that is known of it, with names for people; of a JSON job the beginning of its body.</summary>
+    public IEnumerable<(string Name, string Value)> Facts(JobMessage message) => new (string Name, string? Value)[]
+    {
+        ("id", Id), ("reason", Reason), ("what", Message), ("detail", Detail), ("attempt", $"{Attempt}"), ("replays", $"{Replays}"), ("failed first", FirstFailedAt), ("failed last", LastFailedAt),
+        ("by", Worker), ("content type", ContentType), ("bytes", Bytes.ToString("N0", CultureInfo.InvariantCulture)),
+        ("correlation id", message.Properties.CorrelationId), ("metadata", message.Text(JobMessage.MetadataHeader)),
+        ("body", ContentType?.Contains("json", StringComparison.OrdinalIgnoreCase) == true ? Encoding.UTF8.GetString(message.Body.Span[..Math.Min(400, message.Body.Length)]) : null),
+    }.Where(fact => !string.IsNullOrEmpty(fact.Value)).Select(fact => (fact.Name, fact.Value!));
 }
+
+/// <param name="Total">Dead letters in the queue.</param>
+/// <param name="Reasons">Reason -> letters, of all.</param>
+/// <param name="Letters">Those that were asked for.</param>
+internal sealed record DeadLetterList(int Total, IReadOnlyDictionary<string, int> Reasons, IReadOnlyList<DeadLetter> Letters);
 
 /// <summary>Looks through the dead letters, and takes out only what was confirmed elsewhere or is to be discarded.</summary>
 internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<DeadLetterDesk> logger) : IAsyncDisposable
 {
     private readonly BrokerConnection connection = new("dead-letters", confirms: true, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);
 
+    public string Queue => topology.Dead;
+
+    /// <summary>Counts the letters by reason, and lists the first of those with a reason, or of all. Takes nothing out.</summary>
+    public async Task<DeadLetterList> ListAsync(string? reason, int limit, CancellationToken cancel, TimeSpan? patience = null)
+    {
+        var (counts, letters) = (new SortedDictionary<string, int>(StringComparer.Ordinal), new List<DeadLetter>());
+        await ScanAsync((letter, _) =>
+        {
+            counts[letter.Reason] = counts.GetValueOrDefault(letter.Reason) + 1;
+            if (letters.Count < limit && (reason is null || letter.Reason == reason))
+            {
+                letters.Add(letter);
+            }
+
+            return Task.FromResult(false);
+        }, cancel, patience);
+        return new DeadLetterList(counts.Values.Sum(), counts, letters);
+    }
+
+    /// <summary>Takes letters out: those to be handed in again once their copy is confirmed, the others for good.</summary>
+    /// <param name="taken">Called for each as it goes.</param>
+    /// <exception cref="JobRefusedException">The broker did not take a copy; that letter and those behind it stay.</exception>
+    public Task TakeAsync(Func<DeadLetter, bool> wanted, bool replay, Action taken, CancellationToken cancel, TimeSpan? patience = null) => ScanAsync(async (letter, message) =>
+    {
+        if (!wanted(letter))
+        {
+            return false;
+        }
+
+        if (replay)
+        {
+            await ReplayAsync(message, cancel);
+        }
+
+        taken();
+        return true;
+    }, cancel, patience);
+
     /// <summary>
     /// Shows each letter that is in the queue now. All are held until the last is seen, and go back to their places when the channel closes,
     /// as they do where this process is killed.
     /// </summary>
     /// <param name="decide">True takes the letter out of the queue; only said once it is safe elsewhere.</param>
-    /// <exception cref="BrokerRefusedException">There is no such queue, or it may not be read.</exception>
-    public async Task ScanAsync(Func<DeadLetter, JobMessage, Task<bool>> decide, CancellationToken cancel)
+    /// <param name="patience">How long to wait for the broker; half a minute where it is not said.</param>
+    /// <exception cref="BrokerRefusedException">There is no such queue, it may not be read, or the broker does not answer.</exception>
+    public async Task ScanAsync(Func<DeadLetter, JobMessage, Task<bool>> decide, CancellationToken cancel, TimeSpan? patience = null)
     {
-        var channel = await connection.OpenAsync(cancel);
+        var channel = await connection.OpenAsync(cancel, patience);
         try
         {
             // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
@@ -68,7 +138,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
     /// <summary>Hands the job in again: a copy without what went before, confirmed. The letter itself is then to be taken out.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
-    public async Task ReplayAsync(JobMessage letter, CancellationToken cancel)
+    private async Task ReplayAsync(JobMessage letter, CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
         var properties = DeadLetters.ForReplay(letter);

@@ -1,10 +1,8 @@
 using System.CommandLine;
 using System.Globalization;
-using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FaceEmbedWorker.Broker;
-using FaceEmbedWorker.Images;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
@@ -18,8 +16,9 @@ internal static class DeadLettersCommand
         var command = new Command("dead-letters", "Look at the jobs that were given up, hand them in again, or throw them away.");
         AddList(command, settings);
         AddShow(command, settings);
-        AddTaking(command, settings, "replay", "Hand dead letters in again: each copy is confirmed before the letter is taken out.", "would be replayed", "replayed", (desk, letter, cancel) => desk.ReplayAsync(letter, cancel));
-        AddTaking(command, settings, "discard", "Throw dead letters away, for good.", "would be discarded", "discarded", (_, _, _) => Task.CompletedTask);
+        AddTaking(command, settings, "replay", "Hand dead letters in again: each copy is confirmed before the letter is taken out.", "would be replayed", "replayed", replay: true);
+        AddTaking(command, settings, "discard", "Throw dead letters away, for good.", "would be discarded", "discarded", replay: false);
+        DeadLettersWebCommand.AddTo(command, settings);
         root.Add(command);
     }
 
@@ -40,27 +39,17 @@ internal static class DeadLettersCommand
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            var (counts, letters) = (new SortedDictionary<string, int>(StringComparer.Ordinal), new List<DeadLetter>());
-            await desk.ScanAsync((letter, _) =>
-            {
-                counts[letter.Reason] = counts.GetValueOrDefault(letter.Reason) + 1;
-                if (letters.Count < parsed.GetValue(limit) && (parsed.GetValue(reason) is not { } wanted || letter.Reason == wanted))
-                {
-                    letters.Add(letter);
-                }
-
-                return Task.FromResult(false);
-            }, cancel);
+            var list = await desk.ListAsync(parsed.GetValue(reason), parsed.GetValue(limit), cancel);
             if (parsed.GetValue(json))
             {
-                Screen.Say(JsonSerializer.Serialize(new DeadLetterList(counts.Values.Sum(), counts, letters), DeadLetterJson.Default.DeadLetterList));
+                Screen.Say(JsonSerializer.Serialize(list, DeadLetterJson.Default.DeadLetterList));
                 return ExitCode.Ok;
             }
 
-            Print(counts, letters);
-            if (parsed.GetValue(reason) is { } asked && !counts.ContainsKey(asked))
+            Print(list);
+            if (parsed.GetValue(reason) is { } asked && !list.Reasons.ContainsKey(asked))
             {
-                NoSuchReason(asked, counts.Keys);
+                NoSuchReason(asked, list.Reasons.Keys);
                 return ExitCode.SomeFailed;
             }
 
@@ -101,7 +90,7 @@ internal static class DeadLettersCommand
         parent.Add(command);
     }
 
-    private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, Func<DeadLetterDesk, JobMessage, CancellationToken, Task> take)
+    private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, bool replay)
     {
         var ids = new Argument<string[]>("ID") { Description = "As list shows them, or their beginnings.", Arity = ArgumentArity.ZeroOrMore };
         var reason = ReasonOption();
@@ -134,26 +123,7 @@ internal static class DeadLettersCommand
             var (seen, reasons, count) = (new HashSet<string>(StringComparer.Ordinal), new SortedSet<string>(StringComparer.Ordinal), 0);
             try
             {
-                await desk.ScanAsync(async (letter, message) =>
-                {
-                    reasons.Add(letter.Reason);
-                    if (!parsed.GetValue(all) && letter.Reason != parsed.GetValue(reason) && !wanted.Contains(letter.Id))
-                    {
-                        return false;
-                    }
-
-                    seen.Add(letter.Id);
-                    if (parsed.GetValue(dry))
-                    {
-                        count++;
-                        Screen.Say($"{letter.Id}: {letter.Reason}");
-                        return false;
-                    }
-
-                    await take(desk, message, cancel);
-                    count++;
-                    return true;
-                }, cancel);
+                await (parsed.GetValue(dry) ? desk.ScanAsync((letter, _) => Task.FromResult(IsWanted(letter) && Say(letter)), cancel) : desk.TakeAsync(IsWanted, replay, () => count++, cancel));
             }
             catch (JobRefusedException e)
             {
@@ -176,6 +146,25 @@ internal static class DeadLettersCommand
             }
 
             return missing.Length == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+            bool IsWanted(DeadLetter letter)
+            {
+                reasons.Add(letter.Reason);
+                var isWanted = parsed.GetValue(all) || letter.Reason == parsed.GetValue(reason) || wanted.Contains(letter.Id);
+                if (isWanted)
+                {
+                    seen.Add(letter.Id);
+                }
+
+                return isWanted;
+            }
+
+            bool Say(DeadLetter letter)
+            {
+                count++;
+                Screen.Say($"{letter.Id}: {letter.Reason}");
+                return false;
+            }
         });
         parent.Add(command);
     }
@@ -247,9 +236,10 @@ internal static class DeadLettersCommand
         static int Shared(string a, string b) => a.Zip(b).TakeWhile(c => c.First == c.Second).Count();
     }
 
-    private static void Print(SortedDictionary<string, int> counts, List<DeadLetter> letters)
+    private static void Print(DeadLetterList list)
     {
-        if (counts.Count == 0)
+        var (total, counts, letters) = list;
+        if (total == 0)
         {
             Screen.Say("There are no dead letters.");
             return;
@@ -262,7 +252,7 @@ internal static class DeadLettersCommand
                 Screen.Say($"{letter.Id}  {letter.Reason}  {letter.LastFailedAt}  {letter.Message}");
             }
 
-            Screen.Note($"{letters.Count} of {counts.Values.Sum()} listed.");
+            Screen.Note($"{letters.Count} of {total} listed.");
             return;
         }
 
@@ -281,22 +271,15 @@ internal static class DeadLettersCommand
         }
 
         Screen.Show(table);
-        Screen.Say($"{letters.Count} of {counts.Values.Sum()} listed.");
+        Screen.Say($"{letters.Count} of {total} listed.");
     }
 
     private static void Print(DeadLetter letter, JobMessage message)
     {
         var table = new Table().AddColumns("", "").HideHeaders();
-        (string Name, string? Value)[] rows =
-        [
-            ("id", letter.Id), ("reason", letter.Reason), ("what", letter.Message), ("detail", letter.Detail), ("attempt", $"{letter.Attempt}"), ("replays", $"{letter.Replays}"), ("failed first", letter.FirstFailedAt),
-            ("failed last", letter.LastFailedAt), ("by", letter.Worker), ("content type", letter.ContentType), ("bytes", letter.Bytes.ToString("N0", CultureInfo.InvariantCulture)),
-            ("correlation id", message.Properties.CorrelationId), ("metadata", message.Text(JobMessage.MetadataHeader)),
-            ("body", letter.ContentType?.Contains("json", StringComparison.OrdinalIgnoreCase) == true ? Encoding.UTF8.GetString(message.Body.Span[..Math.Min(400, message.Body.Length)]) : null),
-        ];
-        foreach (var (name, value) in rows.Where(r => !string.IsNullOrEmpty(r.Value)))
+        foreach (var (name, value) in letter.Facts(message))
         {
-            table.AddRow(name, Screen.Cell(value!));
+            table.AddRow(name, Screen.Cell(value));
         }
 
         Screen.Show(table);
@@ -306,9 +289,9 @@ internal static class DeadLettersCommand
     {
         try
         {
-            if (message.Read().Image is ImageSource.Data picture)
+            if (DeadLetter.PictureOf(message) is { } picture)
             {
-                File.WriteAllBytes(file, picture.Bytes);
+                File.WriteAllBytes(file, picture);
                 return true;
             }
 
@@ -322,11 +305,6 @@ internal static class DeadLettersCommand
         return false;
     }
 }
-
-/// <param name="Total">Dead letters in the queue.</param>
-/// <param name="Reasons">Reason -> letters, of all.</param>
-/// <param name="Letters">Those that were asked for.</param>
-internal sealed record DeadLetterList(int Total, IReadOnlyDictionary<string, int> Reasons, IReadOnlyList<DeadLetter> Letters);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
 [JsonSerializable(typeof(DeadLetterList))]

@@ -20,6 +20,7 @@ internal static class Help
         ["dead-letters show"] = ["face-embed dead-letters show photo-17", "face-embed dead-letters show photo-17 --save-image photo-17.jpg"],
         ["dead-letters replay"] = ["face-embed dead-letters replay photo-17", "face-embed dead-letters replay --reason source_missing --dry-run"],
         ["dead-letters discard"] = ["face-embed dead-letters discard photo-17", "face-embed dead-letters discard --reason unsupported --dry-run"],
+        ["dead-letters web"] = ["face-embed dead-letters web", "face-embed dead-letters web --port 8090"],
         ["topology"] = ["face-embed topology show", "face-embed topology declare"],
         ["topology show"] = ["face-embed topology show", "face-embed topology show --Broker:Uri=amqp://user:password@broker:5672/"],
         ["topology declare"] = ["face-embed topology declare", "face-embed topology declare --Broker:RetryDelays=1,10,60"],

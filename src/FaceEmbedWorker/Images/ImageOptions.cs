@@ -59,4 +59,12 @@ internal sealed class ImageOptions
     [Description("Frames or pages; the first is used.")]
     [Range(1, 1_000_000)]
     public int MaxPages { get; set; } = 1000;
+
+    /// <summary>The same limits for whoever is to decode with managed code only.</summary>
+    public ImageOptions Managed()
+    {
+        var copy = (ImageOptions)MemberwiseClone();
+        copy.Decoder = PictureDecoder.ImageSharp;
+        return copy;
+    }
 }

@@ -11,10 +11,10 @@ internal sealed partial class WebPage
     private readonly byte[] page;
     private readonly string policy;
 
-    /// <param name="name">An embedded file; where it says <c>@import "page.css";</c>, it gets the style that all pages share.</param>
+    /// <param name="name">An embedded file; where it names another as <c>{{page.css}}</c>, it gets what all pages share.</param>
     public WebPage(string name)
     {
-        var html = Encoding.UTF8.GetString(Read(name)).Replace("@import \"page.css\";", Encoding.UTF8.GetString(Read("page.css")), StringComparison.Ordinal);
+        var html = Shared().Replace(Encoding.UTF8.GetString(Read(name)), shared => Encoding.UTF8.GetString(Read(shared.Groups[1].Value)));
         page = Encoding.UTF8.GetBytes(html);
         policy = $"default-src 'none'; style-src {Hash(Style().Match(html))}; script-src {Hash(Script().Match(html))}; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
     }
@@ -40,6 +40,9 @@ internal sealed partial class WebPage
     }
 
     private static string Hash(Match element) => $"'sha256-{Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes(element.Groups[1].Value)))}'";
+
+    [GeneratedRegex(@"\{\{(page\.\w+)\}\}")]
+    private static partial Regex Shared();
 
     [GeneratedRegex("<style>(.*?)</style>", RegexOptions.Singleline)]
     private static partial Regex Style();

@@ -230,6 +230,7 @@ public sealed class CommandTests : IDisposable
     [InlineData(64, "--limit is '-1'", "dead-letters", "list", "--limit", "-1")]
     [InlineData(64, "--management is 'foo'; it must look like http://host:15672.", "check", "--management", "foo")]
     [InlineData(64, "'--management' is required", "topology", "prune")]
+    [InlineData(64, "--port is '70000'", "dead-letters", "web", "--port", "70000")]
     [InlineData(64, "either IDs, or --reason, or --all", "dead-letters", "discard")]
     [InlineData(64, "there is no checkpoint", "model", "convert")]
     [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "embed", "tests/data/checkpoints")]
@@ -257,7 +258,7 @@ public sealed class CommandTests : IDisposable
     public async Task Without_a_broker_every_verb_says_so_and_ends_with_69()
     {
         var broker = $"--Broker:Uri=amqp://guest:guest@127.0.0.1:{TestBroker.FreePort()}/";
-        await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["results"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"] }.Select(async verb =>
+        await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["results"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"], ["dead-letters", "web"] }.Select(async verb =>
         {
             var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, broker]);
             Assert.Equal((69, ""), (code, output));

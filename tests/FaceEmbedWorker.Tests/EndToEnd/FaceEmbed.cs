@@ -86,9 +86,14 @@ internal sealed class FaceEmbed : IAsyncDisposable
     }
 
     /// <summary>Sends SIGTERM and waits for the end.</summary>
-    public async Task<int> TerminateAsync()
+    public Task<int> TerminateAsync() => EndAsync("TERM");
+
+    /// <summary>The same as Ctrl-C in a terminal.</summary>
+    public Task<int> InterruptAsync() => EndAsync("INT");
+
+    private async Task<int> EndAsync(string signal)
     {
-        using var kill = Process.Start("sh", ["-c", $"kill -TERM {process.Id}"]);
+        using var kill = Process.Start("sh", ["-c", $"kill -{signal} {process.Id}"]);
         return await ExitAsync();
     }
 

@@ -43,6 +43,7 @@ public partial class ReadmeTests
     [InlineData("dead-letters show")]
     [InlineData("dead-letters replay")]
     [InlineData("dead-letters discard")]
+    [InlineData("dead-letters web")]
     [InlineData("topology show")]
     [InlineData("topology declare")]
     [InlineData("topology prune")]
