@@ -5,12 +5,13 @@ using FaceEmbedWorker.Jobs;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>Copies of pictures with boxes, landmarks and scores drawn: each has a name of its own, and none takes the place of a picture.</summary>
-/// <param name="output">The file that results go to, which is none of the copies; null where there is none.</param>
+/// <param name="output">The file that results go to, open by now, which is none of the copies; null where there is none.</param>
 internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string folder, FileSet pictures, string? output = null)
 {
     private const int LongestName = 255; // bytes, on Linux' file systems
 
-    private readonly HashSet<string> taken = new(output is null ? [] : [Path.GetFullPath(output)], StringComparer.OrdinalIgnoreCase);
+    private readonly HashSet<string> taken = new(StringComparer.OrdinalIgnoreCase);
+    private readonly FileSet results = new(output is null ? [] : [output]);
 
     /// <returns>Why there is none; null where there is one.</returns>
     public async Task<string?> WriteAsync(string file, EmbedResult result, CancellationToken cancel)
@@ -20,7 +21,7 @@ internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string
             var encoded = decoder.Open(await PictureFile.ReadAsync(file, maxBytes, cancel));
             using var picture = encoded.Decode(shrink: 1, cancel);
             Draw(picture, result);
-            await File.WriteAllBytesAsync(Target(file), PictureEncoder.Jpeg(picture), cancel);
+            await ReplaceAsync(Target(file), PictureEncoder.Jpeg(picture), cancel);
             return null;
         }
         catch (Exception e) when (!cancel.IsCancellationRequested) // whatever it is, it ends this copy alone
@@ -38,10 +39,25 @@ internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string
         {
             var end = number == 1 ? ".faces.jpg" : string.Create(CultureInfo.InvariantCulture, $".{number}.faces.jpg");
             var target = Path.Combine(folder, End(stem, LongestName - end.Length) + end);
-            if (!pictures.Holds(target) && taken.Add(Path.GetFullPath(target)))
+            if (!pictures.Holds(target) && !results.Holds(target) && taken.Add(Path.GetFullPath(target)))
             {
                 return target;
             }
+        }
+    }
+
+    /// <summary>Whole or not at all; a link that lies there is replaced, and what it leads to is left alone.</summary>
+    private async Task ReplaceAsync(string target, byte[] bytes, CancellationToken cancel)
+    {
+        var part = Path.Combine(folder, $".{Guid.NewGuid():N}.part");
+        try
+        {
+            await File.WriteAllBytesAsync(part, bytes, cancel);
+            File.Move(part, target, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(part);
         }
     }
 

@@ -35,7 +35,43 @@ public sealed class AnnotatedCopiesTests : IDisposable
         Assert.DoesNotContain(names, n => n!.Contains('\uFFFD'));
     }
 
+    /// <summary>A link under a copy's name would otherwise lead to a file that nobody asked to be written.</summary>
+    [Fact]
+    public async Task What_a_link_leads_to_is_left_alone()
+    {
+        var elsewhere = Directory.CreateTempSubdirectory("face-embed-elsewhere-").FullName;
+        var (mine, picture) = (Path.Combine(elsewhere, "mine.txt"), Path.Combine(elsewhere, "x.jpg"));
+        await File.WriteAllTextAsync(mine, "mine", TestContext.Current.CancellationToken);
+        File.CreateSymbolicLink(Path.Combine(folder, $"{Stem(picture)}.faces.jpg"), mine);
+        File.Copy(TestData.GraceHopper, picture);
+
+        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, folder, new FileSet([picture])).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
+
+        Assert.Equal("mine", await File.ReadAllTextAsync(mine, TestContext.Current.CancellationToken));
+        Directory.Delete(elsewhere, recursive: true);
+    }
+
+    /// <summary>The results' file lies in the folder of copies, under a copy's name, and is named through another way there.</summary>
+    [Fact]
+    public async Task The_file_of_results_is_no_copy_whatever_leads_there()
+    {
+        var way = folder + "-way";
+        Directory.CreateSymbolicLink(way, folder);
+        var picture = Path.Combine(folder, "x.jpg");
+        File.Copy(TestData.GraceHopper, picture);
+        var output = Path.Combine(way, $"{Stem(picture)}.faces.jpg");
+        await File.WriteAllTextAsync(output, "results", TestContext.Current.CancellationToken);
+
+        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, folder, new FileSet([picture]), output).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
+
+        Assert.Equal("results", await File.ReadAllTextAsync(output, TestContext.Current.CancellationToken));
+        Assert.True(File.Exists(Path.Combine(folder, $"{Stem(picture)}.2.faces.jpg")));
+        Directory.Delete(way);
+    }
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
+
+    private static string Stem(string picture) => Path.ChangeExtension(string.Join('_', Path.GetRelativePath(".", picture).Split('/').Where(p => p != "..")), null);
 
     private static Task<EmbedResult> ResultAsync() => Pipeline.EmbedAsync(File.ReadAllBytes(TestData.GraceHopper));
 
