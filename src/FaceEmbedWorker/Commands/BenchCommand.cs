@@ -39,8 +39,6 @@ internal static class BenchCommand
 
     private static async Task<int> BenchAsync(string[] settings, string[] paths, double seconds, string? json, bool amqp, CancellationToken cancel)
     {
-        await using var services = Services.Build(settings);
-        var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var (files, missing) = PicturePaths.Expand(paths);
         foreach (var (path, _, why) in missing)
         {
@@ -58,7 +56,11 @@ internal static class BenchCommand
             OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
         }
 
-        Screen.Note(Text($"Measuring for about {(amqp ? 14 : 11) * seconds:0} s …"));
+        var (phase, phases) = (0, amqp ? 5 : 4);
+        Screen.Note(Text($"Measuring for about {(amqp ? 14 : 11) * seconds:0} s."));
+        Begin("stages");
+        await using var services = Services.Build(settings);
+        var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
         var photos = files.Count > 0 ? await Task.WhenAll(files.Select(f => PictureFile.ReadAsync(f, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, cancel))) : [portrait];
         var crops = bench.Crops(photos);
@@ -69,10 +71,19 @@ internal static class BenchCommand
         }
 
         var stages = bench.Stages(photos);
+        Begin("embedder");
         var embed = bench.Embed(crops);
+        Begin("decoder");
         var decode = bench.Decode(Sample(services.GetRequiredService<ImageDecoder>(), 3024, 4032));
+        Begin("pipeline");
         var pipeline = await bench.PipelineAsync(photos, stages.Sum(s => s.CpuMs));
-        var through = amqp ? await bench.AmqpAsync(photos, pipeline) : null;
+        BenchAmqp? through = null;
+        if (amqp)
+        {
+            Begin("through the broker");
+            through = await bench.AmqpAsync(photos, pipeline);
+        }
+
         using var process = Process.GetCurrentProcess();
         var figures = new BenchFigures(Machine(), services.GetRequiredService<FaceEmbedder>().Card.Id, stages, embed, decode, pipeline, through, process.PeakWorkingSet64);
 
@@ -83,6 +94,9 @@ internal static class BenchCommand
         }
 
         return ExitCode.Ok;
+
+        // lines, and no bar: what draws it would be measured with the rest
+        void Begin(string what) => Screen.Note($"{++phase} of {phases}: {what} …");
     }
 
     /// <summary>A JPEG of a given size with one face: the sample portrait, filled to the size.</summary>
@@ -114,14 +128,9 @@ internal static class BenchCommand
         var embed = NewTable("embedder", "faces/s");
         embed.AddRow("plain graph", Text($"{figures.Embed.PlainPerS:0}"));
         embed.AddRow("prepared graph", Text($"{figures.Embed.PreparedPerS:0} ({figures.Embed.PreparedPerS / figures.Embed.PlainPerS:0.00} times; largest difference {figures.Embed.MaxDifference:0.0e+0})"));
-        foreach (var (slots, perSecond) in figures.Embed.Slots)
-        {
-            embed.AddRow($"{slots} slots", Text($"{perSecond:0}"));
-        }
-
         foreach (var row in figures.Embed.Table)
         {
-            embed.AddRow($"{row.Slots} slots, batch {row.Batch}", Text($"{row.PerS:0}"));
+            embed.AddRow($"{row.Slots} {(row.Slots == 1 ? "slot" : "slots")}, batch {row.Batch}", Text($"{row.PerS:0}"));
         }
 
         var whole = NewTable("whole", "");
@@ -133,7 +142,12 @@ internal static class BenchCommand
             whole.AddRow("through the broker", Text($"{amqp.JobsPerS:0.0} jobs/s, {amqp.CpuMsPerJob:0.00} CPU ms a job ({amqp.CpuMsPerJob / figures.Pipeline.CpuMsPerPhoto:0.00} of the pipeline's)"));
         }
 
-        whole.AddRow("resident MB after 500 photos, at the end", Text($"{figures.Pipeline.ResidentBytesAt500 / 1e6:0}, {figures.Pipeline.ResidentBytesAtEnd / 1e6:0} (after {figures.Pipeline.Photos:N0}); peak {figures.PeakResidentBytes / 1e6:0}"));
+        if (figures.Pipeline.Photos > 500)
+        {
+            whole.AddRow("resident MB after 500 photos", Text($"{figures.Pipeline.ResidentBytesAt500 / 1e6:0}"));
+        }
+
+        whole.AddRow(Text($"resident MB after {figures.Pipeline.Photos:N0} photos; peak"), Text($"{figures.Pipeline.ResidentBytesAtEnd / 1e6:0}; {figures.PeakResidentBytes / 1e6:0}"));
         Screen.Show(stages);
         Screen.Show(embed);
         Screen.Show(whole);
