@@ -8,6 +8,7 @@ using FaceEmbedWorker.Web;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Hosting.Systemd;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
 using Microsoft.Extensions.Options;
@@ -45,9 +46,7 @@ internal static partial class RunCommand
         builder.Services.AddFaceEmbed(configuration).AddHostedService<HealthEndpoint>().AddHostedService(s => s.GetRequiredService<JobConsumer>());
         builder.Configuration.AddEnvironmentVariables(); // where the OTEL_* variables are looked up
         AddOpenTelemetry(builder.Services);
-        builder.Services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
-        builder.Services.AddSystemd(); // only where systemd started it: says READY=1 once the models have run
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.FormatterName = LogLine.FormatterName); // systemd's support would have another
+        AddLifetime(builder.Services);
         builder.Services.AddOptions<HostOptions>().Configure<IOptions<BrokerOptions>>((host, broker) => host.ShutdownTimeout = TimeSpan.FromSeconds(broker.Value.DrainSeconds + 10));
         using var host = builder.Build();
 
@@ -80,6 +79,22 @@ internal static partial class RunCommand
         ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);
         await host.RunAsync();
         return consumer.ExecuteTask is { IsFaulted: true, Exception.InnerException: var failure } ? throw failure! : ExitCode.Ok;
+    }
+
+    /// <summary>
+    /// Where systemd waits for it, READY=1 is said once the models have run. AddSystemd looks at the parent process instead, which ProtectProc=invisible
+    /// hides, and then says nothing.
+    /// </summary>
+    private static void AddLifetime(IServiceCollection services)
+    {
+        if (string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NOTIFY_SOCKET")))
+        {
+            services.AddSingleton<IHostLifetime, Microsoft.Extensions.Hosting.Internal.ConsoleLifetime>();
+        }
+        else
+        {
+            services.AddSingleton<ISystemdNotifier, SystemdNotifier>().AddSingleton<IHostLifetime, SystemdLifetime>();
+        }
     }
 
     /// <summary>Traces and metrics over OTLP, where the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT and the like) say where to.</summary>

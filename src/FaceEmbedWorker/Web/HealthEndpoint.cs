@@ -38,8 +38,9 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IO
         }
 
         metrics = Sdk.CreateMeterProviderBuilder().ConfigureResource(Describe).AddMeter(Telemetry.Name).AddPrometheusExporter(o => o.ScopeInfoEnabled = false).Build();
+        // to Kestrel, * is IPv6 and IPv4, or the latter alone on a machine without the former; [::] would fail there
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
-        builder.WebHost.UseKestrelCore().UseUrls(url).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        builder.WebHost.UseKestrelCore().UseUrls(url.Replace("[::]", "*", StringComparison.Ordinal)).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         server = builder.Build();
         server.UseOpenTelemetryPrometheusScrapingEndpoint(metrics, predicate: null, path: null, configureBranchedPipeline: null, optionsName: null);
         server.Run(AnswerAsync);

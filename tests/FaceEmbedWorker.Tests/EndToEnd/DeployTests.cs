@@ -63,18 +63,42 @@ public class DeployTests
         }
     }
 
+    /// <summary>systemd as process 1 of a container starts the unit as it is shipped, credentials and all restrictions included.</summary>
+    [Fact]
+    public async Task The_systemd_unit_takes_a_job_drains_and_starts_again()
+    {
+        Assert.SkipUnless(Environment.GetEnvironmentVariable("FACE_EMBED_SYSTEMD") == "1", "There is no Docker engine on a Debian as root; tests/run starts one there.");
+        var (code, output) = await ScriptAsync("tests/systemd");
+        Assert.True(code == 0, output);
+        var told = output.Split('\n').Where(l => l.StartsWith("unit: ", StringComparison.Ordinal)).Select(l => l["unit: ".Length..]).ToArray();
+        Assert.Equal(["active", "grace_hopper.jpg: embedded", "inactive, success, 0", "active", "astronaut.png: embedded", "inactive, success, 0"], told);
+        Assert.Equal(2, output.Split('\n').Count(l => l.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal)));
+        Assert.Contains("of root: no", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_endpoint_answers_over_both_kinds_of_address()
+    {
+        var port = TestBroker.FreePort();
+        await using var worker = FaceEmbed.Start(["run", $"--Health:Url=http://[::]:{port}", "--Broker:Uri=amqp://127.0.0.1:1"]);
+        await worker.SaidAsync("Status page");
+        using var http = new HttpClient();
+        foreach (var host in Socket.OSSupportsIPv6 ? new[] { "127.0.0.1", "[::1]" } : ["127.0.0.1"])
+        {
+            Assert.Equal("ok\n", await http.GetStringAsync($"http://{host}:{port}/startupz", TestContext.Current.CancellationToken));
+        }
+    }
+
     [Fact]
     public async Task Systemd_is_told_when_the_models_have_run()
     {
         var folder = Directory.CreateTempSubdirectory("face-embed-notify-");
         var file = Path.Combine(folder.FullName, "socket");
-        var parent = Path.Combine(folder.FullName, "systemd"); // what a service's parent is called
-        File.Copy("/bin/sh", parent);
         using var socket = new Socket(AddressFamily.Unix, SocketType.Dgram, ProtocolType.Unspecified);
         socket.Bind(new UnixDomainSocketEndPoint(file));
         try
         {
-            var start = new ProcessStartInfo(parent, ["-c", "dotnet \"$@\"; exit $?", "systemd", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "run", "--Health:Url=", "--Broker:Uri=amqp://127.0.0.1:1"])
+            var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "run", "--Health:Url=", "--Broker:Uri=amqp://127.0.0.1:1"])
             {
                 RedirectStandardOutput = true,
                 RedirectStandardError = true,
@@ -84,7 +108,7 @@ public class DeployTests
             using var worker = Process.Start(start)!;
             var (output, errors) = (worker.StandardOutput.ReadToEndAsync(), worker.StandardError.ReadToEndAsync());
             Assert.Equal("READY=1", await ToldAsync());
-            using (Process.Start("pkill", ["-TERM", "-P", $"{worker.Id}"]))
+            using (Process.Start("kill", ["-TERM", $"{worker.Id}"]))
             {
                 Assert.Equal("STOPPING=1", await ToldAsync());
             }
