@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
@@ -14,6 +15,17 @@ internal sealed record BrokerFinding(string Name, bool Good, string Text, bool? 
 internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topology)
 {
     private readonly BrokerOptions options = options.Value;
+
+    /// <summary>Who answers, and as whom the worker is known to it: an address that leads to another cluster than was meant is seen here.</summary>
+    /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
+    public Task<BrokerFinding> BrokerAsync(CancellationToken cancel) => ConnectedAsync(options, (connection, _) =>
+    {
+        var login = BrokerLogin.Factory(options, "check");
+        var user = login.AuthMechanisms.OfType<ExternalMechanismFactory>().Any() ? "a certificate" : $"user {login.UserName}";
+        return Task.FromResult(new BrokerFinding("broker", true, $"{Told("product")} {Told("version")}, cluster {Told("cluster_name")}, virtual host {login.VirtualHost}, logged in as {user}"));
+
+        string Told(string name) => connection.ServerProperties is { } of && of.TryGetValue(name, out var value) && value is byte[] text ? Encoding.UTF8.GetString(text) : "?";
+    }, cancel);
 
     /// <summary>Every exchange and queue.</summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
@@ -63,13 +75,18 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         return findings;
     }, cancel);
 
-    /// <summary>Whether a policy on one of the queues breaks the guarantee. AMQP does not tell, so the management API is asked.</summary>
-    /// <param name="management">Such as http://host:15672; the login is that of Broker:Uri.</param>
+    /// <summary>Whom the management API takes us for, and whether a policy on one of the queues breaks the guarantee, which AMQP does not tell.</summary>
+    /// <param name="management">Such as http://host:15672; the login is in it, or that of Broker:Uri.</param>
     /// <exception cref="BrokerRefusedException">It does not answer.</exception>
     public async Task<IReadOnlyList<BrokerFinding>> PoliciesAsync(Uri management, CancellationToken cancel)
     {
         using var http = new ManagementApi(management, options);
         var findings = new List<BrokerFinding>();
+        if (await http.GetAsync("api/whoami", cancel) is { } who)
+        {
+            findings.Add(new("management", true, $"user {who.GetProperty("name").GetString()}, tags {who.GetProperty("tags")}"));
+        }
+
         foreach (var (queue, _, _, _) in topology.Queues)
         {
             if (await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel) is { } found) // otherwise the look at the topology says so

@@ -5,19 +5,20 @@ using System.Text.Json;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>RabbitMQ's management API, with the login of Broker:Uri.</summary>
+/// <summary>RabbitMQ's management API, with the login in its address, or else that of Broker:Uri.</summary>
 internal sealed class ManagementApi : IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
     private readonly HttpClient http;
 
-    /// <param name="address">Such as http://host:15672/.</param>
+    /// <param name="address">Such as http://host:15672/ or http://user:password@host:15672/.</param>
     public ManagementApi(Uri address, BrokerOptions options)
     {
         var factory = BrokerLogin.Factory(options, "management");
         VirtualHost = Uri.EscapeDataString(factory.VirtualHost);
-        http = new HttpClient { BaseAddress = address, Timeout = Patience };
-        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes($"{factory.UserName}:{factory.Password}")));
+        var login = address.UserInfo.Length > 0 ? Uri.UnescapeDataString(address.UserInfo) : $"{factory.UserName}:{factory.Password}";
+        http = new HttpClient { BaseAddress = new UriBuilder(address) { UserName = "", Password = "" }.Uri, Timeout = Patience }; // what is named in errors has no password
+        http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(login)));
     }
 
     /// <summary>As a part of a path.</summary>
@@ -40,7 +41,7 @@ internal sealed class ManagementApi : IDisposable
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {e.Message} The user of Broker:Uri needs the tag 'monitoring' or 'management'.", e);
+            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {e.Message} The user who asks (in this address, or else in Broker:Uri) needs the tag 'monitoring' or 'management'.", e);
         }
     }
 

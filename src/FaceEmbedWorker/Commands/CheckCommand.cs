@@ -45,6 +45,7 @@ internal static class CheckCommand
         try
         {
             var check = new BrokerCheck(Options.Create(broker), services.GetRequiredService<Topology>());
+            Lines([await check.BrokerAsync(cancel)]);
             Lines(await check.TopologyAsync(cancel));
             Lines(await check.PermissionsAsync(cancel));
             if (management is null)
@@ -83,7 +84,7 @@ internal static class CheckCommand
         }
     }
 
-    public static Option<Uri?> ManagementOption() => new("--management") { Description = "RabbitMQ's management API, such as http://host:15672; the login is that of Broker:Uri.", HelpName = "URL", CustomParser = ParseManagement };
+    public static Option<Uri?> ManagementOption() => new("--management") { Description = "RabbitMQ's management API, such as http://host:15672; the login is that of Broker:Uri, unless the address has one.", HelpName = "URL", CustomParser = ParseManagement };
 
     private static Uri? ParseManagement(System.CommandLine.Parsing.ArgumentResult argument)
     {

@@ -28,6 +28,8 @@ public class KubernetesTests
         ["rabbitmq.com/v1beta1/Queue"] = Strict.Deserialize<Custom<Queue>>,
         ["rabbitmq.com/v1beta1/Binding"] = Strict.Deserialize<Custom<Binding>>,
         ["rabbitmq.com/v1beta1/Permission"] = Strict.Deserialize<Custom<Permission>>,
+        ["monitoring.coreos.com/v1/PodMonitor"] = Strict.Deserialize<Custom<PodMonitor>>,
+        ["monitoring.coreos.com/v1/PrometheusRule"] = Strict.Deserialize<Custom<PrometheusRule>>,
         ["kustomize.config.k8s.io/v1beta1/Kustomization"] = Strict.Deserialize<Kustomization>,
     };
 
@@ -70,9 +72,14 @@ public class KubernetesTests
         var network = Assert.Single(objects.OfType<V1NetworkPolicy>()).Spec;
         Assert.Equal(labels["app.kubernetes.io/name"], network.PodSelector.MatchLabels["app.kubernetes.io/name"]);
         Assert.Equal(["0.0.0.0/0: 169.254.0.0/16", "::/0: fe80::/10 fd00:ec2::254/128"], network.Egress.SelectMany(e => e.To ?? []).Select(to => $"{to.IpBlock.Cidr}: {string.Join(' ', to.IpBlock.Except)}"));
-        var spread = Assert.Single(objects.OfType<V1Deployment>().Single().Spec.Template.Spec.TopologySpreadConstraints);
-        Assert.Equal("ScheduleAnyway", spread.WhenUnsatisfiable);
-        Assert.All(spread.LabelSelector.MatchLabels, label => Assert.Contains(label, labels));
+        Assert.Contains(network.Ingress.Single().Ports, p => p.Port.Value == $"{container.Ports.Single().ContainerPort}");
+        Assert.Equal(["53", "53", "5671", "5672", "4317", "4318"], network.Egress.SelectMany(e => e.Ports).Select(p => p.Port.Value));
+        Assert.Equal(["kubernetes.io/hostname", "topology.kubernetes.io/zone"], pod.TopologySpreadConstraints.Select(s => s.TopologyKey));
+        Assert.All(pod.TopologySpreadConstraints, spread =>
+        {
+            Assert.Equal("ScheduleAnyway", spread.WhenUnsatisfiable);
+            Assert.All(spread.LabelSelector.MatchLabels, label => Assert.Contains(label, labels));
+        });
 
         var scaled = Assert.Single(objects.OfType<Custom<ScaledObject>>()).Spec!;
         var trigger = Assert.Single(scaled.Triggers!);
@@ -83,9 +90,40 @@ public class KubernetesTests
     }
 
     [Fact]
+    public void Prometheus_operator_scrapes_the_pods_and_has_the_alerts()
+    {
+        var monitor = Assert.IsType<Custom<PodMonitor>>(Assert.Single(Objects(Read("monitoring/podmonitor.yaml")))).Spec!;
+        var template = Assert.IsType<V1Deployment>(Assert.Single(Objects(Read("base/deployment.yaml")))).Spec.Template;
+        Assert.All(monitor.Selector!.MatchLabels!, label => Assert.Contains(label, template.Metadata.Labels));
+        var endpoint = Assert.Single(monitor.PodMetricsEndpoints!);
+        Assert.Equal(("health", "/metrics"), (endpoint.Port, endpoint.Path));
+        Assert.Contains(template.Spec.Containers.Single().Ports, p => p.Name == endpoint.Port);
+
+        var alerts = Read("monitoring/alerts.yaml");
+        Assert.NotEmpty(Assert.IsType<Custom<PrometheusRule>>(Assert.Single(Objects(alerts))).Spec!.Groups!);
+        var lines = File.ReadAllLines(Path.Combine(TestData.Repository, "deploy", "prometheus", "alerts.yaml"));
+        Assert.Equal(lines.Select(l => l.Length > 0 ? $"  {l}" : l), alerts.TrimEnd('\n').Split('\n').SkipWhile(l => l != "spec:").Skip(1));
+    }
+
+    /// <summary>Whoever applies it must know them before, for the manifests do not bring them.</summary>
+    [Fact]
+    public void The_production_overlay_says_at_its_top_what_it_presupposes()
+    {
+        var top = string.Join('\n', Read("overlays/production/kustomization.yaml").Split('\n').TakeWhile(l => l.StartsWith('#')));
+        var topology = Objects(Read("topology/topology.yaml"));
+        var pod = Assert.IsType<V1Deployment>(Assert.Single(Objects(Read("base/deployment.yaml")))).Spec.Template.Spec;
+        var keda = Objects(Read("base/scaling.yaml")).OfType<Custom<TriggerAuthentication>>().Single().Spec!.SecretTargetRef!.Single();
+        Assert.Equal(pod.Volumes.Single().Secret.SecretName, keda.Name);
+        Assert.All(topology.OfType<Custom<Queue>>(), q => Assert.Contains($"RabbitmqCluster named {q.Spec!.RabbitmqClusterReference!.Name},", top, StringComparison.Ordinal));
+        Assert.Contains($"the users {topology.OfType<Custom<Permission>>().Single().Spec!.User}, without a tag", top, StringComparison.Ordinal);
+        Assert.Contains($"create secret generic {keda.Name} ", top, StringComparison.Ordinal);
+        Assert.All(new[] { pod.Volumes.Single().Secret.Items.Single().Key, keda.Key }, key => Assert.Contains($"--from-file={key}=", top, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void The_operators_topology_is_the_programs()
     {
-        var objects = Objects(File.ReadAllText(Path.Combine(Folder, "topology", "topology.yaml")));
+        var objects = Objects(Read("topology/topology.yaml"));
         var topology = new Topology(Options.Create(new BrokerOptions()));
         Assert.Equal(topology.Exchanges.Order(), objects.OfType<Custom<Exchange>>().Select(e => (e.Spec!.Name!, e.Spec.Type!)).Order());
         Assert.All(objects.OfType<Custom<Exchange>>(), e => Assert.Equal((true, false), (e.Spec!.Durable, e.Spec.AutoDelete)));
@@ -105,6 +143,8 @@ public class KubernetesTests
         Assert.Equal([topology.Jobs, topology.Suspects], topology.Queues.Select(q => q.Name).Where(q => System.Text.RegularExpressions.Regex.IsMatch(q, may["read"])).Order());
         Assert.Contains($"| `{may["configure"]}` | `{may["write"].Replace("|", "\\|", StringComparison.Ordinal)}` | `{may["read"].Replace("|", "\\|", StringComparison.Ordinal)}` |", File.ReadAllText(Path.Combine(TestData.Repository, "deploy", "README.md")), StringComparison.Ordinal);
     }
+
+    private static string Read(string file) => File.ReadAllText(Path.Combine(Folder, file));
 
     private static object Load<T>(string yaml)
         where T : class => KubernetesYaml.Deserialize<T>(yaml, strict: true);
@@ -281,6 +321,52 @@ public class KubernetesTests
         public string? User { get; set; }
 
         public Dictionary<string, string>? Permissions { get; set; }
+    }
+
+    private sealed class PodMonitor
+    {
+        public Selector? Selector { get; set; }
+
+        public List<MetricsEndpoint>? PodMetricsEndpoints { get; set; }
+    }
+
+    private sealed class Selector
+    {
+        public Dictionary<string, string>? MatchLabels { get; set; }
+    }
+
+    private sealed class MetricsEndpoint
+    {
+        public string? Port { get; set; }
+
+        public string? Path { get; set; }
+
+        public string? Interval { get; set; }
+    }
+
+    private sealed class PrometheusRule
+    {
+        public List<RuleGroup>? Groups { get; set; }
+    }
+
+    private sealed class RuleGroup
+    {
+        public string? Name { get; set; }
+
+        public List<Rule>? Rules { get; set; }
+    }
+
+    private sealed class Rule
+    {
+        public string? Alert { get; set; }
+
+        public string? Expr { get; set; }
+
+        public string? For { get; set; }
+
+        public Dictionary<string, string>? Labels { get; set; }
+
+        public Dictionary<string, string>? Annotations { get; set; }
     }
 
     private sealed class Kustomization

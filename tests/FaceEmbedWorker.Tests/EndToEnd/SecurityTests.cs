@@ -101,6 +101,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. settings]);
         Assert.True(code == 0, output + errors);
         Assert.Equal(4, output.Split('\n').Count(l => l.Contains("write to ", StringComparison.Ordinal) && l.Contains("allowed", StringComparison.Ordinal)));
+        Assert.Matches("RabbitMQ 3[.][0-9.]+, cluster .+, virtual host /, logged in as user least", Flat(output));
 
         await using (var worker = FaceEmbed.Start(["run", .. settings, "--Jobs:DeadlineSeconds=0.001"]))
         {
@@ -211,6 +212,19 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
+
+        // who scales the workers has a user of its own, whose tag is looked at with its own login
+        await AddUserAsync("untagged", ("^$", "^$", ".*"));
+        (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
+        Assert.Equal(1, code);
+        Assert.Contains("needs the tag 'monitoring' or 'management'", Flat(output), StringComparison.Ordinal);
+        Assert.DoesNotContain(Password, output, StringComparison.Ordinal);
+        await broker.ControlAsync("set_user_tags", "untagged", "monitoring");
+        (code, output, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("user untagged, tags [\"monitoring\"]", Flat(output), StringComparison.Ordinal);
+
+        string As(string user) => new UriBuilder(broker.ManagementUrl) { UserName = user, Password = Password }.Uri.ToString();
         Assert.Equal(64, (await FaceEmbed.RunAsync("check", "--management", "rabbit")).ExitCode);
     }
 
