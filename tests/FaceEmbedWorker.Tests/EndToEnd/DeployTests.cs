@@ -3,12 +3,16 @@ using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
+using YamlDotNet.Serialization;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>What deploy/ holds, run as its users run it.</summary>
-public class DeployTests
+public partial class DeployTests
 {
+    private static readonly string Folder = Path.Combine(TestData.Repository, "deploy");
+
     [Fact]
     public async Task The_demo_shows_results_and_the_stub_and_stops_what_it_started()
     {
@@ -37,6 +41,50 @@ public class DeployTests
         {
             Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
         }
+    }
+
+    /// <summary>Versions that do not move, limits, nothing written but volumes, no password in the environment.</summary>
+    [Fact]
+    public void The_compose_file_pins_bounds_and_keeps_secrets_in_files()
+    {
+        var file = File.ReadAllText(Path.Combine(Folder, "compose.yaml"));
+        var compose = new DeserializerBuilder().Build().Deserialize<Dictionary<string, Dictionary<string, Dictionary<string, object>?>>>(file);
+        Assert.Equal(["broker", "collector", "grafana", "prometheus", "worker"], compose["services"].Keys.Order());
+        Assert.All(compose["services"].Values.Select(s => s!), service =>
+        {
+            Assert.True(service.ContainsKey("build") || Pinned().IsMatch((string)service["image"]), $"{service["image"]}");
+            Assert.Equal("true", service["read_only"]);
+            Assert.Contains("mem_limit", service.Keys);
+            Assert.Equal(["no-new-privileges:true"], (List<object>)service["security_opt"]);
+        });
+        Assert.DoesNotContain("PASS", file, StringComparison.Ordinal);
+        Assert.DoesNotContain("amqp://", file, StringComparison.Ordinal);
+        Assert.All(compose["secrets"], secret => Assert.True(File.Exists(Path.Combine(Folder, ((string)secret.Value!["file"]).Replace("${FACE_EMBED_LOGINS:-./logins}", "logins", StringComparison.Ordinal)))));
+        var login = File.ReadAllText(Path.Combine(Folder, "logins", "rabbitmq.conf")).Split('\n');
+        var uri = new Uri(File.ReadAllText(Path.Combine(Folder, "logins", "FaceEmbed__Broker__Uri")).Trim());
+        Assert.Equal([$"default_user = {uri.UserInfo.Split(':')[0]}", $"default_pass = {uri.UserInfo.Split(':')[1]}", ""], login);
+
+        var images = File.ReadAllLines(Path.Combine(Folder, "Dockerfile")).Where(l => l.StartsWith("FROM ", StringComparison.Ordinal) && l.Contains('/', StringComparison.Ordinal)).ToArray();
+        Assert.Equal(3, images.Length);
+        Assert.StartsWith("FROM --platform=$BUILDPLATFORM ", images[0], StringComparison.Ordinal); // the compiler is not emulated
+        Assert.All(images, image => Assert.Matches(Pinned(), image));
+    }
+
+    /// <summary>ONNX Runtime's package would put a Windows library beside every program.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("linux-x64")]
+    [InlineData("linux-arm64")]
+    public async Task What_is_published_holds_libraries_of_Linux_alone(string runtime)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Elsewhere a portable publish has the libraries of every system.");
+        var (code, output) = await ScriptAsync($"dotnet msbuild src/FaceEmbedWorker -t:ComputeResolvedFilesToPublishList -getItem:ResolvedFileToPublish -p:Configuration=Release -p:RuntimeIdentifier={runtime}");
+        Assert.True(code == 0, output);
+        var files = JsonElement.Parse(output).GetProperty("Items").GetProperty("ResolvedFileToPublish").EnumerateArray().Select(f => f.GetProperty("RelativePath").GetString()!).ToArray();
+        Assert.Contains(files, f => Path.GetFileName(f) == "libonnxruntime.so");
+        Assert.Contains(files, f => Path.GetFileName(f) == "libvips.so.42");
+        Assert.DoesNotContain(files, f => Path.GetFileName(f) is "onnxruntime.dll" or "onnxruntime_providers_shared.dll" or "libvips-42.dll" || f.EndsWith(".dylib", StringComparison.Ordinal));
+        Assert.DoesNotContain(files, f => f.StartsWith("runtimes/", StringComparison.Ordinal) && !f.StartsWith("runtimes/linux", StringComparison.Ordinal));
     }
 
     /// <summary>Whatever can be known of the unit without systemd as process 1.</summary>
@@ -139,4 +187,7 @@ public class DeployTests
         await process.WaitForExitAsync();
         return (process.ExitCode, output);
     }
+
+    [GeneratedRegex(@":v?\d+\.\d+\.\d+(-[a-z-]+)?( AS \w+)?$")]
+    private static partial Regex Pinned();
 }
