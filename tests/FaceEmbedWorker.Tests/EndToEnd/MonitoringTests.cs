@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
 using System.Text.RegularExpressions;
-using FaceEmbedWorker.Commands;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -38,17 +37,59 @@ public sealed partial class MonitoringTests(DebianBroker broker)
         });
     }
 
-    /// <summary>What the runbook tells somebody to type at night is there to be typed: each command of the program parses, and deleting ones have a warning before them.</summary>
+    /// <summary>What the runbook tells somebody to type at night is run as it stands, with a letter of its own: none is for good, and what is has a warning before it.</summary>
     [Fact]
-    public void The_runbooks_commands_are_commands()
+    public async Task The_runbooks_commands_run()
     {
-        var runbook = File.ReadAllText(Path.Combine(Folder, "README.md"));
-        var root = new System.CommandLine.RootCommand();
-        Verbs.AddTo(root, []);
+        broker.Require();
+        var runbook = Runbook();
         var commands = Typed().Matches(runbook).Select(m => m.Groups[1].Value).Distinct().ToArray();
-        Assert.True(commands.Length >= 6, string.Join("; ", commands));
-        Assert.All(commands, command => Assert.Empty(Arguments.Wrong(Arguments.Parse(root, command.Split(' ')))));
-        Assert.All(runbook.Split("\n#### ")[1..].Select(s => s.Split("\n### ")[0]).Where(s => s.Contains("`discard`", StringComparison.Ordinal) || s.Contains("delete the queue", StringComparison.Ordinal)), s => Assert.Contains("**Before you ", s, StringComparison.Ordinal));
+        Assert.True(commands.Length >= 7, string.Join("; ", commands));
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        var health = $"--Health:Url=http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, health);
+        foreach (var command in commands)
+        {
+            if (await probe.ReadyAsync(probe.Topology.Dead) == 0)
+            {
+                await probe.SubmitAsync([], id: "letter");
+                await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result > 0 ? probe : null, "a dead letter");
+            }
+
+            Assert.True(!command.Contains("discard", StringComparison.Ordinal) || command.Contains("--dry-run", StringComparison.Ordinal), command);
+            var (code, output, errors) = await FaceEmbed.RunAsync([.. command.Replace("ID", "letter", StringComparison.Ordinal).Replace(" R", " malformed", StringComparison.Ordinal).Split(' '), .. probe.Settings, health]);
+            Assert.True(code == 0 && output.Length > 0, $"{command}: {code}\n{output}\n{errors}");
+        }
+
+        Assert.Contains("`rabbitmqctl list_bindings`", runbook, StringComparison.Ordinal);
+        await broker.ControlAsync("list_bindings");
+    }
+
+    /// <summary>Without a cluster they get as far as to the server that is not there: verbs, kinds and flags are right.</summary>
+    [Fact]
+    public async Task The_runbooks_kubectl_commands_are_kubectls()
+    {
+        var commands = Kubectl().Matches(Runbook()).Select(m => m.Groups[1].Value.Split(" | ")[0]).Distinct().ToArray();
+        Assert.True(commands.Length >= 7, string.Join("; ", commands));
+        Assert.SkipWhen((await RunAsync("kubectl", "version", "--client")).Code != 0, "There is no kubectl.");
+        var server = $"--server=http://127.0.0.1:{TestBroker.FreePort()}";
+        foreach (var command in commands)
+        {
+            var (code, output) = await RunAsync("kubectl", [server, "--request-timeout=2s", .. command.Replace("$N", "face-embed", StringComparison.Ordinal).Split(' ')]);
+            Assert.True(code != 0 && output.Contains("refused", StringComparison.Ordinal) && !output.Contains("unknown", StringComparison.OrdinalIgnoreCase), $"{command}: {output}");
+        }
+    }
+
+    [Fact]
+    public void What_deletes_for_good_has_a_warning_before_it()
+    {
+        var runbook = Runbook();
+        foreach (var deleting in new[] { "dead-letters discard", "delete pod", "topology prune", "delete the queue" })
+        {
+            var paragraphs = runbook.Split('\n').Where(l => l.Contains(deleting, StringComparison.Ordinal)).ToArray();
+            Assert.NotEmpty(paragraphs);
+            Assert.All(paragraphs, p => Assert.Contains("**Before you ", p, StringComparison.Ordinal));
+        }
     }
 
     [Fact]
@@ -91,6 +132,8 @@ public sealed partial class MonitoringTests(DebianBroker broker)
         Assert.All(loaded.GetProperty("data").GetProperty("groups").EnumerateArray().SelectMany(g => g.GetProperty("rules").EnumerateArray()), rule => Assert.Equal("ok", rule.GetProperty("health").GetString()));
     }
 
+    private static string Runbook() => File.ReadAllText(Path.Combine(Folder, "README.md")).Split("## Runbook\n")[1];
+
     private void Require()
     {
         broker.Require();
@@ -107,6 +150,9 @@ public sealed partial class MonitoringTests(DebianBroker broker)
 
     [GeneratedRegex("`fe ([^`]*)`")]
     private static partial Regex Typed();
+
+    [GeneratedRegex("`kubectl ([^`]*)`")]
+    private static partial Regex Kubectl();
 
     [GeneratedRegex(@"- alert: (\w+)")]
     private static partial Regex Alert();
