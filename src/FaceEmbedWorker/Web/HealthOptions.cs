@@ -8,7 +8,7 @@ internal sealed class HealthOptions : IValidatableObject
 {
     public const string Section = "Health";
 
-    [Description("Where the status page, probes and metrics answer; http://0.0.0.0:8081 in a container, empty for nowhere.")]
+    [Description("Where the status page, probes and metrics answer; http://[::]:8081 in a container, empty for nowhere.")]
     public string Url { get; set; } = "http://127.0.0.1:8081";
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
