@@ -8,8 +8,8 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Benchmarks;
 
 /// <summary>
-/// <c>calibrate DIR FILE.csv [DETAIL]</c>: every box that the detector finds from a low score on, with its label and what the worker knows of it. Where a
-/// detector's card has its threshold and filter from; <c>calibrate.py</c> beside it makes the tables.
+/// <c>calibrate DIR FILE.csv [DETAIL]</c>: every box that the detector finds from a low score on, with its label and what the worker knows
+/// of it. Where a detector's card has its threshold and filter from; <c>calibrate.py</c> beside it makes the tables.
 /// </summary>
 internal static class Calibration
 {

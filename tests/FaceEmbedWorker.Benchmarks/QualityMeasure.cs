@@ -7,8 +7,9 @@ using NetVips;
 namespace FaceEmbedWorker.Benchmarks;
 
 /// <summary>
-/// <c>quality DIR</c>: what the quality's numbers mean, on a folder with a folder of pictures per person, the face in the middle: percentiles of norm, alignment
-/// error and pose of the pictures as they are, and the share of genuine pairs that match by the score of the worse picture, which is shrunk, blurred and recompressed.
+/// <c>quality DIR</c>: what the quality's numbers mean, on a folder with a folder of pictures per person, the face in the middle:
+/// percentiles of norm, alignment error and pose of the pictures as they are, and the share of genuine pairs that match by the score of the
+/// worse picture, which is shrunk, blurred and recompressed.
 /// </summary>
 internal static class QualityMeasure
 {

@@ -7,7 +7,9 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Benchmarks;
 
-/// <summary>Each stage of a job by itself, for whoever makes one faster: <c>dotnet run -c Release --project tests/FaceEmbedWorker.Benchmarks</c>.</summary>
+/// <summary>
+/// Each stage of a job by itself, for whoever makes one faster: <c>dotnet run -c Release --project tests/FaceEmbedWorker.Benchmarks</c>.
+/// </summary>
 [MemoryDiagnoser]
 public class StageBenchmarks
 {

@@ -3,7 +3,10 @@ using NetVips;
 
 namespace FaceEmbedWorker.Tests;
 
-/// <summary>Textures and scenes without a face, each from its number: noise, clouds, cells, stripes, rings, checks, blobs, edges, text-like strokes, gradients.</summary>
+/// <summary>
+/// Textures and scenes without a face, each from its number: noise, clouds, cells, stripes, rings, checks, blobs, edges, text-like strokes,
+/// gradients.
+/// </summary>
 internal static class FacelessPictures
 {
     public const int Kinds = 10;

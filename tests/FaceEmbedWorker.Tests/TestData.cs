@@ -30,7 +30,9 @@ internal static class TestData
 
     public static byte[] Read(string name) => File.ReadAllBytes(Path.Combine(Folder, name));
 
-    /// <summary>Labelled pictures that are not part of the repository; a test that needs them is skipped, and counted so, where there are none.</summary>
+    /// <summary>
+    /// Labelled pictures that are not part of the repository; a test that needs them is skipped, and counted so, where there are none.
+    /// </summary>
     public static string Verification(string name)
     {
         var folder = Path.Combine(Environment.GetEnvironmentVariable("FACE_EMBED_VERIFICATION") ?? Path.Combine(Repository, "..", "shared", "verification"), name);

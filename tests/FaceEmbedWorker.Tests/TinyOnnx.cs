@@ -5,7 +5,9 @@ using Google.Protobuf;
 
 namespace FaceEmbedWorker.Tests;
 
-/// <summary>Writes ONNX files of one or two operators, by onnx.proto's field numbers: what a user's own model may look like from outside.</summary>
+/// <summary>
+/// Writes ONNX files of one or two operators, by onnx.proto's field numbers: what a user's own model may look like from outside.
+/// </summary>
 internal static class TinyOnnx
 {
     /// <summary>The mean of each channel: float32 [batch, 3, height, width] -> [batch, 3]. A size of 0 is symbolic.</summary>

@@ -16,7 +16,9 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
 {
     private readonly BrokerOptions options = options.Value;
 
-    /// <summary>Who answers, and as whom the worker is known to it: an address that leads to another cluster than was meant is seen here.</summary>
+    /// <summary>
+    /// Who answers, and as whom the worker is known to it: an address that leads to another cluster than was meant is seen here.
+    /// </summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
     public Task<BrokerFinding> BrokerAsync(CancellationToken cancel) => ConnectedAsync(options, (connection, _) =>
     {
@@ -75,7 +77,9 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         return findings;
     }, cancel);
 
-    /// <summary>Whom the management API takes us for, and whether a policy on one of the queues breaks the guarantee, which AMQP does not tell.</summary>
+    /// <summary>
+    /// Whom the management API takes us for, and whether a policy on one of the queues breaks the guarantee, which AMQP does not tell.
+    /// </summary>
     /// <param name="management">Such as http://host:15672; the login is in it, or that of Broker:Uri.</param>
     /// <exception cref="BrokerRefusedException">It does not answer.</exception>
     public async Task<IReadOnlyList<BrokerFinding>> PoliciesAsync(Uri management, CancellationToken cancel)
@@ -98,7 +102,9 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         return findings;
     }
 
-    /// <summary>A policy beats a queue's own argument for overflow and strategy; length, time to live and limits merge by the minimum.</summary>
+    /// <summary>
+    /// A policy beats a queue's own argument for overflow and strategy; length, time to live and limits merge by the minimum.
+    /// </summary>
     internal static BrokerFinding JudgePolicy(string queue, JsonElement found)
     {
         var name = found.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String ? policy.GetString() : null;

@@ -244,8 +244,8 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     }
 
     /// <summary>
-    /// Politely and bounded first; then by the socket, for a connection that is blocked by an alarm answers nothing. Its end is a reset, so that the
-    /// broker forgets what it has not read yet: those are copies of messages that will be sent again.
+    /// Politely and bounded first; then by the socket, for a connection that is blocked by an alarm answers nothing. Its end is a reset, so
+    /// that the broker forgets what it has not read yet: those are copies of messages that will be sent again.
     /// </summary>
     private async Task CloseAsync()
     {

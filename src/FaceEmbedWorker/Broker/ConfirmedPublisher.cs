@@ -7,8 +7,8 @@ using RabbitMQ.Client.Exceptions;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Publishes a message until the broker has confirmed it, however often it must be sent. A message that the broker cannot take now is held in
-/// memory with the intake closed, and is nobody's failed attempt; one that can never be published is told as such, and holds nothing up.
+/// Publishes a message until the broker has confirmed it, however often it must be sent. A message that the broker cannot take now is held
+/// in memory with the intake closed, and is nobody's failed attempt; one that can never be published is told as such, and holds nothing up.
 /// </summary>
 internal sealed partial class ConfirmedPublisher : IAsyncDisposable
 {
@@ -31,7 +31,9 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
     private readonly IBrokerLink alone;
     private readonly SemaphoreSlim one = new(1, 1);
 
-    /// <summary>(exchange, key) -> whose turn it is to try where a queue refuses, so that not each held message gives its copies to the others.</summary>
+    /// <summary>
+    /// (exchange, key) -> whose turn it is to try where a queue refuses, so that not each held message gives its copies to the others.
+    /// </summary>
     private readonly ConcurrentDictionary<(string Exchange, string Key), SemaphoreSlim> turns = new();
 
     public ConfirmedPublisher(MakeLink link, Topology topology, IntakeGate gate, TimeSpan confirmTime, TimeProvider time, ILogger logger)
@@ -155,7 +157,10 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
         }
     }
 
-    /// <summary>Sends it once and waits for the confirm; while the broker has blocked the connection no time counts, for the message is on its way and another would double it.</summary>
+    /// <summary>
+    /// Sends it once and waits for the confirm; while the broker has blocked the connection no time counts, for the message is on its way
+    /// and another would double it.
+    /// </summary>
     /// <exception cref="TimeoutException">No answer; the connection is given up.</exception>
     private async Task SendAsync(IBrokerLink over, Outgoing message, CancellationToken giveUp)
     {

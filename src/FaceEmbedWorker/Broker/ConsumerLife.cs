@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// A channel with its subscription and its deliveries, from subscribing until the channel is gone or the worker stops. Deliveries of an ended
-/// life are the broker's again.
+/// A channel with its subscription and its deliveries, from subscribing until the channel is gone or the worker stops. Deliveries of an
+/// ended life are the broker's again.
 /// </summary>
 internal sealed class ConsumerLife : IDisposable
 {
@@ -63,7 +63,8 @@ internal sealed class ConsumerLife : IDisposable
     public bool CameSinceLastLook() => Interlocked.Exchange(ref came, 0) == 1;
 
     /// <param name="received">Must not throw.</param>
-    /// <param name="failed">What a delivery threw before it could be taken in; it must be settled before this returns, for its body is the client's.</param>
+    /// <param name="failed">What a delivery threw before it could be taken in; it must be settled before this returns, for its body is the
+    /// client's.</param>
     public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed)
     {
         var made = new Subscription();
@@ -72,7 +73,9 @@ internal sealed class ConsumerLife : IDisposable
         Ready = true;
     }
 
-    /// <summary>Returns when nothing more will come. A broker that does not answer ends the life: what it may still hand out would be forgotten.</summary>
+    /// <summary>
+    /// Returns when nothing more will come. A broker that does not answer ends the life: what it may still hand out would be forgotten.
+    /// </summary>
     public async Task UnsubscribeAsync()
     {
         if (Interlocked.Exchange(ref subscription, null) is not { } old || Ended)

@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// How often a job may have ended a worker. The broker counts each return of a delivery, whatever its cause; what this process lost itself and
-/// lived on is no crash, and is taken off.
+/// How often a job may have ended a worker. The broker counts each return of a delivery, whatever its cause; what this process lost itself
+/// and lived on is no crash, and is taken off.
 /// </summary>
 internal sealed class CrashCounts
 {

@@ -25,7 +25,10 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         message.Properties.ContentType,
         message.Body.Length);
 
-    /// <summary>The encoded picture that a job carries: where it is malformed by what is said beside the picture, its body. Null where the job refers to its picture.</summary>
+    /// <summary>
+    /// The encoded picture that a job carries: where it is malformed by what is said beside the picture, its body. Null where the job
+    /// refers to its picture.
+    /// </summary>
     /// <exception cref="MalformedJobException">There is none.</exception>
     public static byte[]? PictureOf(JobMessage message)
     {
@@ -98,8 +101,8 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     }, cancel, patience);
 
     /// <summary>
-    /// Shows each letter that is in the queue now. All are held until the last is seen, and go back to their places when the channel closes,
-    /// as they do where this process is killed.
+    /// Shows each letter that is in the queue now. All are held until the last is seen, and go back to their places when the channel
+    /// closes, as they do where this process is killed.
     /// </summary>
     /// <param name="decide">True takes the letter out of the queue; only said once it is safe elsewhere.</param>
     /// <param name="patience">How long to wait for the broker; half a minute where it is not said.</param>

@@ -57,7 +57,9 @@ internal static class DeadLetters
         return properties;
     }
 
-    /// <summary>The same with as little as the job, or whoever finds the letter, can do with: for what cannot be published in full.</summary>
+    /// <summary>
+    /// The same with as little as the job, or whoever finds the letter, can do with: for what cannot be published in full.
+    /// </summary>
     public static BasicProperties Least(JobMessage job, BasicProperties full)
     {
         var properties = job.LeastProperties();

@@ -2,7 +2,10 @@ using Microsoft.Extensions.Logging;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>The end of a worker that was told to stop: no new jobs, those not begun go back, those that run finish and are settled, all under one deadline.</summary>
+/// <summary>
+/// The end of a worker that was told to stop: no new jobs, those not begun go back, those that run finish and are settled, all under one
+/// deadline.
+/// </summary>
 /// <param name="abandon">Gives up running jobs and held messages.</param>
 internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane lane, HandBack handBack, CancellationTokenSource abandon, TimeSpan deadline, TimeProvider time, ILogger logger)
 {

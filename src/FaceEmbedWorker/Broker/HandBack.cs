@@ -3,8 +3,8 @@ using Microsoft.Extensions.Logging;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Gives jobs back that nobody is working on, each as a fresh confirmed copy: a delivery that simply went back, or that the broker took back for
-/// its ack timeout, would count as a crash of whoever had it.
+/// Gives jobs back that nobody is working on, each as a fresh confirmed copy: a delivery that simply went back, or that the broker took
+/// back for its ack timeout, would count as a crash of whoever had it.
 /// </summary>
 /// <param name="after">A delivery that is older goes back, unless it runs; well below the broker's ack timeout.</param>
 internal sealed partial class HandBack(Settler settler, ResultPublisher publisher, TimeSpan after, TimeProvider time, ILogger logger)

@@ -23,8 +23,8 @@ internal sealed record BrokerIdentity(string Address, string VirtualHost, string
 }
 
 /// <summary>
-/// A connection to the broker, rebuilt whenever it is gone. This and <see cref="IBrokerChannel"/> are all that the rooms of the consumer know of a
-/// broker: <see cref="BrokerLink"/> is RabbitMQ, and the tests have a model of one.
+/// A connection to the broker, rebuilt whenever it is gone. This and <see cref="IBrokerChannel"/> are all that the rooms of the consumer
+/// know of a broker: <see cref="BrokerLink"/> is RabbitMQ, and the tests have a model of one.
 /// </summary>
 internal interface IBrokerLink : IAsyncDisposable
 {

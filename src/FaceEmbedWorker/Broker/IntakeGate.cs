@@ -1,9 +1,9 @@
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// The intake: open, or closed and why. It closes where many different jobs in a row fail for the world's fault, for a disk that is full or a
-/// host that is away fails for everyone, and the whole queue would go down the retry ladder for it: then one job at a time goes through as a
-/// probe, with growing pauses. And it closes while the broker does not take what becomes of jobs.
+/// The intake: open, or closed and why. It closes where many different jobs in a row fail for the world's fault, for a disk that is full or
+/// a host that is away fails for everyone, and the whole queue would go down the retry ladder for it: then one job at a time goes through
+/// as a probe, with growing pauses. And it closes while the broker does not take what becomes of jobs.
 /// </summary>
 internal sealed class IntakeGate(TimeProvider time) : IDisposable
 {
@@ -71,7 +71,8 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     }
 
     /// <summary>Tells how a job ended.</summary>
-    /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which tells nothing of the world.</param>
+    /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which
+    /// tells nothing of the world.</param>
     /// <returns>True where this closed or opened the gate.</returns>
     public bool Report(string id, bool? worldFailed, bool probing)
     {
@@ -110,7 +111,9 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         }
     }
 
-    /// <summary>A message that the broker does not take now is held in memory: nothing new is begun until each <see cref="Release"/>.</summary>
+    /// <summary>
+    /// A message that the broker does not take now is held in memory: nothing new is begun until each <see cref="Release"/>.
+    /// </summary>
     public void Hold(string reason)
     {
         lock (state)

@@ -6,8 +6,8 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Takes jobs from the queue for as long as the worker lives: one <see cref="ConsumerLife"/> after the other, with a pause between them where
-/// they fail, a look at each whether it is really alive, and at the end one deadline for everything in hand.
+/// Takes jobs from the queue for as long as the worker lives: one <see cref="ConsumerLife"/> after the other, with a pause between them
+/// where they fail, a look at each whether it is really alive, and at the end one deadline for everything in hand.
 /// </summary>
 internal sealed partial class JobConsumer : BackgroundService
 {
@@ -170,7 +170,10 @@ internal sealed partial class JobConsumer : BackgroundService
         }
     }
 
-    /// <summary>A delivery that could not even be taken in: no memory for its body, say. Its body is still the client's, and good until this returns.</summary>
+    /// <summary>
+    /// A delivery that could not even be taken in: no memory for its body, say. Its body is still the client's, and good until this
+    /// returns.
+    /// </summary>
     private async Task FailedAsync(Delivery delivery, Exception e)
     {
         settler.Begin(delivery, null, JobOutcome.Of(e));
@@ -245,7 +248,8 @@ internal sealed partial class JobConsumer : BackgroundService
         slots.ForgetEnded();
         await link.AbandonAsync(life.Channel);
 
-        // a message that the client cannot read closes the connection, and each time what was in hand beside it pays: the next ones come one by one, until it has gone alone
+        // a message that the client cannot read closes the connection, and each time what was in hand beside it pays: the next ones come
+        // one by one, until it has gone alone
         careful = life.Settled < budget.Wanted;
         if (life.Ready)
         {

@@ -30,8 +30,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     private const int LongestExpiration = 10;
 
     /// <summary>
-    /// Headers that go along when a job is published again, with the bytes that they may have: never what the broker or a client library wrote there.
-    /// What a job asks for is cut, so that it stays as wrong as it was; the rest is left out where it is longer.
+    /// Headers that go along when a job is published again, with the bytes that they may have: never what the broker or a client library
+    /// wrote there. What a job asks for is cut, so that it stays as wrong as it was; the rest is left out where it is longer.
     /// </summary>
     private static readonly (string Name, int Longest, bool Cut)[] KeptHeaders =
     [
@@ -47,10 +47,15 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         _ => 1,
     };
 
-    /// <summary>How often the message was handed out and came back without a word: by a crash, a lost connection, or a worker that was told to stop.</summary>
+    /// <summary>
+    /// How often the message was handed out and came back without a word: by a crash, a lost connection, or a worker that was told to stop.
+    /// </summary>
     public long Returns => Math.Max(Number("x-delivery-count"), Number("x-acquired-count"));
 
-    /// <summary>Milliseconds that the producer lets the job wait in a queue, as AMQP writes them. They go along in a header where a queue's own time must not be cut short.</summary>
+    /// <summary>
+    /// Milliseconds that the producer lets the job wait in a queue, as AMQP writes them. They go along in a header where a queue's own time
+    /// must not be cut short.
+    /// </summary>
     public string? Expiration => (Properties.Expiration ?? Text(DeadLetters.ExpirationHeader)) is { Length: > 0 and <= LongestExpiration } text && text.All(char.IsAsciiDigit) ? text : null;
 
     /// <summary>Whether the time that the producer lets the job wait, counted from its first failure, is over by then.</summary>
@@ -61,7 +66,9 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>What tells this message from others: its id, or its body's SHA-256.</summary>
     public string Identity => Properties.MessageId is { Length: > 0 } id ? id : Convert.ToHexStringLower(SHA256.HashData(Body.Span));
 
-    /// <summary>The job's id, however wrong the rest of the message is: its body's, where that has one; otherwise <see cref="Identity"/>.</summary>
+    /// <summary>
+    /// The job's id, however wrong the rest of the message is: its body's, where that has one; otherwise <see cref="Identity"/>.
+    /// </summary>
     public string JobId => WrittenId.Find(this) ?? Identity;
 
     /// <summary>The content type without its parameters; empty where there is none.</summary>
@@ -74,7 +81,10 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>The body, without a copy where it has an array to itself.</summary>
     public byte[] Bytes() => MemoryMarshal.TryGetArray(Body, out var own) && own.Array is { } all && own.Count == all.Length ? all : Body.ToArray();
 
-    /// <summary>Properties for publishing the same body again: what the producer set, by an allow-list, persistent, its expiry as a header, and nothing longer than can be published.</summary>
+    /// <summary>
+    /// Properties for publishing the same body again: what the producer set, by an allow-list, persistent, its expiry as a header, and
+    /// nothing longer than can be published.
+    /// </summary>
     public BasicProperties CopyProperties()
     {
         var copy = LeastProperties();

@@ -78,8 +78,8 @@ internal sealed class JobPublisher : IAsyncDisposable
     }
 
     /// <summary>
-    /// Calls back for each result and dead letter that is published from now on, by any worker and for any job. Its queue outlives a lost connection
-    /// for a while, so that nothing is missed; what comes twice is told twice.
+    /// Calls back for each result and dead letter that is published from now on, by any worker and for any job. Its queue outlives a lost
+    /// connection for a while, so that nothing is missed; what comes twice is told twice.
     /// </summary>
     /// <exception cref="BrokerRefusedException">The user may not listen.</exception>
     public async Task ListenAsync(Action<JobReport> report, CancellationToken cancel)
@@ -117,7 +117,8 @@ internal sealed class JobPublisher : IAsyncDisposable
         over.Dispose();
     }
 
-    /// <returns>False where the channel went before the broker said anything: it is to be sent again, and a double has the same id.</returns>
+    /// <returns>False where the channel went before the broker said anything: it is to be sent again, and a double has the same
+    /// id.</returns>
     private async Task<bool> TrySubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
     {
         var properties = new BasicProperties

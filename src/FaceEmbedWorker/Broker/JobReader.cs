@@ -208,7 +208,9 @@ internal sealed class JobReader(JobMessage message)
         }
     }
 
-    /// <summary>What is taken in here comes back in the result: so it must be possible to write it, and leave room for the vectors.</summary>
+    /// <summary>
+    /// What is taken in here comes back in the result: so it must be possible to write it, and leave room for the vectors.
+    /// </summary>
     private static JsonElement Metadata(JsonElement element)
     {
         if (element.ValueKind != JsonValueKind.Object)

@@ -13,8 +13,8 @@ namespace FaceEmbedWorker.Broker;
 internal sealed record RunningJob(string JobId, int Attempt, double Seconds);
 
 /// <summary>
-/// Works on jobs, so many at once: through the intake's gate, answered from recent results where a job came before, and watched for one that
-/// never ends. Slots outlive connections, and know no broker.
+/// Works on jobs, so many at once: through the intake's gate, answered from recent results where a job came before, and watched for one
+/// that never ends. Slots outlive connections, and know no broker.
 /// </summary>
 /// <param name="handle"><see cref="JobHandler.HandleAsync"/>.</param>
 /// <param name="settle">Called with each outcome; not awaited, so that a confirm is awaited beside the next job.</param>
@@ -74,8 +74,8 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     }
 
     /// <summary>
-    /// A job that runs far beyond its deadline does not heed it, and its slot is lost. The process ends, as in a crash: whoever starts it again
-    /// gets the job back, and in the end it goes alone, and to the dead letters.
+    /// A job that runs far beyond its deadline does not heed it, and its slot is lost. The process ends, as in a crash: whoever starts it
+    /// again gets the job back, and in the end it goes alone, and to the dead letters.
     /// </summary>
     public void EndWhereStuck()
     {

@@ -6,8 +6,8 @@ using System.Text.Json;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// The picture within a JSON job, decoded from the message's own bytes. A large one is cut out before the rest is parsed, for the parser takes as
-/// much memory again as the text is long, and twice that for base64.
+/// The picture within a JSON job, decoded from the message's own bytes. A large one is cut out before the rest is parsed, for the parser
+/// takes as much memory again as the text is long, and twice that for base64.
 /// </summary>
 internal sealed class JsonPicture
 {

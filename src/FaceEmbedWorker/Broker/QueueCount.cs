@@ -3,7 +3,10 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>What a queue tells of itself. Both are 0 as well where its leader does not answer within a quarter of a second: that is no proof of an empty queue.</summary>
+/// <summary>
+/// What a queue tells of itself. Both are 0 as well where its leader does not answer within a quarter of a second: that is no proof of an
+/// empty queue.
+/// </summary>
 internal readonly record struct QueueCount(long Ready, long Consumers)
 {
     /// <summary>As a leader that does not answer is told of.</summary>

@@ -1,7 +1,8 @@
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>Jobs that wait for any worker.</summary>
-/// <param name="PerSecond">How their number changes, by what all producers and workers do; null where it has not been seen for long enough.</param>
+/// <param name="PerSecond">How their number changes, by what all producers and workers do; null where it has not been seen for long
+/// enough.</param>
 internal sealed record Backlog(long Jobs, double? PerSecond)
 {
     /// <summary>Time until none waits, if that goes on; null where the backlog does not shrink.</summary>
@@ -11,10 +12,14 @@ internal sealed record Backlog(long Jobs, double? PerSecond)
 /// <summary>How many messages are ready in each queue of the topology, asked every few seconds.</summary>
 internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvider time)
 {
-    /// <summary>Looks in a row that must find neither messages nor consumers before a queue counts as empty: its leader may be silent.</summary>
+    /// <summary>
+    /// Looks in a row that must find neither messages nor consumers before a queue counts as empty: its leader may be silent.
+    /// </summary>
     private const int Doubts = 3;
 
-    /// <summary>The same for a queue that had messages: a leader may be elected for long, a queue that was emptied can wait for its 0.</summary>
+    /// <summary>
+    /// The same for a queue that had messages: a leader may be elected for long, a queue that was emptied can wait for its 0.
+    /// </summary>
     private const int LongDoubts = 24;
 
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
@@ -24,7 +29,9 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
     private readonly Dictionary<string, (long Last, int Doubts)> known = [];
     private readonly Queue<(long At, long Jobs)> looks = new();
 
-    /// <summary>Queue -> messages ready; without those that do not exist or cannot be told for sure, and empty while there is no connection.</summary>
+    /// <summary>
+    /// Queue -> messages ready; without those that do not exist or cannot be told for sure, and empty while there is no connection.
+    /// </summary>
     public IReadOnlyDictionary<string, long> Ready { get; private set; } = new Dictionary<string, long>();
 
     /// <summary>Null while it is not known.</summary>

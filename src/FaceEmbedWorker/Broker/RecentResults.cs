@@ -2,7 +2,10 @@ using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>The last results, so that a job which is handed out again after a lost connection is answered with the same bytes instead of being done twice.</summary>
+/// <summary>
+/// The last results, so that a job which is handed out again after a lost connection is answered with the same bytes instead of being done
+/// twice.
+/// </summary>
 internal sealed class RecentResults(int most = 256, long mostBytes = 16_000_000)
 {
     private readonly Dictionary<Key, EmbedResult> results = [];

@@ -6,7 +6,9 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>Copies of results for those who asked for a reply: one try, and nothing waits for it, for the result is on the exchange all the same.</summary>
+/// <summary>
+/// Copies of results for those who asked for a reply: one try, and nothing waits for it, for the result is on the exchange all the same.
+/// </summary>
 /// <param name="link">Its own, for a reply that is not allowed closes its channel; opened for the first reply.</param>
 internal sealed partial class Replies(IBrokerLink link, ResultOptions options, ILogger logger) : IAsyncDisposable
 {

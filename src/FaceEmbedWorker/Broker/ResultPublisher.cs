@@ -7,8 +7,8 @@ using RabbitMQ.Client;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Writes what becomes of jobs: results, retries, copies, dead letters. Each call ends when the broker has confirmed the message, or when it is
-/// clear that it can never be published.
+/// Writes what becomes of jobs: results, retries, copies, dead letters. Each call ends when the broker has confirmed the message, or when
+/// it is clear that it can never be published.
 /// </summary>
 internal sealed partial class ResultPublisher : IAsyncDisposable
 {

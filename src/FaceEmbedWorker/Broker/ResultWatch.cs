@@ -7,7 +7,9 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>A copy of each result that is published from now on, in a queue that ends with the connection. What others consume is not touched.</summary>
+/// <summary>
+/// A copy of each result that is published from now on, in a queue that ends with the connection. What others consume is not touched.
+/// </summary>
 internal sealed class ResultWatch(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<ResultWatch> logger) : IAsyncDisposable
 {
     private readonly BrokerConnection connection = new("results", confirms: false, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);

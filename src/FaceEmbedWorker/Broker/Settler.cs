@@ -15,8 +15,8 @@ internal sealed record Returned : JobOutcome;
 internal sealed record Poison(string Text) : JobOutcome;
 
 /// <summary>
-/// Settles outcomes: what becomes of a job is published and confirmed before the job is acked, so that a crash at any moment gives a job twice
-/// rather than not at all. What fails while one is settled ends that one.
+/// Settles outcomes: what becomes of a job is published and confirmed before the job is acked, so that a crash at any moment gives a job
+/// twice rather than not at all. What fails while one is settled ends that one.
 /// </summary>
 /// <param name="abandon">Cancelled when held messages are given up.</param>
 internal sealed partial class Settler(ResultPublisher publisher, Topology topology, JobTally tally, CrashCounts crashes, TimeProvider time, ILogger logger, CancellationToken abandon)
@@ -136,7 +136,8 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
         }
         catch (Exception e) when (e is not (OutOfMemoryException or ObjectDisposedException) && outcome is not Poison && delivery.State == DeliveryState.Settling && !giveUp.IsCancellationRequested)
         {
-            // publishing goes on until it is confirmed or given up: what fails otherwise, but for want of memory or at the end, is our own work on this message, and would fail each time
+            // publishing goes on until it is confirmed or given up: what fails otherwise, but for want of memory or at the end, is our own
+            // work on this message, and would fail each time
             return new Poison($"What becomes of it cannot be worked out, so the broker makes the dead letter: {e.GetType().Name}: {e.Message}");
         }
     }

@@ -4,17 +4,22 @@ using Microsoft.Extensions.Logging;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Handles crash suspects, each with nothing else in hand, so that a picture that kills the process takes no other job with it, and no other's
-/// crash is counted against a suspect: one is taken from its queue only when everything else is done.
+/// Handles crash suspects, each with nothing else in hand, so that a picture that kills the process takes no other job with it, and no
+/// other's crash is counted against a suspect: one is taken from its queue only when everything else is done.
 /// </summary>
 internal sealed partial class SuspectLane(JobSlots slots, Settler settler, CrashCounts crashes, IntakeGate gate, Topology topology, ILogger logger)
 {
     private Task working = Task.CompletedTask;
 
-    /// <summary>Ends when the suspect of an earlier life, which may run on without its connection, is done: nothing may run beside it.</summary>
+    /// <summary>
+    /// Ends when the suspect of an earlier life, which may run on without its connection, is done: nothing may run beside it.
+    /// </summary>
     public Task IdleAsync(CancellationToken cancel) => working.WaitAsync(cancel);
 
-    /// <summary>Finishes all else, and then takes suspects, one after the other, until there are none, the life ends or the worker stops. Nothing is subscribed after it.</summary>
+    /// <summary>
+    /// Finishes all else, and then takes suspects, one after the other, until there are none, the life ends or the worker stops. Nothing is
+    /// subscribed after it.
+    /// </summary>
     public async Task RunAsync(ConsumerLife life, CancellationToken stopping)
     {
         using var any = CancellationTokenSource.CreateLinkedTokenSource(life.Token, stopping);

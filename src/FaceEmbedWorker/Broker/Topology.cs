@@ -12,7 +12,9 @@ namespace FaceEmbedWorker.Broker;
 /// </summary>
 internal sealed partial class Topology
 {
-    /// <summary>RabbitMQ 4 drops after 20 deliveries by default; these queues are for people and consumers to take their time with.</summary>
+    /// <summary>
+    /// RabbitMQ 4 drops after 20 deliveries by default; these queues are for people and consumers to take their time with.
+    /// </summary>
     private const int NoDeliveryLimit = 1_000_000;
 
     private readonly BrokerOptions options;

@@ -37,9 +37,9 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
     }
 
     /// <summary>
-    /// Takes wait queues away that are empty by the management API's totals, twice, a few minutes apart: a queue's own count is 0 where its leader is
-    /// slow, and leaves out what is on its way to its target. Before the last look a queue is unbound, so that nothing new comes in unless a worker
-    /// that still has the old ladder binds it again: then it stays.
+    /// Takes wait queues away that are empty by the management API's totals, twice, a few minutes apart: a queue's own count is 0 where its
+    /// leader is slow, and leaves out what is on its way to its target. Before the last look a queue is unbound, so that nothing new comes
+    /// in unless a worker that still has the old ladder binds it again: then it stays.
     /// </summary>
     /// <param name="force">Do not wait minutes between the looks.</param>
     /// <returns>Each queue with null where it is gone; otherwise why not.</returns>
@@ -100,7 +100,8 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
         }
     }
 
-    /// <returns>Null where the queue is empty, with nothing on its way to a target; otherwise what there is, or that it is not known.</returns>
+    /// <returns>Null where the queue is empty, with nothing on its way to a target; otherwise what there is, or that it is not
+    /// known.</returns>
     private async Task<string?> NotEmptyAsync(ManagementApi http, string queue, CancellationToken cancel)
     {
         var told = await AskAsync(http, queue, cancel);

@@ -19,7 +19,9 @@ internal static partial class Unpublishable
         e is OperationInterruptedException { ShutdownReason: { ReplyCode: 406 } reason } && Size().Match(reason.ReplyText) is { Success: true } size
             ? long.Parse(size.Groups["limit"].ValueSpan, CultureInfo.InvariantCulture) : null;
 
-    /// <summary>The broker closed the channel or the connection because of something that it was sent: by this message or another.</summary>
+    /// <summary>
+    /// The broker closed the channel or the connection because of something that it was sent: by this message or another.
+    /// </summary>
     public static bool Accuses(Exception e) => e is OperationInterruptedException { ShutdownReason: { ReplyCode: 406 or 501 or 502 or 503 or 504 or 505 } };
 
     /// <summary>The client could not write it, and sent nothing.</summary>

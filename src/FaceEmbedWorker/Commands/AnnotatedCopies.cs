@@ -4,7 +4,9 @@ using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>Copies of pictures with boxes, landmarks and scores drawn: each has a name of its own, and none takes the place of a picture.</summary>
+/// <summary>
+/// Copies of pictures with boxes, landmarks and scores drawn: each has a name of its own, and none takes the place of a picture.
+/// </summary>
 /// <param name="output">The file that results go to, open by now, which is none of the copies; null where there is none.</param>
 internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string folder, FileSet pictures, string? output = null)
 {

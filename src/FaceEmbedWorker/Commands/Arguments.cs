@@ -30,7 +30,9 @@ internal static class Arguments
         return verbs + Meant(written, parsed);
     }
 
-    /// <summary>" Did you mean …?" where a verb or an option that could stand there is almost what was written; otherwise nothing.</summary>
+    /// <summary>
+    /// " Did you mean …?" where a verb or an option that could stand there is almost what was written; otherwise nothing.
+    /// </summary>
     private static string Meant(string written, ParseResult parsed)
     {
         var (command, name) = (parsed.CommandResult.Command, written.Split('=')[0]);

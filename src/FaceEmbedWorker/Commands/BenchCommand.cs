@@ -14,7 +14,9 @@ using Spectre.Console;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary><c>face-embed bench</c>: what a photo costs on this machine, all of it in one run, so that ratios hold where absolute figures do not.</summary>
+/// <summary>
+/// <c>face-embed bench</c>: what a photo costs on this machine, all of it in one run, so that ratios hold where absolute figures do not.
+/// </summary>
 internal static class BenchCommand
 {
     private const int Rounds = 13;
@@ -168,7 +170,9 @@ internal static class BenchCommand
         private readonly JobHandler handler = services.GetRequiredService<JobHandler>();
         private readonly int slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
 
-        /// <summary>The aligned faces of the photos, as the embedder's input: PRelu's cost depends on the data, and noise flatters it.</summary>
+        /// <summary>
+        /// The aligned faces of the photos, as the embedder's input: PRelu's cost depends on the data, and noise flatters it.
+        /// </summary>
         public List<float[]> Crops(IEnumerable<byte[]> photos)
         {
             var crops = new List<float[]>();

@@ -185,7 +185,9 @@ internal static class DeadLettersCommand
         return await Screen.AskAsync($"{name} {(count == 1 ? "the 1 dead letter" : $"all {count:N0} dead letters")}?", cancel);
     }
 
-    /// <summary>The whole ids of letters that were named by their beginnings; null where one of them is nobody's or several's, which is told.</summary>
+    /// <summary>
+    /// The whole ids of letters that were named by their beginnings; null where one of them is nobody's or several's, which is told.
+    /// </summary>
     private static async Task<HashSet<string>?> NamedAsync(DeadLetterDesk desk, string[] named, CancellationToken cancel)
     {
         if (named.Length == 0)

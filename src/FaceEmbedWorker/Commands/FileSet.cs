@@ -2,7 +2,10 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>Files or folders, each once whatever name leads to its place: links are followed. Hard links are files of their own, but to write to one is to write to all.</summary>
+/// <summary>
+/// Files or folders, each once whatever name leads to its place: links are followed. Hard links are files of their own, but to write to one
+/// is to write to all.
+/// </summary>
 internal sealed class FileSet
 {
     private readonly HashSet<string> places = new(StringComparer.Ordinal);

@@ -3,8 +3,8 @@ using System.Runtime.InteropServices;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>
-/// Ctrl-C and SIGTERM while a verb runs that comes to an end by itself: it is told to stop, says what is done, and gives the cursor back; one that is told
-/// twice, or does not stop in time, is ended. The worker has its own way (<see cref="RunCommand"/>).
+/// Ctrl-C and SIGTERM while a verb runs that comes to an end by itself: it is told to stop, says what is done, and gives the cursor back;
+/// one that is told twice, or does not stop in time, is ended. The worker has its own way (<see cref="RunCommand"/>).
 /// </summary>
 internal sealed class Interrupt : IDisposable
 {

@@ -8,7 +8,10 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>One line an entry: time (UTC), level, class, message for a person; the same as JSON, with the trace, for whoever else reads the worker's output.</summary>
+/// <summary>
+/// One line an entry: time (UTC), level, class, message for a person; the same as JSON, with the trace, for whoever else reads the worker's
+/// output.
+/// </summary>
 internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterName)
 {
     public const string FormatterName = "line";

@@ -5,7 +5,9 @@ using FaceEmbedWorker.Onnx;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary><c>face-embed model convert</c>: a PyTorch MobileFaceNet checkpoint as an ONNX file, without Python and without running the pickle.</summary>
+/// <summary>
+/// <c>face-embed model convert</c>: a PyTorch MobileFaceNet checkpoint as an ONNX file, without Python and without running the pickle.
+/// </summary>
 internal static class ModelConvertCommand
 {
     private const string Environment = "CHECKPOINT_URL";

@@ -16,8 +16,8 @@ internal static class PicturePaths
         new("PATH") { Description = "Pictures, or folders of pictures. In a folder, names that begin with a dot are passed over.", Arity = arity };
 
     /// <summary>
-    /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture, and whose name and folders' names do not begin with
-    /// a dot. Links are followed, and each file and folder comes once, however many names lead to it.
+    /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture, and whose name and folders'
+    /// names do not begin with a dot. Links are followed, and each file and folder comes once, however many names lead to it.
     /// </summary>
     public static (IReadOnlyList<string> Files, IReadOnlyList<Unreachable> Missing) Expand(IEnumerable<string> paths)
     {

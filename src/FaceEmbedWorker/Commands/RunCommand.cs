@@ -82,8 +82,8 @@ internal static partial class RunCommand
     }
 
     /// <summary>
-    /// Where systemd waits for it, READY=1 is said once the models have run. AddSystemd looks at the parent process instead, which ProtectProc=invisible
-    /// hides, and then says nothing.
+    /// Where systemd waits for it, READY=1 is said once the models have run. AddSystemd looks at the parent process instead, which
+    /// ProtectProc=invisible hides, and then says nothing.
     /// </summary>
     private static void AddLifetime(IServiceCollection services)
     {
@@ -97,7 +97,9 @@ internal static partial class RunCommand
         }
     }
 
-    /// <summary>Traces and metrics over OTLP, where the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT and the like) say where to.</summary>
+    /// <summary>
+    /// Traces and metrics over OTLP, where the standard variables (OTEL_EXPORTER_OTLP_ENDPOINT and the like) say where to.
+    /// </summary>
     private static void AddOpenTelemetry(IServiceCollection services)
     {
         if (!Collectors.Any(v => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(v))))

@@ -2,7 +2,10 @@ using Spectre.Console;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>The one door to a person's terminal: names, ids and messages are somebody else's text, and nothing of it may move a cursor or begin a line.</summary>
+/// <summary>
+/// The one door to a person's terminal: names, ids and messages are somebody else's text, and nothing of it may move a cursor or begin a
+/// line.
+/// </summary>
 internal static class Screen
 {
     /// <summary>Where a bar is drawn, while one is: lines on the same terminal go above it.</summary>

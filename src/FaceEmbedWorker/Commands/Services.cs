@@ -14,7 +14,9 @@ namespace FaceEmbedWorker.Commands;
 /// <summary>What the verbs are made of. The service and its tools run the same code.</summary>
 internal static partial class Services
 {
-    /// <summary>Everything for a verb that runs to its end; it logs warnings to standard error, so that standard output is its results alone.</summary>
+    /// <summary>
+    /// Everything for a verb that runs to its end; it logs warnings to standard error, so that standard output is its results alone.
+    /// </summary>
     public static ServiceProvider Build(string[] settings)
     {
         var configuration = Settings.Read(settings);
@@ -53,8 +55,8 @@ internal static partial class Services
         .AddSingleton<JobConsumer>();
 
     /// <summary>
-    /// For the tests of crash safety, and off unless the environment names a job's id: while it handles that job, the process ends as by kill -9,
-    /// or the job never ends.
+    /// For the tests of crash safety, and off unless the environment names a job's id: while it handles that job, the process ends as by
+    /// kill -9, or the job never ends.
     /// </summary>
     private static Func<EmbedJob, CancellationToken, Task<JobOutcome>> OrCrash(Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle)
     {
@@ -70,7 +72,8 @@ internal static partial class Services
         };
     }
 
-    /// <exception cref="ModelException">The detector gives no points and no landmark model is set, or one is set that nothing asks for.</exception>
+    /// <exception cref="ModelException">The detector gives no points and no landmark model is set, or one is set that nothing asks
+    /// for.</exception>
     private static FaceDetector LoadDetector(IServiceProvider services)
     {
         var options = services.GetRequiredService<IOptions<FaceOptions>>();

@@ -17,8 +17,8 @@ namespace FaceEmbedWorker.Commands;
 internal sealed class SettingsException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>
-/// Settings from appsettings.json beside the program, then files <c>FaceEmbed__Section__Key</c> in the folder of secrets, then the same names in
-/// the environment, then <c>--Section:Key=value</c>; the later wins.
+/// Settings from appsettings.json beside the program, then files <c>FaceEmbed__Section__Key</c> in the folder of secrets, then the same
+/// names in the environment, then <c>--Section:Key=value</c>; the later wins.
 /// </summary>
 internal static class Settings
 {
@@ -114,7 +114,9 @@ internal static class Settings
             .AddSingleton(Bind<HealthOptions>(configuration, HealthOptions.Section));
     }
 
-    /// <summary>A login that comes from a file of secrets is read again for each connection; what the environment or the command line says stays.</summary>
+    /// <summary>
+    /// A login that comes from a file of secrets is read again for each connection; what the environment or the command line says stays.
+    /// </summary>
     private static IOptions<BrokerOptions> Renewed(IOptions<BrokerOptions> options, IConfiguration configuration)
     {
         const string name = $"{BrokerOptions.Section}:{nameof(BrokerOptions.Uri)}";

@@ -10,8 +10,9 @@ using Spectre.Console;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>
-/// <c>face-embed verify</c> on pictures whose faces are marked by boxes, as WIDER FACE is: recall by subset, each within the next one (easy within
-/// medium within hard, as the official tool counts), and what is found besides. Boxes of the subset <c>ignore</c> are neither found nor false.
+/// <c>face-embed verify</c> on pictures whose faces are marked by boxes, as WIDER FACE is: recall by subset, each within the next one (easy
+/// within medium within hard, as the official tool counts), and what is found besides. Boxes of the subset <c>ignore</c> are neither found
+/// nor false.
 /// </summary>
 internal static class VerifyBoxes
 {

@@ -112,7 +112,9 @@ internal static class VerifyCommand
         return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 
-    /// <summary>The face in the middle of each picture, or its largest; the pictures without one; and how many folders or files cannot be looked at.</summary>
+    /// <summary>
+    /// The face in the middle of each picture, or its largest; the pictures without one; and how many folders or files cannot be looked at.
+    /// </summary>
     private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel)
     {
         var handler = services.GetRequiredService<JobHandler>();
@@ -212,7 +214,10 @@ internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double 
     public bool Same => First.Person == Second.Person;
 }
 
-/// <summary>What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines; intervals hold 95 % [low, high].</summary>
+/// <summary>
+/// What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines; intervals
+/// hold 95 % [low, high].
+/// </summary>
 internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
     double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
     double SuggestedThreshold, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,

@@ -8,7 +8,9 @@ using Spectre.Console;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary><c>face-embed verify</c> on pictures whose faces are marked by a point each: how many are found, and what is found besides.</summary>
+/// <summary>
+/// <c>face-embed verify</c> on pictures whose faces are marked by a point each: how many are found, and what is found besides.
+/// </summary>
 internal static class VerifyDetection
 {
     public const string Json = "noses.json";

@@ -6,8 +6,8 @@ using Spectre.Console;
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>
-/// <c>face-embed verify --pairs</c>: Labeled Faces in the Wild's protocol (Huang et al. 2007). The pairs come in folds; the threshold for each is the
-/// one that is right most often on all others; the result is the mean accuracy and its standard error.
+/// <c>face-embed verify --pairs</c>: Labeled Faces in the Wild's protocol (Huang et al. 2007). The pairs come in folds; the threshold for
+/// each is the one that is right most often on all others; the result is the mean accuracy and its standard error.
 /// </summary>
 internal static class VerifyPairs
 {

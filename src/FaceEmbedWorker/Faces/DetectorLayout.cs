@@ -22,7 +22,8 @@ internal static class DetectorLayout
     }
 
     /// <summary>
-    /// One stride of SCRFD (InsightFace): two anchors a place; scores [n, 1], distances to the box's sides [n, 4] and to five points [n, 10], in strides.
+    /// One stride of SCRFD (InsightFace): two anchors a place; scores [n, 1], distances to the box's sides [n, 4] and to five points [n,
+    /// 10], in strides.
     /// </summary>
     public static void Scrfd(ReadOnlySpan<float> scores, ReadOnlySpan<float> distances, ReadOnlySpan<float> points, int stride, int width, double threshold, List<Detection> found)
     {
@@ -40,7 +41,10 @@ internal static class DetectorLayout
         }
     }
 
-    /// <summary>One stride of YuNet (OpenCV Zoo): class and object scores [n, 1], centre and logarithmic size [n, 4], five points [n, 10], in strides from the place.</summary>
+    /// <summary>
+    /// One stride of YuNet (OpenCV Zoo): class and object scores [n, 1], centre and logarithmic size [n, 4], five points [n, 10], in
+    /// strides from the place.
+    /// </summary>
     public static void YuNet(ReadOnlySpan<float> classes, ReadOnlySpan<float> objects, ReadOnlySpan<float> boxes, ReadOnlySpan<float> points, int stride, int width, double threshold, List<Detection> found)
     {
         var columns = width / stride;

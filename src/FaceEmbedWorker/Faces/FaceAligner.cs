@@ -5,8 +5,8 @@ using FaceEmbedWorker.Images;
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>
-/// Cuts out a face as the embedder wants it: brought to a template by the least-squares similarity of its five landmarks (Umeyama 1991: turn,
-/// scale and shift), or, for embedders trained that way, the detector's box with a margin.
+/// Cuts out a face as the embedder wants it: brought to a template by the least-squares similarity of its five landmarks (Umeyama 1991:
+/// turn, scale and shift), or, for embedders trained that way, the detector's box with a margin.
 /// </summary>
 internal sealed class FaceAligner
 {
@@ -77,8 +77,8 @@ internal sealed class FaceAligner
     }
 
     /// <summary>
-    /// Each target pixel is read bilinearly where the inverse transform puts it; outside is black. Where the transform shrinks by two or more,
-    /// the part of the picture it sees is first averaged in whole blocks, so that no pixel is skipped.
+    /// Each target pixel is read bilinearly where the inverse transform puts it; outside is black. Where the transform shrinks by two or
+    /// more, the part of the picture it sees is first averaged in whole blocks, so that no pixel is skipped.
     /// </summary>
     internal static void Warp(Picture picture, Similarity toTarget, Picture target)
     {
@@ -103,7 +103,10 @@ internal sealed class FaceAligner
         Sample(small, new Similarity(back.A / factor, back.B / factor, (back.X - x - shift) / factor, (back.Y - y - shift) / factor), target);
     }
 
-    /// <summary>A part of a picture, of whole blocks, each averaged to a pixel; black where there is no picture. The part is copied a band at a time: of a large picture it may be nearly all.</summary>
+    /// <summary>
+    /// A part of a picture, of whole blocks, each averaged to a pixel; black where there is no picture. The part is copied a band at a
+    /// time: of a large picture it may be nearly all.
+    /// </summary>
     internal static Picture Shrunk(Picture picture, int x, int y, int width, int height, int factor, int mostBytes = MostCopied)
     {
         var small = new Picture(width / factor, height / factor);
@@ -129,8 +132,8 @@ internal sealed class FaceAligner
     }
 
     /// <summary>
-    /// The pixels from the first to the last that are seen along one axis, with a margin, in whole blocks; blocks that lie wholly outside the picture are left
-    /// out, as they are black anyway, so that landmarks from anywhere take no more memory than the picture.
+    /// The pixels from the first to the last that are seen along one axis, with a margin, in whole blocks; blocks that lie wholly outside
+    /// the picture are left out, as they are black anyway, so that landmarks from anywhere take no more memory than the picture.
     /// </summary>
     private static (int From, int Length) Seen((double From, double To) span, int length, int factor)
     {
@@ -155,7 +158,8 @@ internal sealed class FaceAligner
                 var (across, down) = ((float)(at.X - x), Vector256.Create((float)(at.Y - y)));
                 var first = y * stride + x * 3;
 
-                // a pixel and its neighbour at once, red, green, blue, red, green, blue, read as eight bytes; the picture's last ones are left to the slow way
+                // a pixel and its neighbour at once, red, green, blue, red, green, blue, read as eight bytes; the picture's last ones are
+                // left to the slow way
                 var inside = (uint)x < (uint)(picture.Width - 1) && (uint)y < (uint)(picture.Height - 1) && first <= source.Length - stride - 8;
                 var (upper, lower) = inside ? (Two(source, first), Two(source, first + stride)) : (Border(source, x, y), Border(source, x, y + 1));
                 var both = upper + (lower - upper) * down;
@@ -197,7 +201,9 @@ internal readonly record struct Similarity(double A, double B, double X, double 
 
     public Point Apply(Point p) => new(A * p.X - B * p.Y + X, B * p.X + A * p.Y + Y);
 
-    /// <summary>The least-squares similarity from one set of points to another (Umeyama 1991, in the plane and without reflection).</summary>
+    /// <summary>
+    /// The least-squares similarity from one set of points to another (Umeyama 1991, in the plane and without reflection).
+    /// </summary>
     public static Similarity Fit(ReadOnlySpan<Point> from, ReadOnlySpan<Point> to)
     {
         var (meanFrom, meanTo) = (Mean(from), Mean(to));

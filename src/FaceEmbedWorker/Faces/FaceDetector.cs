@@ -3,7 +3,10 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>Finds faces and their five points with a detector whose card names its layout: the picture brought to the network's input, boxes back, non-maximum suppression.</summary>
+/// <summary>
+/// Finds faces and their five points with a detector whose card names its layout: the picture brought to the network's input, boxes back,
+/// non-maximum suppression.
+/// </summary>
 /// <param name="landmarks">For a detector whose layout gives no points; otherwise null.</param>
 internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<FaceOptions> options)
 {
@@ -14,18 +17,25 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private const int CloseSide = 160;
 
     /// <summary>
-    /// How large closer looks show the face, of a template of 112 pixels, and how far off the middle: the network sees in steps of 8 pixels, and what it makes of them shall not be the same twice.
-    /// The first brings it level, small enough that tilted faces keep their points; the mean of all, each from there, counts.
+    /// How large closer looks show the face, of a template of 112 pixels, and how far off the middle: the network sees in steps of 8
+    /// pixels, and what it makes of them shall not be the same twice. The first brings it level, small enough that tilted faces keep their
+    /// points; the mean of all, each from there, counts.
     /// </summary>
     private static readonly (double Scale, double Shift)[] Close = [(0.8, -2), (1, 2)];
 
-    /// <summary>Overlap of boxes that stand for one face in a closer look: what they say of its points is averaged, for the surest alone jumps by pixels from one picture to its copy.</summary>
+    /// <summary>
+    /// Overlap of boxes that stand for one face in a closer look: what they say of its points is averaged, for the surest alone jumps by
+    /// pixels from one picture to its copy.
+    /// </summary>
     private const double SamePlace = 0.5;
 
     /// <summary>Looks to bring a face level, at most: each sees a part of the tilt that is left.</summary>
     private const int MostLevelling = 4;
 
-    /// <summary>Degrees: a face that the first look turns by more is tilted, and is looked at until a look turns it by no more than <see cref="Level"/>.</summary>
+    /// <summary>
+    /// Degrees: a face that the first look turns by more is tilted, and is looked at until a look turns it by no more than
+    /// <see cref="Level"/>.
+    /// </summary>
     private const double Tilted = 5;
 
     private const double Level = 1;
@@ -35,7 +45,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// <summary>It finds the five points itself.</summary>
     public bool HasPoints => DetectorLayout.HasPoints(model.Card.Output.Layout);
 
-    /// <summary>How a detector's faces get their points, as it enters the embedding space: vectors move with them. A change that moves points gets the next number.</summary>
+    /// <summary>
+    /// How a detector's faces get their points, as it enters the embedding space: vectors move with them. A change that moves points gets
+    /// the next number.
+    /// </summary>
     public static string PointsRule(ModelCard card) => !DetectorLayout.HasPoints(card.Output.Layout) ? LandmarkPoints
         : card.Input.Multiple > 0 ? CloserPoints
         : "2";
@@ -55,7 +68,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// <summary>What the card asks beside it; a threshold that is set is flat.</summary>
     private FaceFilter? Filter => options.DetectionThreshold > 0 ? null : model.Card.Filter;
 
-    /// <summary>Whether what was found, aligned and embedded is a face: a box from afar must be as sharp as its pixels allow, the more so the less sure the detector is.</summary>
+    /// <summary>
+    /// Whether what was found, aligned and embedded is a face: a box from afar must be as sharp as its pixels allow, the more so the less
+    /// sure the detector is.
+    /// </summary>
     public bool IsFace(Face face, ModelCard embedder) => Filter is not { } filter || filter.Allows(face, FaceQuality.SharpnessOf(face.Embedding.Norm, embedder));
 
     /// <summary>A face that stays and may be none.</summary>
@@ -109,7 +125,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         return found;
     }
 
-    /// <summary>The faces of a picture in which <see cref="Detect"/> finds none: half as fine again, a small picture enlarged for it.</summary>
+    /// <summary>
+    /// The faces of a picture in which <see cref="Detect"/> finds none: half as fine again, a small picture enlarged for it.
+    /// </summary>
     public List<Detection> DetectFiner(Picture picture, int detail) =>
         TakesAnySize && Scales.Finer(detail, picture.Width, picture.Height) is > 0 and var side ? Look(picture, side, Filter, enlarged: true) : [];
 
@@ -121,8 +139,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         : TakesAnySize ? Refined(picture, points, cancel) : points;
 
     /// <summary>
-    /// The points as closer looks see them: of a face that is tilted, small or large in the first look they are off by several pixels. One look brings the
-    /// face level and to a size that the detector sees well; the mean of looks at two sizes from there is steadier than either.
+    /// The points as closer looks see them: of a face that is tilted, small or large in the first look they are off by several pixels. One
+    /// look brings the face level and to a size that the detector sees well; the mean of looks at two sizes from there is steadier than
+    /// either.
     /// </summary>
     private Point[] Refined(Picture picture, Point[] points, CancellationToken cancel)
     {
@@ -201,7 +220,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         return candidates;
     }
 
-    /// <summary>Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its input by descending score.</summary>
+    /// <summary>
+    /// Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its
+    /// input by descending score.
+    /// </summary>
     internal static List<Detection> Suppress(List<Detection> candidates, double overlap)
     {
         candidates.Sort(static (a, b) => b.Score.CompareTo(a.Score));

@@ -16,7 +16,10 @@ internal enum SelfTestPolicy
     Off,
 }
 
-/// <summary>Which models run, and when a box counts as a face. Section <c>Faces</c>. Relative paths are looked up in the working directory, then beside the program.</summary>
+/// <summary>
+/// Which models run, and when a box counts as a face. Section <c>Faces</c>. Relative paths are looked up in the working directory, then
+/// beside the program.
+/// </summary>
 internal sealed class FaceOptions
 {
     public const string Section = "Faces";

@@ -4,12 +4,16 @@ namespace FaceEmbedWorker.Faces;
 internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 {
     /// <summary>
-    /// Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip is the origin. Held as
-    /// people hold it who face a camera: the median pitch of 752 photos of LFW is 0 (98 in 100 within 10 degrees; the sets have no labels for more).
+    /// Eyes, nose tip and mouth corners of a mean head, in millimetres: x to the right as seen, y down, z towards the camera; the nose tip
+    /// is the origin. Held as people hold it who face a camera: the median pitch of 752 photos of LFW is 0 (98 in 100 within 10 degrees;
+    /// the sets have no labels for more).
     /// </summary>
     private static readonly double[][] Head = [[-31, -37.6, -25.3], [31, -37.6, -25.3], [0, 0, 0], [-25, 29.3, -30.1], [25, 29.3, -30.1]];
 
-    /// <summary>The weak-perspective pose (DeMenthon and Davis 1995, one step) that explains five points: an affine camera by least squares, made a rotation.</summary>
+    /// <summary>
+    /// The weak-perspective pose (DeMenthon and Davis 1995, one step) that explains five points: an affine camera by least squares, made a
+    /// rotation.
+    /// </summary>
     /// <param name="points">Left eye, right eye, nose, left and right mouth corner, as seen.</param>
     public static Pose Of(ReadOnlySpan<Point> points)
     {
@@ -77,7 +81,8 @@ internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 
 /// <summary>What a face that was found and embedded is worth, in numbers that a consumer can act on.</summary>
 /// <param name="Size">Pixels of the box's shorter side, in the picture as delivered.</param>
-/// <param name="Sharpness">0 (as what is no face) to 1 (as a clean one), from the raw norm by the card's <c>norm_scale</c>; null where the card has none.</param>
+/// <param name="Sharpness">0 (as what is no face) to 1 (as a clean one), from the raw norm by the card's <c>norm_scale</c>; null where the
+/// card has none.</param>
 /// <param name="Score">0 to 1; docs/finding.md tells the share of matches by it.</param>
 internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IReadOnlyList<string> Flags, double Score)
 {
@@ -134,21 +139,22 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     public static bool IsCut(Box box, double width, double height) => box.X < 1 || box.Y < 1 || box.X + box.Width > width - 1 || box.Y + box.Height > height - 1;
 
     /// <summary>
-    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of 852 upright faces of LFW 836 are, of the same upside down one.
+    /// Sure and sharp enough that nothing better is to be expected of the picture turned: of 852 upright faces of LFW 836 are, of the same
+    /// upside down one.
     /// </summary>
     public static bool IsClear(Face face, ModelCard card) => face.Score >= SureScore && SharpnessOf(face.Embedding.Norm, card) is not < 0.5;
 
     /// <summary>
-    /// Clear evidence that a turned look shows the picture the right way up: sharp, and sharper by a tenth than anything seen before, or surer than that by
-    /// more than upright faces ever are when turned.
+    /// Clear evidence that a turned look shows the picture the right way up: sharp, and sharper by a tenth than anything seen before, or
+    /// surer than that by more than upright faces ever are when turned.
     /// </summary>
     public static bool IsUpright(Face turned, IReadOnlyCollection<Face> before, ModelCard card) =>
         turned.Score >= 0.85 && SharpnessOf(turned.Embedding.Norm, card) is not < 0.35
         && (before.All(f => turned.Embedding.Norm > 1.1 * f.Embedding.Norm) || turned.Score >= SureScore && before.All(f => turned.Score > f.Score + 0.03 && turned.Embedding.Norm > 0.85 * f.Embedding.Norm));
 
     /// <summary>
-    /// The faces of two looks at one picture: where both see the same face, the better quality stays, but for faces that asked for no second look. What only
-    /// the later look sees is added where it is clear, or where nothing else was found.
+    /// The faces of two looks at one picture: where both see the same face, the better quality stays, but for faces that asked for no
+    /// second look. What only the later look sees is added where it is clear, or where nothing else was found.
     /// </summary>
     /// <param name="wanted">Whether a face of the earlier look asks for a later one.</param>
     public static List<Face> Merged(List<Face> earlier, List<Face> later, Predicate<Face> wanted, ModelCard card, double width, double height)

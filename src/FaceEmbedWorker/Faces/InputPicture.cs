@@ -43,7 +43,10 @@ internal static class InputPicture
         }
     }
 
-    /// <summary>A picture averaged down to a size on its way into the input, where it lies in the upper left corner; the rest is black. No side may grow.</summary>
+    /// <summary>
+    /// A picture averaged down to a size on its way into the input, where it lies in the upper left corner; the rest is black. No side may
+    /// grow.
+    /// </summary>
     public static void WriteShrunk(Picture picture, int width, int height, ModelInput input, Span<float> values)
     {
         if (input is not { Layout: "NCHW", Channels: 3, Standardization: "fixed" })

@@ -6,15 +6,18 @@ using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>One ONNX model, checked against its card and ready to run. Safe for use by many threads; each run is one picture on one core.</summary>
+/// <summary>
+/// One ONNX model, checked against its card and ready to run. Safe for use by many threads; each run is one picture on one core.
+/// </summary>
 internal sealed partial class Model : IDisposable
 {
     private readonly InferenceSession session;
     private readonly ConcurrentBag<ModelRun> idle = [];
 
     /// <summary>
-    /// From 1.29 on ONNX Runtime's builds for Linux report names and hashes of models to Microsoft, and keep a device id in the home folder,
-    /// unless the process's environment says no before the library is loaded. Nothing of a face worker's leaves it but to its broker.
+    /// From 1.29 on ONNX Runtime's builds for Linux report names and hashes of models to Microsoft, and keep a device id in the home
+    /// folder, unless the process's environment says no before the library is loaded. Nothing of a face worker's leaves it but to its
+    /// broker.
     /// </summary>
     static Model()
     {

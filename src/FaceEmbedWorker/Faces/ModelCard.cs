@@ -38,7 +38,9 @@ internal sealed record ModelCard
     /// <summary>How two embeddings are compared.</summary>
     public string? Metric { get; init; }
 
-    /// <summary>Suggested similarity from which two faces count as one person; of a detector, the score from which a box counts as a face.</summary>
+    /// <summary>
+    /// Suggested similarity from which two faces count as one person; of a detector, the score from which a box counts as a face.
+    /// </summary>
     public double? Threshold { get; init; }
 
     /// <summary>Of a detector: which boxes above its threshold are dropped or doubted, where that was measured.</summary>
@@ -59,7 +61,10 @@ internal sealed record ModelCard
     /// <summary>What a reader should know.</summary>
     public string? Notes { get; init; }
 
-    /// <summary>The contract of a model that brings no card: the whole or aligned picture as RGB, (x - 127.5) / 127.5, NCHW; sizes are filled in from the file.</summary>
+    /// <summary>
+    /// The contract of a model that brings no card: the whole or aligned picture as RGB, (x - 127.5) / 127.5, NCHW; sizes are filled in
+    /// from the file.
+    /// </summary>
     public static ModelCard Default(string id, string task) => new()
     {
         Id = id,
@@ -114,7 +119,9 @@ internal sealed record ModelCard
             : throw new ModelException($"'{nameOrPath}' is neither a card's file nor one of the known cards: {string.Join(", ", KnownNames)}.");
     }
 
-    /// <summary>The card in force for a model, and where it comes from: the named one, the file beside the model, or the default contract.</summary>
+    /// <summary>
+    /// The card in force for a model, and where it comes from: the named one, the file beside the model, or the default contract.
+    /// </summary>
     /// <exception cref="ModelException">No such card, or a broken one.</exception>
     public static (ModelCard Card, string From) For(string model, string task, string named)
     {
@@ -202,7 +209,10 @@ internal sealed record ModelCard
     }
 }
 
-/// <summary>A model's input picture: value = (pixel - mean) / std, pixel 0 to 255. (What has a default has a setter: the generated reader passes over those of init properties.)</summary>
+/// <summary>
+/// A model's input picture: value = (pixel - mean) / std, pixel 0 to 255. (What has a default has a setter: the generated reader passes
+/// over those of init properties.)
+/// </summary>
 internal sealed record ModelInput
 {
     /// <summary>Name of the input; empty: the file's first.</summary>
@@ -226,16 +236,28 @@ internal sealed record ModelInput
     /// <summary>One value, or one a channel in the order of <see cref="Color"/>.</summary>
     public required double[] Std { get; init; }
 
-    /// <summary>Of a detector that takes pictures of any size: its sides are multiples of this, and the file's own size is made open. 0: the size is fixed.</summary>
+    /// <summary>
+    /// Of a detector that takes pictures of any size: its sides are multiples of this, and the file's own size is made open. 0: the size is
+    /// fixed.
+    /// </summary>
     public int Multiple { get; init; }
 
-    /// <summary>How a picture is brought to the input's size: <c>pillow-bicubic</c>, <c>pillow-bilinear</c>, or, for a detector, <c>area</c> (averaging).</summary>
+    /// <summary>
+    /// How a picture is brought to the input's size: <c>pillow-bicubic</c>, <c>pillow-bilinear</c>, or, for a detector, <c>area</c>
+    /// (averaging).
+    /// </summary>
     public string ResizeFilter { get; set; } = "pillow-bicubic";
 
-    /// <summary><c>fixed</c>: (pixel - mean) / std with the card's numbers. <c>per-image</c>: with those of the input picture itself (FaceNet's prewhitening).</summary>
+    /// <summary>
+    /// <c>fixed</c>: (pixel - mean) / std with the card's numbers. <c>per-image</c>: with those of the input picture itself (FaceNet's
+    /// prewhitening).
+    /// </summary>
     public string Standardization { get; set; } = "fixed";
 
-    /// <summary>How a picture of another shape fits a detector's input: <c>stretch</c>, or <c>letterbox</c> (scaled as a whole into the upper left corner, the rest black).</summary>
+    /// <summary>
+    /// How a picture of another shape fits a detector's input: <c>stretch</c>, or <c>letterbox</c> (scaled as a whole into the upper left
+    /// corner, the rest black).
+    /// </summary>
     public string Fit { get; set; } = "stretch";
 
     [JsonIgnore]
@@ -269,16 +291,25 @@ internal sealed record ModelCrop
     /// <summary>Of <see cref="BoxMargin"/>: 0.3 makes the box 1.3 times as wide and high.</summary>
     public double? Margin { get; init; }
 
-    /// <summary>[x, y] of left eye, right eye, nose, left and right mouth corner (left and right as seen), in pixels of a square of <see cref="TemplateSize"/>.</summary>
+    /// <summary>
+    /// [x, y] of left eye, right eye, nose, left and right mouth corner (left and right as seen), in pixels of a square of
+    /// <see cref="TemplateSize"/>.
+    /// </summary>
     public double[][]? Template { get; init; }
 
     public double? TemplateSize { get; init; }
 }
 
-/// <summary>What makes a box of a detector a face beside its threshold, as measured for that detector (<c>Calibration</c> in the benchmarks' project).</summary>
+/// <summary>
+/// What makes a box of a detector a face beside its threshold, as measured for that detector (<c>Calibration</c> in the benchmarks'
+/// project).
+/// </summary>
 internal sealed record FaceFilter
 {
-    /// <summary>A box must score this much more for each doubling of its shorter side beyond 8 pixels of the input: the larger a true face, the surer it is seen. Not at the highest detail.</summary>
+    /// <summary>
+    /// A box must score this much more for each doubling of its shorter side beyond 8 pixels of the input: the larger a true face, the
+    /// surer it is seen. Not at the highest detail.
+    /// </summary>
     public double PerOctave { get; set; }
 
     /// <summary>Up to this score.</summary>
@@ -290,7 +321,10 @@ internal sealed record FaceFilter
     /// <summary>How much more sharpness for each point of score below 1.</summary>
     public double Doubt { get; set; }
 
-    /// <summary>Sharpness is asked of boxes from 56 pixels on that are this many times as large in the picture as in the detector's input: the embedder then sees more than the detector did. 0: of all boxes.</summary>
+    /// <summary>
+    /// Sharpness is asked of boxes from 56 pixels on that are this many times as large in the picture as in the detector's input: the
+    /// embedder then sees more than the detector did. 0: of all boxes.
+    /// </summary>
     public double Finer { get; set; }
 
     /// <summary>Largest alignment error of a face; 0: any.</summary>
@@ -325,7 +359,10 @@ internal sealed record ModelOutput
     /// <summary>What is done to the raw output: <c>l2</c> or <c>none</c>.</summary>
     public string Normalization { get; set; } = "none";
 
-    /// <summary>Of a detector: <c>rfb</c> (scores and decoded boxes), <c>scrfd</c> or <c>yunet</c> (three strides, with five landmarks of their own).</summary>
+    /// <summary>
+    /// Of a detector: <c>rfb</c> (scores and decoded boxes), <c>scrfd</c> or <c>yunet</c> (three strides, with five landmarks of their
+    /// own).
+    /// </summary>
     public string? Layout { get; init; }
 }
 

@@ -1,6 +1,8 @@
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>How large a picture is looked at, by detail, and what becomes of a face that two looks see. Pure functions; sizes in pixels.</summary>
+/// <summary>
+/// How large a picture is looked at, by detail, and what becomes of a face that two looks see. Pure functions; sizes in pixels.
+/// </summary>
 internal static class Scales
 {
     /// <summary>The finest detail.</summary>
@@ -12,13 +14,18 @@ internal static class Scales
     /// <summary>A look of this longest side or more is joined by the coarse one.</summary>
     private const int JoinedFrom = 480;
 
-    /// <summary>Size in a look's input from which a face may be seen better by the coarse look: all are found up to 280 pixels, 83 in 100 at 460.</summary>
+    /// <summary>
+    /// Size in a look's input from which a face may be seen better by the coarse look: all are found up to 280 pixels, 83 in 100 at 460.
+    /// </summary>
     private const double Large = 200;
 
     /// <summary>A box that lies in another by this share of its area is a part of the same face.</summary>
     private const double Inside = 0.6;
 
-    /// <summary>Longest side of the finest look of all: faces of 1.5 % of a picture's width have 20 pixels or more then, and 95 in 100 are found (at 1,280: 80).</summary>
+    /// <summary>
+    /// Longest side of the finest look of all: faces of 1.5 % of a picture's width have 20 pixels or more then, and 95 in 100 are found (at
+    /// 1,280: 80).
+    /// </summary>
     private const int Longest = 1920;
 
     /// <summary>Longest side of the finest look.</summary>

@@ -10,8 +10,8 @@ namespace FaceEmbedWorker.Faces;
 internal sealed record Finding(string Name, bool Passed, string Text);
 
 /// <summary>
-/// Does the embedder tell people apart? Two public-domain photos, and copies of one, are enough to see a network that was never trained, a card
-/// with the wrong colours, or weights that differ from those that were measured.
+/// Does the embedder tell people apart? Two public-domain photos, and copies of one, are enough to see a network that was never trained, a
+/// card with the wrong colours, or weights that differ from those that were measured.
 /// </summary>
 internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder)
 {

@@ -1,6 +1,8 @@
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>How well similarity tells same from different, after ISO/IEC 19795-1. A pair matches where its score is above the threshold.</summary>
+/// <summary>
+/// How well similarity tells same from different, after ISO/IEC 19795-1. A pair matches where its score is above the threshold.
+/// </summary>
 internal sealed class Verification
 {
     private readonly double[] same;
@@ -35,7 +37,10 @@ internal sealed class Verification
     /// <summary>The true accept rate at the lowest threshold whose false match rate is at most <paramref name="fmr"/>.</summary>
     public double TarAtFmr(double fmr) => Tar(LowestThreshold(fmr));
 
-    /// <summary>A threshold for a false match rate of at most <paramref name="fmr"/>: in the middle between the last pair kept out and the first let in.</summary>
+    /// <summary>
+    /// A threshold for a false match rate of at most <paramref name="fmr"/>: in the middle between the last pair kept out and the first let
+    /// in.
+    /// </summary>
     public double Threshold(double fmr)
     {
         var low = LowestThreshold(fmr);

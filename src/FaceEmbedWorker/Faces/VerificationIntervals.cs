@@ -4,8 +4,8 @@ namespace FaceEmbedWorker.Faces;
 internal readonly record struct Interval(double Low, double High);
 
 /// <summary>
-/// How far a verification's figures may be from those of all people, by a bootstrap over people: pairs of one person depend on each other, so people are drawn
-/// and not pairs (Bolle, Ratha and Pankanti, 2004). Deterministic.
+/// How far a verification's figures may be from those of all people, by a bootstrap over people: pairs of one person depend on each other,
+/// so people are drawn and not pairs (Bolle, Ratha and Pankanti, 2004). Deterministic.
 /// </summary>
 internal sealed class VerificationIntervals
 {

@@ -5,8 +5,9 @@ using System.Runtime.Intrinsics;
 namespace FaceEmbedWorker.Images;
 
 /// <summary>
-/// Shrinks by area averaging: each pixel of the result is the mean of the rectangle that it covers, parts of pixels counted as parts. Nothing is
-/// skipped and nothing rings, so a detector sees small faces as a camera further away would. Rows are computed when they are asked for.
+/// Shrinks by area averaging: each pixel of the result is the mean of the rectangle that it covers, parts of pixels counted as parts.
+/// Nothing is skipped and nothing rings, so a detector sees small faces as a camera further away would. Rows are computed when they are
+/// asked for.
 /// </summary>
 internal ref struct AreaResize : IDisposable
 {
@@ -70,7 +71,9 @@ internal ref struct AreaResize : IDisposable
         }
     }
 
-    /// <summary>A row of the result: float32 [width, 4], red, green, blue (0 to 255) and an undefined value. Valid until the next.</summary>
+    /// <summary>
+    /// A row of the result: float32 [width, 4], red, green, blue (0 to 255) and an undefined value. Valid until the next.
+    /// </summary>
     public readonly ReadOnlySpan<float> Row(int y)
     {
         var first = rows.Weigh(y, rowWeights);

@@ -8,7 +8,10 @@ internal static class Av1
     /// <summary>Bytes a pixel that libheif and libvips hold of a picture of more than 8 bits and full colours.</summary>
     public const int MostPixelBytes = 24;
 
-    /// <summary>Largest width x height that the stream's pictures may have, and the bytes that decoding holds of each pixel; 0 where this is no AV1, or says nothing.</summary>
+    /// <summary>
+    /// Largest width x height that the stream's pictures may have, and the bytes that decoding holds of each pixel; 0 where this is no AV1,
+    /// or says nothing.
+    /// </summary>
     public static (long Pixels, int PixelBytes) Read(ReadOnlySpan<byte> stream)
     {
         for (var at = 0; at < stream.Length;)

@@ -19,7 +19,9 @@ internal ref struct BitReader(ReadOnlySpan<byte> bytes)
 
     public void Skip(int count) => at += count;
 
-    /// <summary>An unsigned Exp-Golomb number: as many zeros as bits follow the one behind them (<c>ue(v)</c>, and AV1's <c>uvlc()</c>).</summary>
+    /// <summary>
+    /// An unsigned Exp-Golomb number: as many zeros as bits follow the one behind them (<c>ue(v)</c>, and AV1's <c>uvlc()</c>).
+    /// </summary>
     public ulong ReadGolomb()
     {
         var zeros = 0;

@@ -1,6 +1,8 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>A picture whose header has been read and is within the limits. Sizes are those of the upright picture at full resolution.</summary>
+/// <summary>
+/// A picture whose header has been read and is within the limits. Sizes are those of the upright picture at full resolution.
+/// </summary>
 internal sealed class EncodedImage
 {
     private readonly byte[] bytes;
@@ -40,7 +42,8 @@ internal sealed class EncodedImage
     public static int ShrinkFor(double length, double wanted) => (length / wanted) switch { >= 8 => 8, >= 4 => 4, >= 2 => 2, _ => 1 };
 
     /// <summary>
-    /// The factor from <paramref name="wanted"/> on (1, 2, 4, 8) at which a JPEG's decode, beside a picture that is held already, stays within
+    /// The factor from <paramref name="wanted"/> on (1, 2, 4, 8) at which a JPEG's decode, beside a picture that is held already, stays
+    /// within
     /// <c>Images:MaxMemory</c>: a huge photo is looked at more coarsely before it is refused. 8 where none does.
     /// </summary>
     public int WithinMemory(int wanted, Picture? held = null)
@@ -54,7 +57,9 @@ internal sealed class EncodedImage
         return shrink;
     }
 
-    /// <summary>Decodes the first frame, applies the orientation, and reduces to 8-bit RGB at 1/<paramref name="shrink"/> of the size.</summary>
+    /// <summary>
+    /// Decodes the first frame, applies the orientation, and reduces to 8-bit RGB at 1/<paramref name="shrink"/> of the size.
+    /// </summary>
     /// <param name="held">A picture of this job that is in memory beside the new one.</param>
     /// <exception cref="ImageException">Truncated or corrupt, or over <c>Images:MaxMemory</c>.</exception>
     /// <exception cref="OperationCanceledException">The token was cancelled.</exception>

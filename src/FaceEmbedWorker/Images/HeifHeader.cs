@@ -1,9 +1,14 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>The boxes of a HEIF file (ISO/IEC 23008-12) that say how large its primary picture is, how it is turned, and of what codec's pictures it is made.</summary>
+/// <summary>
+/// The boxes of a HEIF file (ISO/IEC 23008-12) that say how large its primary picture is, how it is turned, and of what codec's pictures it
+/// is made.
+/// </summary>
 internal static class HeifHeader
 {
-    /// <summary>Boxes in a row, items, and extents of all items together; libheif itself reads fewer. A picture of more is corrupt.</summary>
+    /// <summary>
+    /// Boxes in a row, items, and extents of all items together; libheif itself reads fewer. A picture of more is corrupt.
+    /// </summary>
     private const int Most = 4_096;
 
     public static ImageHeader Read(HeaderReader bytes, string format)

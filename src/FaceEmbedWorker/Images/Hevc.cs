@@ -1,6 +1,9 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>The size that an HEVC picture's own parameters give (ITU-T H.265, 7.3.2.2), from the box that holds them (ISO/IEC 14496-15, <c>hvcC</c>).</summary>
+/// <summary>
+/// The size that an HEVC picture's own parameters give (ITU-T H.265, 7.3.2.2), from the box that holds them (ISO/IEC 14496-15,
+/// <c>hvcC</c>).
+/// </summary>
 internal static class Hevc
 {
     private const int SequenceParameters = 33;

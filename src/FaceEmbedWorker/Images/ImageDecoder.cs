@@ -3,7 +3,9 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Images;
 
-/// <summary>Opens encoded pictures: header and limits first, in managed code; pixels when asked, within <c>Images:MaxMemory</c> and a deadline.</summary>
+/// <summary>
+/// Opens encoded pictures: header and limits first, in managed code; pixels when asked, within <c>Images:MaxMemory</c> and a deadline.
+/// </summary>
 internal sealed class ImageDecoder : IDisposable
 {
     /// <summary>What decoding takes for any picture: the decoder's code, tables and buffers, and what comes after it.</summary>
@@ -127,7 +129,10 @@ internal sealed class ImageDecoder : IDisposable
         }
     }
 
-    /// <summary>Where a JPEG ends too early, ImageSharp leaves black what it has not begun, and grey what it has: one corner is of such a colour, which is rare otherwise.</summary>
+    /// <summary>
+    /// Where a JPEG ends too early, ImageSharp leaves black what it has not begun, and grey what it has: one corner is of such a colour,
+    /// which is rare otherwise.
+    /// </summary>
     private static bool MayBeMadeUp(Picture picture)
     {
         var (row, end) = ((picture.Width - 1) * 3, picture.Pixels.Length - 3);
@@ -143,8 +148,9 @@ internal sealed class ImageDecoder : IDisposable
     }
 
     /// <summary>
-    /// A JPEG that may lack pixels: without its end marker, or with a scan that ends too early. ImageSharp makes them up in silence, and libjpeg misses some where none are:
-    /// two different continuations of each scan give one picture where nothing was made up. Whether it lacks a whole scan that would have refined it, nobody can tell.
+    /// A JPEG that may lack pixels: without its end marker, or with a scan that ends too early. ImageSharp makes them up in silence, and
+    /// libjpeg misses some where none are: two different continuations of each scan give one picture where nothing was made up. Whether it
+    /// lacks a whole scan that would have refined it, nobody can tell.
     /// </summary>
     private static Picture Endless(ImageHeader header, byte[] bytes, Func<byte[], Picture> decode)
     {
@@ -171,8 +177,8 @@ internal sealed class ImageDecoder : IDisposable
     internal bool IsManaged(ImageHeader header) => options.Decoder == PictureDecoder.ImageSharp || !ImageFormat.Libvips.Contains(header.Format);
 
     /// <summary>
-    /// Runs a decode that cannot be stopped. Where the token is cancelled first its caller goes on, and what comes out later is thrown away; it keeps its place
-    /// until then, so that no more decodes run at once than jobs.
+    /// Runs a decode that cannot be stopped. Where the token is cancelled first its caller goes on, and what comes out later is thrown
+    /// away; it keeps its place until then, so that no more decodes run at once than jobs.
     /// </summary>
     private Picture Alone(Func<Picture> decode, CancellationToken cancel)
     {

@@ -28,7 +28,10 @@ internal abstract record ImageSource(string? Sha256)
 /// <summary>A picture's place does not answer as it should: trying again may help.</summary>
 internal sealed class SourceException(string message, Exception? inner = null) : Exception(message, inner);
 
-/// <summary>Brings a job's encoded picture into memory, from where the settings allow. What is fetched is bounded in size and time, and tried up to three times.</summary>
+/// <summary>
+/// Brings a job's encoded picture into memory, from where the settings allow. What is fetched is bounded in size and time, and tried up to
+/// three times.
+/// </summary>
 internal sealed class ImageFetcher : IDisposable
 {
     private const int MostRedirects = 3;
@@ -112,7 +115,9 @@ internal sealed class ImageFetcher : IDisposable
         }
     }
 
-    /// <summary>Resolves, checks each address, and connects to one that was checked: what the name means a moment later does not matter.</summary>
+    /// <summary>
+    /// Resolves, checks each address, and connects to one that was checked: what the name means a moment later does not matter.
+    /// </summary>
     private static async Task<Stream> ConnectAsync(DnsEndPoint host, IReadOnlyList<IPNetwork> networks, Func<string, CancellationToken, Task<IPAddress[]>> resolve, CancellationToken cancel)
     {
         var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await resolve(host.Host, cancel);

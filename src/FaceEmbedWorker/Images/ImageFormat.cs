@@ -5,7 +5,9 @@ namespace FaceEmbedWorker.Images;
 /// <summary>Names a file format by its first bytes.</summary>
 internal static class ImageFormat
 {
-    /// <summary>The formats that are decoded with libvips, HEIC where the library in use can; no other of its loaders is allowed to run.</summary>
+    /// <summary>
+    /// The formats that are decoded with libvips, HEIC where the library in use can; no other of its loaders is allowed to run.
+    /// </summary>
     public static readonly IReadOnlySet<string> Libvips = new HashSet<string> { "jpeg", "png", "webp", "gif", "tiff", "avif", "heic" };
 
     /// <summary>The formats that ImageSharp reads.</summary>

@@ -1,12 +1,17 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>What an encoded picture says of itself before a pixel is decoded, read in managed code: no decoder has seen the bytes yet.</summary>
+/// <summary>
+/// What an encoded picture says of itself before a pixel is decoded, read in managed code: no decoder has seen the bytes yet.
+/// </summary>
 /// <param name="Format">As in <see cref="ImageFormat.Decoded"/>.</param>
 /// <param name="Width">Pixels as stored.</param>
 /// <param name="Height">Pixels as stored.</param>
 internal sealed record ImageHeader(string Format, int Width, int Height)
 {
-    /// <summary>EXIF orientation, 1 to 8; 1 is upright. That of XMP does not count, and HEIF turns by its own boxes, which are applied to the sizes here.</summary>
+    /// <summary>
+    /// EXIF orientation, 1 to 8; 1 is upright. That of XMP does not count, and HEIF turns by its own boxes, which are applied to the sizes
+    /// here.
+    /// </summary>
     public int Orientation { get; init; } = 1;
 
     /// <summary>Frames or pages; the first is used.</summary>
@@ -21,7 +26,9 @@ internal sealed record ImageHeader(string Format, int Width, int Height)
     /// <summary>Whether a JPEG has half as many colours as pixels, along a row and along a column.</summary>
     public (bool Across, bool Down) HalvedColours { get; init; }
 
-    /// <summary>Bytes that the decoder holds beside the rows that come out, whatever the shrink: coefficients, whole frames, strips.</summary>
+    /// <summary>
+    /// Bytes that the decoder holds beside the rows that come out, whatever the shrink: coefficients, whole frames, strips.
+    /// </summary>
     public long Held { get; init; }
 
     /// <summary>Bytes that ImageSharp holds over <see cref="Held"/>: it keeps the metadata of all pages.</summary>

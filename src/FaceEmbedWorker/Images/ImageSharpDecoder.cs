@@ -16,8 +16,8 @@ using SixLabors.ImageSharp.PixelFormats;
 namespace FaceEmbedWorker.Images;
 
 /// <summary>
-/// Decodes with ImageSharp, in managed code only: a hostile file ends in an exception, never in native memory. Always at full size, and nothing that libvips is
-/// asked for is asked of it differently.
+/// Decodes with ImageSharp, in managed code only: a hostile file ends in an exception, never in native memory. Always at full size, and
+/// nothing that libvips is asked for is asked of it differently.
 /// </summary>
 internal static class ImageSharpDecoder
 {
@@ -79,8 +79,9 @@ internal static class ImageSharpDecoder
     }
 
     /// <summary>
-    /// ImageSharp repeats the colours of a JPEG that has half as many of them; libjpeg, and so everybody's eye and the models, know them spread by a triangle (3/4 and 1/4).
-    /// Of what was repeated that is the average of a pixel, twice, and its neighbours; brightness stays as it is.
+    /// ImageSharp repeats the colours of a JPEG that has half as many of them; libjpeg, and so everybody's eye and the models, know them
+    /// spread by a triangle (3/4 and 1/4). Of what was repeated that is the average of a pixel, twice, and its neighbours; brightness stays
+    /// as it is.
     /// </summary>
     private static void SmoothColours(ReadOnlySpan<byte> above, ReadOnlySpan<byte> row, ReadOnlySpan<byte> below, bool across, Span<byte> smooth)
     {

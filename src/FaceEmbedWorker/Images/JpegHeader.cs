@@ -1,6 +1,8 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>A JPEG's markers (ITU-T T.81, Annex B) up to its pixels; where its decoder must hold the whole picture, up to its end.</summary>
+/// <summary>
+/// A JPEG's markers (ITU-T T.81, Annex B) up to its pixels; where its decoder must hold the whole picture, up to its end.
+/// </summary>
 internal static class JpegHeader
 {
     /// <summary>Scans are counted to here; no limit is higher.</summary>
@@ -93,7 +95,10 @@ internal static class JpegHeader
         return scans;
     }
 
-    /// <summary>Where the entropy-coded bytes of a scan end, and whether the end of the image is what comes there. Whatever follows, a thumbnail or what a camera appends, is not the picture's.</summary>
+    /// <summary>
+    /// Where the entropy-coded bytes of a scan end, and whether the end of the image is what comes there. Whatever follows, a thumbnail or
+    /// what a camera appends, is not the picture's.
+    /// </summary>
     private static (int At, bool Ended) ScanEnd(HeaderReader bytes, int at)
     {
         while (true)
@@ -111,8 +116,8 @@ internal static class JpegHeader
     }
 
     /// <summary>
-    /// A copy of a JPEG, of as many scans as it has, each of which goes on with <paramref name="with"/> where its bytes end: decoders pass over that where
-    /// the scan is whole, and read it where it is not. What follows the end of the image is left out.
+    /// A copy of a JPEG, of as many scans as it has, each of which goes on with <paramref name="with"/> where its bytes end: decoders pass
+    /// over that where the scan is whole, and read it where it is not. What follows the end of the image is left out.
     /// </summary>
     public static byte[] GoneOn(byte[] jpeg, byte with)
     {
@@ -157,7 +162,10 @@ internal static class JpegHeader
     /// <summary>A segment's length, which counts its own two bytes.</summary>
     private static int Segment(HeaderReader bytes, int at) => bytes.U16(at) is >= 2 and var length ? length : throw bytes.Corrupt("a segment of it has no length");
 
-    /// <summary>The next marker, and the place behind it (-1 where there is none: the end of the bytes is the end of the image); what lies before it is entropy-coded data, or is passed over as libjpeg does.</summary>
+    /// <summary>
+    /// The next marker, and the place behind it (-1 where there is none: the end of the bytes is the end of the image); what lies before it
+    /// is entropy-coded data, or is passed over as libjpeg does.
+    /// </summary>
     private static int NextMarker(HeaderReader bytes, ref int at)
     {
         while ((at = bytes.IndexOf(0xFF, at)) >= 0)
@@ -209,7 +217,10 @@ internal static class JpegHeader
         bool IsHalf(Func<(int Across, int Down), int> along) => sampling.Skip(1).All(s => 2 * along(s) == along(sampling[0]));
     }
 
-    /// <summary>Two bytes for each coefficient, of blocks that are filled up to whole groups: what libjpeg keeps of a progressive JPEG, and of one that brings its colours one after another.</summary>
+    /// <summary>
+    /// Two bytes for each coefficient, of blocks that are filled up to whole groups: what libjpeg keeps of a progressive JPEG, and of one
+    /// that brings its colours one after another.
+    /// </summary>
     private static long Coefficients(int width, int height, (int Across, int Down)[] sampling)
     {
         var (across, down) = (sampling.Max(s => (int?)s.Across) ?? 1, sampling.Max(s => (int?)s.Down) ?? 1);

@@ -3,7 +3,9 @@ using NetVips;
 
 namespace FaceEmbedWorker.Images;
 
-/// <summary>Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.</summary>
+/// <summary>
+/// Decodes with libvips, the fastest way: JPEGs shrink while they are decoded, and rows come out as they go in where the format allows it.
+/// </summary>
 internal static partial class LibvipsDecoder
 {
     /// <summary>Bytes of decoded rows that are asked for at a time; between two times a decode can be stopped.</summary>
@@ -42,7 +44,9 @@ internal static partial class LibvipsDecoder
         }
     });
 
-    /// <summary>The library in use decodes HEIC: the prebuilt one does not, Debian's does. Tried once, on a picture of 16 x 16 pixels.</summary>
+    /// <summary>
+    /// The library in use decodes HEIC: the prebuilt one does not, Debian's does. Tried once, on a picture of 16 x 16 pixels.
+    /// </summary>
     public static bool ReadsHeic => ReadsHeicHere.Value;
 
     /// <summary>The library and its version.</summary>
@@ -116,14 +120,17 @@ internal static partial class LibvipsDecoder
         }
     }
 
-    /// <summary>A TIFF may need more than the 50 MB that libvips allows libtiff; the header has weighed what it takes. Versions before 8.17 set no limit.</summary>
+    /// <summary>
+    /// A TIFF may need more than the 50 MB that libvips allows libtiff; the header has weighed what it takes. Versions before 8.17 set no
+    /// limit.
+    /// </summary>
     private static VOption? Options(ImageHeader header, int shrink) => shrink > 1 ? new VOption { { "shrink", shrink } }
         : header.Format == "tiff" && NetVips.NetVips.AtLeastLibvips(8, 17) ? new VOption { { "unlimited", true } }
         : null;
 
     /// <summary>
-    /// The bytes as libvips reads them: it takes an image sequence for what it is only by the name of its still picture, and unpacks all that is written beside a PNG's
-    /// pixels, however much that becomes, before it can be stopped.
+    /// The bytes as libvips reads them: it takes an image sequence for what it is only by the name of its still picture, and unpacks all
+    /// that is written beside a PNG's pixels, however much that becomes, before it can be stopped.
     /// </summary>
     private static byte[] Readable(ImageHeader header, byte[] bytes)
     {
@@ -146,14 +153,15 @@ internal static partial class LibvipsDecoder
     private static bool IsShrunk(int length, int full, int shrink) => length == Math.Max(1, full / shrink) || length == (full + shrink - 1) / shrink;
 
     /// <summary>
-    /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That memory ran out somewhere
-    /// is enough to try again.
+    /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That
+    /// memory ran out somewhere is enough to try again.
     /// </summary>
     private static Exception Explain(ImageHeader header, string messages) =>
         messages.Contains("out of memory", StringComparison.Ordinal) ? new InsufficientMemoryException("libvips is out of memory.") : header.Broken();
 
     /// <summary>
-    /// As Pillow's <c>convert("RGB")</c>: alpha is dropped, grey is repeated, 16 bits keep their upper 8, embedded colour profiles are ignored.
+    /// As Pillow's <c>convert("RGB")</c>: alpha is dropped, grey is repeated, 16 bits keep their upper 8, embedded colour profiles are
+    /// ignored.
     /// </summary>
     private static Image ToRgb(Image image)
     {

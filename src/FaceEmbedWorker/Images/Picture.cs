@@ -11,8 +11,8 @@ internal sealed unsafe partial class Picture : IDisposable
     private nint pixels;
 
     /// <summary>
-    /// glibc raises the size from which a block is given back at once to that of the largest that was, up to 32 MB: after one large picture the blocks of
-    /// the next ones stay with the process (measured: 200 MB over twelve large pictures). With a fixed size they do not.
+    /// glibc raises the size from which a block is given back at once to that of the largest that was, up to 32 MB: after one large picture
+    /// the blocks of the next ones stay with the process (measured: 200 MB over twelve large pictures). With a fixed size they do not.
     /// </summary>
     static Picture()
     {
@@ -48,7 +48,8 @@ internal sealed unsafe partial class Picture : IDisposable
     }
 
     /// <summary>Bytes of so many pixels.</summary>
-    /// <exception cref="ArgumentOutOfRangeException">A side is not positive, or the bytes are more than a span can have: 715 million pixels.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">A side is not positive, or the bytes are more than a span can have: 715 million
+    /// pixels.</exception>
     public static int Bytes(int width, int height)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
@@ -61,7 +62,9 @@ internal sealed unsafe partial class Picture : IDisposable
 
     public int Height { get; }
 
-    /// <summary>Pixels of the picture at full size that one of this one's is wide. Boxes and landmarks are always in pixels of the full size.</summary>
+    /// <summary>
+    /// Pixels of the picture at full size that one of this one's is wide. Boxes and landmarks are always in pixels of the full size.
+    /// </summary>
     public double ScaleX { get; init; } = 1;
 
     /// <summary>As <see cref="ScaleX"/>, for the height.</summary>

@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics;
 namespace FaceEmbedWorker.Images;
 
 /// <summary>
-/// Resizes as Pillow does (<c>Image.resize</c>, 8-bit), to the bit: two passes, the horizontal first, fixed-point coefficients of 22 fractional
-/// bits, an 8-bit rounded intermediate, and a support that grows with the shrink factor (antialias).
+/// Resizes as Pillow does (<c>Image.resize</c>, 8-bit), to the bit: two passes, the horizontal first, fixed-point coefficients of 22
+/// fractional bits, an 8-bit rounded intermediate, and a support that grows with the shrink factor (antialias).
 /// </summary>
 internal static class PillowResize
 {
@@ -84,7 +84,8 @@ internal static class PillowResize
     {
         for (var y = 0; y < height; y++)
         {
-            // two pixels are six of eight bytes that are read: the next row gives the last two, and behind the last row they are read otherwise
+            // two pixels are six of eight bytes that are read: the next row gives the last two, and behind the last row they are read
+            // otherwise
             var row = from[(y * width * 3)..];
             var written = to.Slice(y * taps.Length * 3, taps.Length * 3);
             for (var x = 0; x < taps.Length; x++)

@@ -3,7 +3,9 @@ namespace FaceEmbedWorker.Images;
 /// <summary>A PNG's chunks (W3C PNG, third edition).</summary>
 internal static class PngHeader
 {
-    /// <summary>Packed bytes beside the pixels that libvips may unpack, to a thousand times as many; an ordinary colour profile has 3,000.</summary>
+    /// <summary>
+    /// Packed bytes beside the pixels that libvips may unpack, to a thousand times as many; an ordinary colour profile has 3,000.
+    /// </summary>
     private const int MostWords = 16 * 1024;
 
     public static ImageHeader Read(HeaderReader bytes)
@@ -44,7 +46,9 @@ internal static class PngHeader
         };
     }
 
-    /// <summary>A copy without what is not pixels: texts, EXIF, colour profile and suggested palettes. What comes behind a chunk that is cut stays.</summary>
+    /// <summary>
+    /// A copy without what is not pixels: texts, EXIF, colour profile and suggested palettes. What comes behind a chunk that is cut stays.
+    /// </summary>
     public static byte[] WithoutWords(ReadOnlySpan<byte> png)
     {
         var bytes = new HeaderReader(png, "png");

@@ -4,8 +4,8 @@ namespace FaceEmbedWorker.Images;
 internal static class PnmHeader
 {
     /// <summary>
-    /// The pixels of a binary one (P4, P5, P6): bits, bytes, or words of which the upper byte counts. ImageSharp passes over whitespace behind the header, and so over
-    /// first pixels that have its values.
+    /// The pixels of a binary one (P4, P5, P6): bits, bytes, or words of which the upper byte counts. ImageSharp passes over whitespace
+    /// behind the header, and so over first pixels that have its values.
     /// </summary>
     public static void Decode(ReadOnlySpan<byte> picture, Picture into)
     {
@@ -47,7 +47,10 @@ internal static class PnmHeader
         };
     }
 
-    /// <summary>How many samples there are, counted up to <paramref name="most"/>, where they are numbers of text with comments between them, and whether some of them have more than one digit.</summary>
+    /// <summary>
+    /// How many samples there are, counted up to <paramref name="most"/>, where they are numbers of text with comments between them, and
+    /// whether some of them have more than one digit.
+    /// </summary>
     private static (long Samples, bool Adjoining) Texts(ReadOnlySpan<byte> text, long most)
     {
         var (samples, number, adjoining, comment) = (0L, false, false, false);

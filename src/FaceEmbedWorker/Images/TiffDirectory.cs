@@ -31,7 +31,10 @@ internal readonly record struct TiffDirectory(bool Big, long From, int Count, ul
     /// <summary>An entry's value where it has one, or the place of its values.</summary>
     public ulong Value(HeaderReader bytes, int index) => From + (long)EntrySize * index is var at && Big ? bytes.U64(at + 12) : bytes.U32(at + 8);
 
-    /// <summary>Bytes that an entry's values take elsewhere in the file: none where they are in the entry, and never more than there are; and whether they are text.</summary>
+    /// <summary>
+    /// Bytes that an entry's values take elsewhere in the file: none where they are in the entry, and never more than there are; and
+    /// whether they are text.
+    /// </summary>
     public (long Bytes, bool Text) ValueBytes(HeaderReader bytes, int index)
     {
         var at = From + (long)EntrySize * index;

@@ -6,7 +6,9 @@ internal static class TiffHeader
     /// <summary>Tags of a page; those that there are, with those of cameras and of geography, are some 300.</summary>
     private const int MostTags = 1000;
 
-    /// <summary>Bytes of tags that libtiff reads in a blink; it cannot be stopped while it does (measured: up to 0.15 s for a million).</summary>
+    /// <summary>
+    /// Bytes of tags that libtiff reads in a blink; it cannot be stopped while it does (measured: up to 0.15 s for a million).
+    /// </summary>
     private const int QuickBytes = 1024 * 1024;
 
     /// <summary>Bytes of a tile's pixels that libvips takes.</summary>
@@ -51,14 +53,19 @@ internal static class TiffHeader
         };
     }
 
-    /// <summary>A row of strips or tiles; a compressed one is held as it is decoded and on its way, and a JPEG, which may be a progressive one, with its coefficients.</summary>
+    /// <summary>
+    /// A row of strips or tiles; a compressed one is held as it is decoded and on its way, and a JPEG, which may be a progressive one, with
+    /// its coefficients.
+    /// </summary>
     private static long Strips(int width, int height, int bytesPerPixel, bool tiled, long tileWidth, long tileHeight, long stripHeight, int copies)
     {
         var (across, rows) = tiled ? ((width + tileWidth - 1) / Math.Max(1, tileWidth) * tileWidth, tileHeight) : (width, Math.Max(1, stripHeight));
         return checked(across * rows * bytesPerPixel * copies);
     }
 
-    /// <summary>What is decoded right is listed here; all else is named and refused, for libvips would make something of some of it.</summary>
+    /// <summary>
+    /// What is decoded right is listed here; all else is named and refused, for libvips would make something of some of it.
+    /// </summary>
     private static string? Unsupported(IReadOnlyList<ulong> bits, ulong samples, ulong sampleFormat, ulong photometric, ulong compression, bool planar, bool tiled)
     {
         var depth = bits[0];

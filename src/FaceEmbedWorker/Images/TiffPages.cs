@@ -1,6 +1,9 @@
 namespace FaceEmbedWorker.Images;
 
-/// <summary>What the directories of a TIFF's pages weigh. Decoders read all values that they name: ImageSharp keeps those of every page, libtiff those of one at a time.</summary>
+/// <summary>
+/// What the directories of a TIFF's pages weigh. Decoders read all values that they name: ImageSharp keeps those of every page, libtiff
+/// those of one at a time.
+/// </summary>
 /// <param name="Count">Pages, counted to one more than any limit.</param>
 /// <param name="Broken">The chain of pages leads out of the file.</param>
 /// <param name="Circular">The chain of pages leads back.</param>
@@ -19,10 +22,15 @@ internal readonly record struct TiffPages(int Count, bool Broken, bool Circular,
     /// <summary>By so many bytes values may be named more than once: a colour profile that all pages share.</summary>
     private const long SharedValues = 64 * 1024 * 1024;
 
-    /// <summary>Bytes that ImageSharp holds for an entry, and for each byte of its values, which it converts and keeps (measured: 1.6 to 5.2).</summary>
+    /// <summary>
+    /// Bytes that ImageSharp holds for an entry, and for each byte of its values, which it converts and keeps (measured: 1.6 to 5.2).
+    /// </summary>
     private const int EntryBytes = 200, ManagedBytes = 6;
 
-    /// <summary>Bytes that libtiff and libvips hold for each byte of an entry's values (measured: 3 to 3.8), and of its text (measured: up to 9.7, where it is none).</summary>
+    /// <summary>
+    /// Bytes that libtiff and libvips hold for each byte of an entry's values (measured: 3 to 3.8), and of its text (measured: up to 9.7,
+    /// where it is none).
+    /// </summary>
     private const int ValueBytes = 4, TextBytes = 11;
 
     private const int ExifDirectory = 34665, GpsDirectory = 34853;

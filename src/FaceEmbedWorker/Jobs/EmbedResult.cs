@@ -92,7 +92,8 @@ internal sealed record EmbedResult
 
 /// <summary>What <c>face-embed embed</c> writes for a file that gives no result, so that each file has its document.</summary>
 /// <param name="Outcome"><c>rejected</c>.</param>
-/// <param name="Error">As in <c>fw-error</c>, or <c>unreadable</c>, <c>source_missing</c>, or what a worker would try again for, such as <c>deadline</c>.</param>
+/// <param name="Error">As in <c>fw-error</c>, or <c>unreadable</c>, <c>source_missing</c>, or what a worker would try again for, such as
+/// <c>deadline</c>.</param>
 /// <param name="Message">One sentence.</param>
 internal sealed record RejectedFile(string JobId, string Outcome, string Error, string Message, string Worker, string Version, DateTime CompletedAt, string File)
 {
@@ -105,13 +106,15 @@ internal sealed record ResultModel(string Id, string Space, int Dimensions, stri
 
 /// <summary>Sizes in pixels of the upright picture; absent where the bytes are no picture.</summary>
 /// <param name="Decoder"><c>libvips</c> or <c>imagesharp</c>.</param>
-/// <param name="Rotation">Degrees clockwise by which the picture should be turned for its faces to be upright; absent where they are.</param>
+/// <param name="Rotation">Degrees clockwise by which the picture should be turned for its faces to be upright; absent where they
+/// are.</param>
 internal sealed record ResultImage(string Sha256, string? Format = null, int? Width = null, int? Height = null, int? Orientation = null, int? Rotation = null, string? Decoder = null);
 
 /// <param name="Source"><c>face</c>, <c>image</c> or <c>stub</c>.</param>
 /// <param name="Vector">float32, unit L2 length; absent in JSON where <paramref name="VectorBase64"/> stands for it.</param>
 /// <param name="VectorBase64">The same, little-endian.</param>
-/// <param name="Landmarks">Left eye, right eye, nose, left and right mouth corner (as seen), [x, y] in pixels of the upright picture.</param>
+/// <param name="Landmarks">Left eye, right eye, nose, left and right mouth corner (as seen), [x, y] in pixels of the upright
+/// picture.</param>
 /// <param name="Score">The detector's, 0 to 1.</param>
 internal sealed record ResultEmbedding(string Source, float[] Vector, ResultBox? Box = null, double[][]? Landmarks = null, double? Score = null, ResultQuality? Quality = null,
     byte[]? VectorBase64 = null);

@@ -6,7 +6,9 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Jobs;
 
-/// <summary>The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.</summary>
+/// <summary>
+/// The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.
+/// </summary>
 internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder,
     IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
 {
@@ -16,7 +18,10 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     /// <summary>Whole photos are turned, not details of them.</summary>
     private const int TurnedDetail = 2;
 
-    /// <summary>A larger picture is copied at this many pixels for a look that turns it or puts a border around it: such a copy is up to three times as large, and outside <c>Images:MaxMemory</c>.</summary>
+    /// <summary>
+    /// A larger picture is copied at this many pixels for a look that turns it or puts a border around it: such a copy is up to three times
+    /// as large, and outside <c>Images:MaxMemory</c>.
+    /// </summary>
     private const int MostInView = 8_000_000, SmallerInView = 2_000_000;
 
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
@@ -29,7 +34,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     /// <summary>This program's.</summary>
     public static string Version { get; } = typeof(JobHandler).Assembly.GetName().Version!.ToString(3);
 
-    /// <summary>What the embedder's self-test found wrong, set once at start; null: nothing, or not tested. Results carry that it failed.</summary>
+    /// <summary>
+    /// What the embedder's self-test found wrong, set once at start; null: nothing, or not tested. Results carry that it failed.
+    /// </summary>
     public string? ModelDoubt { get; set; }
 
     /// <exception cref="OperationCanceledException">Only where <paramref name="stopping"/> is cancelled: the job is undecided.</exception>
@@ -100,8 +107,8 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     }
 
     /// <summary>
-    /// What a turned look sees, where it stands for the picture: otherwise one who lies down would take the place of all who stand. Then faces that are
-    /// upright stay, and those of the turned look that are clear come to them.
+    /// What a turned look sees, where it stands for the picture: otherwise one who lies down would take the place of all who stand. Then
+    /// faces that are upright stay, and those of the turned look that are clear come to them.
     /// </summary>
     private List<Face> WithTurned(List<Face> upright, List<Face> turned)
     {
@@ -110,7 +117,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             : [.. upright.Where(f => !turned.Exists(t => FaceQuality.IsClear(t, embedder.Card) && FaceQuality.AreOne(f, t))), .. turned.Where(t => FaceQuality.IsClear(t, embedder.Card))];
     }
 
-    /// <summary>Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.</summary>
+    /// <summary>
+    /// Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.
+    /// </summary>
     private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested();
@@ -151,7 +160,9 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         return faces;
     }
 
-    /// <summary>It covers much of the picture, is cut at its border, or is doubtful: with something around it the detector may see it better.</summary>
+    /// <summary>
+    /// It covers much of the picture, is cut at its border, or is doubtful: with something around it the detector may see it better.
+    /// </summary>
     private bool WantsBorder(Face face, EncodedImage encoded) =>
         face.Box.Area > MuchOfPicture * encoded.Width * encoded.Height || FaceQuality.IsCut(face.Box, encoded.Width, encoded.Height) || !FaceQuality.IsClear(face, embedder.Card);
 
@@ -175,7 +186,10 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         return new(completed.Result with { Error = JobOutcome.Word(why.Fault), Message = why.Message });
     }
 
-    /// <summary>The picture decoded once more at a finer scale, where the overview's smallest face has fewer pixels than the embedder takes and the file has more; otherwise null.</summary>
+    /// <summary>
+    /// The picture decoded once more at a finer scale, where the overview's smallest face has fewer pixels than the embedder takes and the
+    /// file has more; otherwise null.
+    /// </summary>
     private Picture? DecodeFiner(EncodedImage encoded, Picture overview, IReadOnlyList<Detection> found, CancellationToken cancel)
     {
         var smallest = found.Select(f => Math.Min(f.Box.Width, f.Box.Height)).DefaultIfEmpty(double.MaxValue).Min();

@@ -2,7 +2,10 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Jobs;
 
-/// <summary>How an attempt at a job ended. The job's own fault is <see cref="Rejected"/>; the world's, or nobody knows whose, is <see cref="Retry"/>.</summary>
+/// <summary>
+/// How an attempt at a job ended. The job's own fault is <see cref="Rejected"/>; the world's, or nobody knows whose, is
+/// <see cref="Retry"/>.
+/// </summary>
 internal abstract record JobOutcome
 {
     public sealed record Completed(EmbedResult Result) : JobOutcome;

@@ -13,8 +13,9 @@ internal sealed record Tensor(long[] Shape, float[] Values)
 }
 
 /// <summary>
-/// The tensors of a PyTorch checkpoint (<c>torch.save</c> of a state dict, alone or under <c>state_dict</c>): the zip format of PyTorch 1.6 and
-/// later, the stream format before it, and a tar or gzip around either. Storages of float32, float16, bfloat16 and float64 become float32.
+/// The tensors of a PyTorch checkpoint (<c>torch.save</c> of a state dict, alone or under <c>state_dict</c>): the zip format of PyTorch 1.6
+/// and later, the stream format before it, and a tar or gzip around either. Storages of float32, float16, bfloat16 and float64 become
+/// float32.
 /// </summary>
 internal sealed class Checkpoint
 {
@@ -121,7 +122,10 @@ internal sealed class Checkpoint
         Keep(saved);
     }
 
-    /// <summary>Five pickles (magic number, version, machine, the object, the storages' keys), then each storage: its count as int64, and its values.</summary>
+    /// <summary>
+    /// Five pickles (magic number, version, machine, the object, the storages' keys), then each storage: its count as int64, and its
+    /// values.
+    /// </summary>
     private void ReadStream(byte[] bytes)
     {
         var (at, data) = (0, new Dictionary<string, byte[]>());

@@ -1,9 +1,9 @@
 namespace FaceEmbedWorker.Onnx;
 
 /// <summary>
-/// Takes out the hidden channels that training left dead: nothing of a picture gets through them, or nobody reads them. Looked at is what lies
-/// between two convolutions: activations and depthwise convolutions, which keep channels apart. Only zeros count, so nothing that is computed
-/// changes; the constant that a dead channel may still pass on, its last bias, goes into its reader's.
+/// Takes out the hidden channels that training left dead: nothing of a picture gets through them, or nobody reads them. Looked at is what
+/// lies between two convolutions: activations and depthwise convolutions, which keep channels apart. Only zeros count, so nothing that is
+/// computed changes; the constant that a dead channel may still pass on, its last bias, goes into its reader's.
 /// </summary>
 internal sealed class DeadChannels
 {

@@ -18,8 +18,9 @@ internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<
 /// <summary>
 /// Rewrites what keeps ONNX Runtime out of its blocked layout (NCHWc), without changing what is computed. PRelu has no kernel for that
 /// layout, so each one makes the tensor go back and forth; but PRelu(x) = a x + (1 - a) relu(x), and 1 x 1 depthwise convolutions, Relu and
-/// Add all have one. MobileFaceNet has 33 of them, ArcFace's IResNets 25 to 100. And weight decay leaves dead channels of weights down to 1e-40:
-/// what they compute are denormal numbers, each of which costs an Intel core over a hundred cycles; they become zero, and the channels go.
+/// Add all have one. MobileFaceNet has 33 of them, ArcFace's IResNets 25 to 100. And weight decay leaves dead channels of weights down to
+/// 1e-40: what they compute are denormal numbers, each of which costs an Intel core over a hundred cycles; they become zero, and the
+/// channels go.
 /// </summary>
 internal static class GraphPreparation
 {
@@ -132,7 +133,10 @@ internal static class GraphPreparation
         return model.ToByteArray();
     }
 
-    /// <summary>The same model for pictures of any size: the sides of its input, and what of its outputs follows them, become open. Its reshapes must be written with -1.</summary>
+    /// <summary>
+    /// The same model for pictures of any size: the sides of its input, and what of its outputs follows them, become open. Its reshapes
+    /// must be written with -1.
+    /// </summary>
     /// <param name="firstSide">The input's dimension that is its height; the width is the next one.</param>
     /// <exception cref="InvalidDataException">Not an ONNX file.</exception>
     public static byte[] WithOpenSize(byte[] bytes, int firstSide)
@@ -351,7 +355,9 @@ internal static class GraphPreparation
             return slope;
         }
 
-        /// <summary>Rank and channels of what a node gives, for the nodes that networks of faces have; nothing where it is not certain.</summary>
+        /// <summary>
+        /// Rank and channels of what a node gives, for the nodes that networks of faces have; nothing where it is not certain.
+        /// </summary>
         private void Infer(NodeProto node)
         {
             if (node.Output.Count == 0 || node.Input.Count == 0 || shapes.TryGetValue(node.Output[0], out var known) && known.Channels > 0)

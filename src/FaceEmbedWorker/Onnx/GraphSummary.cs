@@ -41,8 +41,8 @@ internal sealed record GraphSummary(long IrVersion, long Opset, string Producer,
     }
 
     /// <summary>
-    /// PyTorch draws the weights of convolutions and linear layers from +-1 / sqrt(inputs of a unit) (He et al. 2015 with a = sqrt 5), Keras from
-    /// +-sqrt(6 / (inputs + outputs)) (Glorot 2010). New weights fill that range and stay in it; training leaves neither.
+    /// PyTorch draws the weights of convolutions and linear layers from +-1 / sqrt(inputs of a unit) (He et al. 2015 with a = sqrt 5),
+    /// Keras from +-sqrt(6 / (inputs + outputs)) (Glorot 2010). New weights fill that range and stay in it; training leaves neither.
     /// </summary>
     /// <returns>Null where there are too few values to tell.</returns>
     private static bool? IsFresh(NodeProto node, TensorProto tensor)

@@ -22,8 +22,9 @@ internal enum CheckpointHead
 internal sealed record ConvertedModel(byte[] Onnx, string Input, string Output, int Size, int Dimensions, bool Identity);
 
 /// <summary>
-/// Builds the ONNX graph of a MobileFaceNet (Chen et al. 2018, in the layout of cunjian/pytorch_face_landmark and TreB1eN/InsightFace_Pytorch)
-/// from a checkpoint's tensors, whose shapes say how wide and how deep it is. Batch norms are folded into the convolutions before them.
+/// Builds the ONNX graph of a MobileFaceNet (Chen et al. 2018, in the layout of cunjian/pytorch_face_landmark and
+/// TreB1eN/InsightFace_Pytorch) from a checkpoint's tensors, whose shapes say how wide and how deep it is. Batch norms are folded into the
+/// convolutions before them.
 /// </summary>
 internal static class MobileFaceNet
 {

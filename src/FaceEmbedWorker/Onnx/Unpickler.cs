@@ -12,8 +12,8 @@ internal sealed record PickledName(string Module, string Name)
 }
 
 /// <summary>
-/// Reads a pickle (Python's object stream, protocols 0 to 5) as data: numbers, text, lists, tuples and dictionaries, and the few calls that its
-/// user allows. Nothing is run; whatever else the stream asks for is an error that names it.
+/// Reads a pickle (Python's object stream, protocols 0 to 5) as data: numbers, text, lists, tuples and dictionaries, and the few calls that
+/// its user allows. Nothing is run; whatever else the stream asks for is an error that names it.
 /// </summary>
 /// <param name="call">What a call gives, for a name and its arguments; null where the name is not allowed.</param>
 /// <param name="load">What a persistent id stands for.</param>

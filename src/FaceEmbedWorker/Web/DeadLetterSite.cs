@@ -12,8 +12,8 @@ using Microsoft.Extensions.Options;
 namespace FaceEmbedWorker.Web;
 
 /// <summary>
-/// The desk of dead letters for one browser of this machine: on loopback, behind a link that is good once. What dead letters hold is other people's:
-/// a picture is shown as a JPEG that managed code has made here, and everything else as text.
+/// The desk of dead letters for one browser of this machine: on loopback, behind a link that is good once. What dead letters hold is other
+/// people's: a picture is shown as a JPEG that managed code has made here, and everything else as text.
 /// </summary>
 internal sealed class DeadLetterSite : IAsyncDisposable
 {

@@ -14,8 +14,10 @@ using OpenTelemetry.Resources;
 namespace FaceEmbedWorker.Web;
 
 /// <summary>
-/// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker) and
-/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c> and what to do about it at <c>/runbook</c>. Read-only.
+/// Answers probes over HTTP: <c>/startupz</c> (the models are loaded and have run), <c>/livez</c> (the process works; ignores the broker)
+/// and
+/// <c>/readyz</c> (jobs are taken; otherwise 503 and why not); a scraper with <c>/metrics</c>; and people with the page at <c>/</c> and
+/// what to do about it at <c>/runbook</c>. Read-only.
 /// </summary>
 internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IOptions<JobOptions> jobs, WorkerHealth health, JobHandler handler, JobTally tally, Topology topology, FaceEmbedder embedder,
     TimeProvider time, ILogger<HealthEndpoint> logger) : IHostedService, IAsyncDisposable

@@ -6,7 +6,10 @@ using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Web;
 
-/// <summary>What this replica does now, as <c>/status.json</c> and the page at <c>/</c> show it. Holds job ids and sentences, never a picture or a vector.</summary>
+/// <summary>
+/// What this replica does now, as <c>/status.json</c> and the page at <c>/</c> show it. Holds job ids and sentences, never a picture or a
+/// vector.
+/// </summary>
 /// <param name="NotReady">What <c>/readyz</c> says; null where it says ok. A model in doubt is served and not ready.</param>
 /// <param name="IntakeClosed">Why no jobs are taken; null where they are.</param>
 /// <param name="ModelDoubt">What the embedder's self-test found wrong; null: nothing, or not tested.</param>

@@ -5,7 +5,10 @@ using Microsoft.AspNetCore.Http;
 
 namespace FaceEmbedWorker.Web;
 
-/// <summary>A page of this program: one answer with all that it needs. Its policy lets no style and no script run but the page's own, by their hashes.</summary>
+/// <summary>
+/// A page of this program: one answer with all that it needs. Its policy lets no style and no script run but the page's own, by their
+/// hashes.
+/// </summary>
 internal sealed partial class WebPage
 {
     private readonly byte[] page;

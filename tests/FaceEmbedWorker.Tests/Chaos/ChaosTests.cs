@@ -30,8 +30,8 @@ public sealed class ChaosOnRabbitMq4Tests(ContainerBroker broker) : ChaosTests(b
 }
 
 /// <summary>
-/// Attacks on the delivery guarantee, each with a ledger: every job that the broker confirmed ends as at least one result or one dead letter.
-/// See <see cref="Ledger"/> for the short and the full form.
+/// Attacks on the delivery guarantee, each with a ledger: every job that the broker confirmed ends as at least one result or one dead
+/// letter. See <see cref="Ledger"/> for the short and the full form.
 /// </summary>
 public abstract class ChaosTests(TestBroker broker)
 {
@@ -90,7 +90,9 @@ public abstract class ChaosTests(TestBroker broker)
         return 2;
     });
 
-    /// <summary>Results that no queue takes are held, and unacked for so long that the broker closes the channel, again and again.</summary>
+    /// <summary>
+    /// Results that no queue takes are held, and unacked for so long that the broker closes the channel, again and again.
+    /// </summary>
     [Fact]
     public async Task A_channel_closed_by_the_ack_timeout_makes_no_job_a_suspect()
     {
@@ -164,7 +166,10 @@ public abstract class ChaosTests(TestBroker broker)
         return 2 * Scale;
     }, worker: true);
 
-    /// <summary>Results that no queue takes are held by three workers, for many times the ack timeout: jobs go back as fresh copies before it strikes.</summary>
+    /// <summary>
+    /// Results that no queue takes are held by three workers, for many times the ack timeout: jobs go back as fresh copies before it
+    /// strikes.
+    /// </summary>
     [Fact]
     public async Task Jobs_held_over_replicas_go_back_before_the_ack_timeout()
     {
@@ -223,8 +228,8 @@ public abstract class ChaosTests(TestBroker broker)
     }
 
     /// <summary>
-    /// With so little patience that each worker would connect anew a hundred times; the copies on its way are not sent again. The jobs wait in a
-    /// queue that gives them up when the alarm is on: the broker's own dead-lettering goes on.
+    /// With so little patience that each worker would connect anew a hundred times; the copies on its way are not sent again. The jobs wait
+    /// in a queue that gives them up when the alarm is on: the broker's own dead-lettering goes on.
     /// </summary>
     [Fact]
     public async Task An_alarm_of_minutes_leaves_no_connections_and_no_copies()
@@ -276,7 +281,10 @@ public abstract class ChaosTests(TestBroker broker)
         return 1;
     }, worker: true);
 
-    /// <summary>A connection that goes while the broker has blocked it is not blocked any more: all that was on its way is given up with it, and nobody else would ask for a new one.</summary>
+    /// <summary>
+    /// A connection that goes while the broker has blocked it is not blocked any more: all that was on its way is given up with it, and
+    /// nobody else would ask for a new one.
+    /// </summary>
     [Fact]
     public async Task Connections_that_are_lost_during_an_alarm_come_back()
     {
@@ -332,7 +340,10 @@ public abstract class ChaosTests(TestBroker broker)
         Ledger.Record(broker, "results queue full", 100, 1, probe);
     }
 
-    /// <summary>Held messages whose connection goes are given up while they wait for their turn: nothing of them stays behind that keeps the intake closed.</summary>
+    /// <summary>
+    /// Held messages whose connection goes are given up while they wait for their turn: nothing of them stays behind that keeps the intake
+    /// closed.
+    /// </summary>
     [Fact]
     public async Task A_full_results_queue_and_a_lost_connection_leave_the_intake_open()
     {
@@ -359,7 +370,10 @@ public abstract class ChaosTests(TestBroker broker)
         Ledger.Record(broker, "results queue full, connections lost", 40, 1, probe);
     }
 
-    /// <summary>The crash is a real one: the process ends as by kill -9 while it handles the job (FACE_EMBED_TEST_CRASH_ON_ID), and is started again.</summary>
+    /// <summary>
+    /// The crash is a real one: the process ends as by kill -9 while it handles the job (FACE_EMBED_TEST_CRASH_ON_ID), and is started
+    /// again.
+    /// </summary>
     [Fact]
     public async Task A_picture_that_kills_the_worker_takes_no_other_job_with_it()
     {
@@ -393,7 +407,9 @@ public abstract class ChaosTests(TestBroker broker)
         }
     }
 
-    /// <summary>The broker's data folder is a small one in memory, filled up under load; then there is room again, and the broker is started again.</summary>
+    /// <summary>
+    /// The broker's data folder is a small one in memory, filled up under load; then there is room again, and the broker is started again.
+    /// </summary>
     [Fact]
     public async Task A_full_disk_of_the_broker_loses_nothing()
     {

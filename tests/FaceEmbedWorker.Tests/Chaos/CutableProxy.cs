@@ -153,7 +153,9 @@ internal sealed class CutableProxy : IAsyncDisposable
         }
     }
 
-    /// <summary>AMQP 0-9-1 frames: type, channel, size, payload, an end mark. A delivery is basic.deliver (60, 60), a header and a body.</summary>
+    /// <summary>
+    /// AMQP 0-9-1 frames: type, channel, size, payload, an end mark. A delivery is basic.deliver (60, 60), a header and a body.
+    /// </summary>
     private async Task PassFramesAsync(Stream source, Stream sink)
     {
         var (header, dropping) = (new byte[7], false);

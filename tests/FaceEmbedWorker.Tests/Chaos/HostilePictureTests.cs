@@ -181,7 +181,10 @@ public class HostilePictureTests
         }
     }
 
-    /// <summary>Real pictures in shapes that nobody has: one pixel high, one pixel wide, at the limits and one beyond. FACE_EMBED_FUZZ says how many.</summary>
+    /// <summary>
+    /// Real pictures in shapes that nobody has: one pixel high, one pixel wide, at the limits and one beyond. FACE_EMBED_FUZZ says how
+    /// many.
+    /// </summary>
     [Fact]
     public async Task Pictures_of_extreme_shapes_end_in_time()
     {
@@ -208,7 +211,9 @@ public class HostilePictureTests
         Assert.False(outcomes.ContainsKey("stub"), string.Join(", ", outcomes));
     }
 
-    /// <summary>A seeded mutator over the corpus: flipped bits, cut, repeated and exchanged pieces, wild lengths. FACE_EMBED_FUZZ says how many.</summary>
+    /// <summary>
+    /// A seeded mutator over the corpus: flipped bits, cut, repeated and exchanged pieces, wild lengths. FACE_EMBED_FUZZ says how many.
+    /// </summary>
     [Theory]
     [InlineData("Libvips")]
     [InlineData("ImageSharp")]

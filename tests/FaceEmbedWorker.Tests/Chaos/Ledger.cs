@@ -4,8 +4,8 @@ using FaceEmbedWorker.Tests.EndToEnd;
 namespace FaceEmbedWorker.Tests.Chaos;
 
 /// <summary>
-/// The books of the attacks: what was handed in against what came out. FACE_EMBED_CHAOS multiplies the jobs and, above 1, makes outages as long
-/// as real ones (tests/chaos sets it); FACE_EMBED_LEDGER names a file that gets a line a scenario.
+/// The books of the attacks: what was handed in against what came out. FACE_EMBED_CHAOS multiplies the jobs and, above 1, makes outages as
+/// long as real ones (tests/chaos sets it); FACE_EMBED_LEDGER names a file that gets a line a scenario.
 /// </summary>
 internal static class Ledger
 {

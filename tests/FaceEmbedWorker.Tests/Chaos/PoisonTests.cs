@@ -11,7 +11,9 @@ public sealed class PoisonOnRabbitMq310Tests(DebianBroker broker) : PoisonTests(
 [Collection(AttackedRabbitMq4.Name)]
 public sealed class PoisonOnRabbitMq4Tests(ContainerBroker broker) : PoisonTests(broker);
 
-/// <summary>Messages whose result, retry or dead letter cannot be written or published: each ends, and takes nothing else with it.</summary>
+/// <summary>
+/// Messages whose result, retry or dead letter cannot be written or published: each ends, and takes nothing else with it.
+/// </summary>
 public abstract class PoisonTests(TestBroker broker)
 {
     private const int Good = 40;
@@ -74,7 +76,9 @@ public abstract class PoisonTests(TestBroker broker)
         await NobodyElsePaysAsync(probe, worker, letters: 1);
     }
 
-    /// <summary>The broker takes smaller messages than when the job was handed in: the last way out is that it makes the dead letter itself.</summary>
+    /// <summary>
+    /// The broker takes smaller messages than when the job was handed in: the last way out is that it makes the dead letter itself.
+    /// </summary>
     [Fact]
     public async Task A_dead_letter_over_the_brokers_limit_is_left_to_the_broker()
     {
@@ -119,7 +123,10 @@ public abstract class PoisonTests(TestBroker broker)
         }
     }
 
-    /// <summary>Two kinds of headers that the broker confirms and hands out, and that the AMQP client reads before any code of ours sees the message.</summary>
+    /// <summary>
+    /// Two kinds of headers that the broker confirms and hands out, and that the AMQP client reads before any code of ours sees the
+    /// message.
+    /// </summary>
     [Fact]
     public async Task Headers_nested_as_deep_as_a_frame_can_be_end_no_worker()
     {

@@ -105,7 +105,9 @@ public partial class SettingsTests
         }
     }
 
-    /// <summary>The tables of docs/settings.md are made of the options' own descriptions: with FACE_EMBED_DOCS=1 this writes them anew.</summary>
+    /// <summary>
+    /// The tables of docs/settings.md are made of the options' own descriptions: with FACE_EMBED_DOCS=1 this writes them anew.
+    /// </summary>
     [Fact]
     public void The_documentation_lists_every_setting_with_its_default_and_meaning()
     {

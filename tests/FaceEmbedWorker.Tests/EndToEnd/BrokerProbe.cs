@@ -162,7 +162,9 @@ internal sealed class BrokerProbe : IAsyncDisposable
         }
     }
 
-    /// <summary>The broker has just come back: connects again, and waits for the first result that was made since, if jobs are left.</summary>
+    /// <summary>
+    /// The broker has just come back: connects again, and waits for the first result that was made since, if jobs are left.
+    /// </summary>
     public async Task RecoverAsync()
     {
         var back = DateTime.UtcNow;

@@ -4,7 +4,9 @@ using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
-/// <summary>Files and folders as strangers leave them, and places that cannot be written: each is named in one line, and everything else goes on.</summary>
+/// <summary>
+/// Files and folders as strangers leave them, and places that cannot be written: each is named in one line, and everything else goes on.
+/// </summary>
 public sealed class FileTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-files-").FullName;

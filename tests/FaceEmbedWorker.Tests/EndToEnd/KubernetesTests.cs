@@ -9,7 +9,10 @@ using Settings = FaceEmbedWorker.Commands.Settings;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
-/// <summary>What deploy/kubernetes holds against the types of the Kubernetes API and of the operators (unknown fields are errors), and against the program.</summary>
+/// <summary>
+/// What deploy/kubernetes holds against the types of the Kubernetes API and of the operators (unknown fields are errors), and against the
+/// program.
+/// </summary>
 public class KubernetesTests
 {
     private static readonly string Folder = Path.Combine(TestData.Repository, "deploy", "kubernetes");

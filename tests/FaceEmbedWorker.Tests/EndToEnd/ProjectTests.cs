@@ -11,7 +11,10 @@ public partial class ProjectTests
 
     public static TheoryData<string> Workflows => [.. Directory.GetFiles(Path.Combine(Folder, "workflows")).Select(f => Path.GetFileName(f)!)];
 
-    /// <summary>Known keys only, an end in time, least rights, actions by their commit, and scripts that parse and into which no stranger's text is pasted.</summary>
+    /// <summary>
+    /// Known keys only, an end in time, least rights, actions by their commit, and scripts that parse and into which no stranger's text is
+    /// pasted.
+    /// </summary>
     [Theory]
     [MemberData(nameof(Workflows))]
     public void A_workflow_is_one(string file)

@@ -249,7 +249,10 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings])).Output);
     }
 
-    /// <summary>What a worker with the old ladder does between two looks: it finds its queue unbound and binds it again; jobs are confirmed into it from then on, and the management API's figures know of them seconds later.</summary>
+    /// <summary>
+    /// What a worker with the old ladder does between two looks: it finds its queue unbound and binds it again; jobs are confirmed into it
+    /// from then on, and the management API's figures know of them seconds later.
+    /// </summary>
     [Fact]
     public async Task A_queue_of_an_old_ladder_that_is_bound_again_under_way_is_kept()
     {

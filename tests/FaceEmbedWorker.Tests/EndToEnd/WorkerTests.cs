@@ -287,7 +287,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal(1, handled);
     }
 
-    /// <summary>The consumer is there, the connection lives, and nothing is handed out: the state in which others' workers stand for days.</summary>
+    /// <summary>
+    /// The consumer is there, the connection lives, and nothing is handed out: the state in which others' workers stand for days.
+    /// </summary>
     [Fact]
     public async Task A_consumer_that_is_handed_nothing_while_the_queue_has_jobs_connects_again()
     {
@@ -529,7 +531,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal(("held", 0L), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns));
     }
 
-    /// <summary>The channel is gone while the suspect runs: it is noticed at once, and nothing else is begun until the suspect is done.</summary>
+    /// <summary>
+    /// The channel is gone while the suspect runs: it is noticed at once, and nothing else is begun until the suspect is done.
+    /// </summary>
     [Fact]
     public async Task A_channel_that_is_lost_under_a_suspect_is_noticed_and_nothing_runs_beside_it()
     {
@@ -611,7 +615,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Empty(probe.Dead);
     }
 
-    /// <summary>The bar of the delivery guarantee: 2,000 jobs, the worker stopped and started, the broker restarted, all under load.</summary>
+    /// <summary>
+    /// The bar of the delivery guarantee: 2,000 jobs, the worker stopped and started, the broker restarted, all under load.
+    /// </summary>
     [Fact]
     public async Task Two_thousand_jobs_survive_a_stopped_worker_and_a_restarted_broker()
     {
@@ -754,7 +760,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.EndsWith("1 embedded", output, StringComparison.Ordinal);
     }
 
-    /// <summary>Each result has a line on the screen, whatever bar is drawn below; and where nobody takes jobs, the person who waits is told.</summary>
+    /// <summary>
+    /// Each result has a line on the screen, whatever bar is drawn below; and where nobody takes jobs, the person who waits is told.
+    /// </summary>
     [Fact]
     public async Task Submit_on_a_terminal_shows_every_result()
     {

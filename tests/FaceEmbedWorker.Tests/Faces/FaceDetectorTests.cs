@@ -87,7 +87,8 @@ public class FaceDetectorTests
                 Assert.All(new[] { box.X - same.Box.X, box.Y - same.Box.Y, box.Width - same.Box.Width, box.Height - same.Box.Height }, d => Assert.Equal(0, d, 1.0));
                 for (var p = 0; p < 5; p++)
                 {
-                    // OpenCV counts pixel centres at whole numbers when it aligns; ours are at halves. The person's right eye is the left one as seen
+                    // OpenCV counts pixel centres at whole numbers when it aligns; ours are at halves. The person's right eye is the left
+                    // one as seen
                     Assert.Equal(face[4 + 2 * p] + 0.5, same.Landmarks![p].X, 1.0);
                     Assert.Equal(face[5 + 2 * p] + 0.5, same.Landmarks[p].Y, 1.0);
                 }
@@ -120,7 +121,10 @@ public class FaceDetectorTests
         }
     }
 
-    /// <summary>Somebody's calibration may rest on it: RFB-320 and 68 landmarks give the vectors and the space that they gave when they were the default.</summary>
+    /// <summary>
+    /// Somebody's calibration may rest on it: RFB-320 and 68 landmarks give the vectors and the space that they gave when they were the
+    /// default.
+    /// </summary>
     [Fact]
     public void The_earlier_detector_still_gives_the_vectors_of_its_space()
     {

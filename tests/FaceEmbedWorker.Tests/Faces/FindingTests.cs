@@ -103,7 +103,9 @@ public class FindingTests
         Assert.Contains(boxes, b => b.Width > 100); // who lies is there too
     }
 
-    /// <summary>A look at a tilted face sees a part of its tilt only; looked at until it is level, it has the upright face's vector.</summary>
+    /// <summary>
+    /// A look at a tilted face sees a part of its tilt only; looked at until it is level, it has the upright face's vector.
+    /// </summary>
     [Theory]
     [InlineData(20)]
     [InlineData(-30)]

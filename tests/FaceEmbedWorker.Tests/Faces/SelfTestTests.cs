@@ -162,7 +162,9 @@ public sealed class SelfTestTests : IDisposable
         Assert.Equal(new Point(24 + 8 + 0.5, 16 + 0.5), face.Landmarks![2]);
     }
 
-    /// <summary>Detectors of both layouts with outputs that never change: a face found by one of them is embedded by its own points.</summary>
+    /// <summary>
+    /// Detectors of both layouts with outputs that never change: a face found by one of them is embedded by its own points.
+    /// </summary>
     [Theory]
     [InlineData("scrfd")]
     [InlineData("yunet")]

@@ -19,7 +19,9 @@ public class VerificationIntervalsTests
         Assert.Equal(expected.Eer, once.Eer, 0.005);
     }
 
-    /// <summary>A person left out is as if that person's pictures were not there; one drawn twice as if there were two such people.</summary>
+    /// <summary>
+    /// A person left out is as if that person's pictures were not there; one drawn twice as if there were two such people.
+    /// </summary>
     [Fact]
     public void A_draw_weighs_people()
     {

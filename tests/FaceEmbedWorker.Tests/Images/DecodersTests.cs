@@ -32,7 +32,8 @@ public class DecodersTests
             Assert.Equal((one.Outcome, one.Model.Space, one.Image with { Decoder = null }, one.Embeddings.Count), (other.Outcome, other.Model.Space, other.Image with { Decoder = null }, other.Embeddings.Count));
             for (var i = 0; i < one.Embeddings.Count; i++)
             {
-                // a face's points answer to differences of a grey level here and there: .996 for the JPEG of the two photos, and .998 for all else
+                // a face's points answer to differences of a grey level here and there: .996 for the JPEG of the two photos, and .998 for
+                // all else
                 Assert.InRange(Pipeline.Cosine(one.Embeddings[i].Vector, other.Embeddings[i].Vector), mode == EmbedMode.Faces && file == TestData.GraceHopper ? 0.995 : 0.998, 1.0001);
             }
         }
@@ -177,7 +178,10 @@ public class DecodersTests
         }
     }
 
-    /// <summary>What comes behind a cut, an end marker or another JPEG, does not make a picture whole; and what comes behind a whole one, or before its end marker, does not make it cut.</summary>
+    /// <summary>
+    /// What comes behind a cut, an end marker or another JPEG, does not make a picture whole; and what comes behind a whole one, or before
+    /// its end marker, does not make it cut.
+    /// </summary>
     [Theory]
     [InlineData("Libvips")]
     [InlineData("ImageSharp")]
@@ -206,7 +210,9 @@ public class DecodersTests
         }
     }
 
-    /// <summary>A scan that is cut, and then the rest of the file as it was, or an end marker: the first half is not embedded with the rest made up.</summary>
+    /// <summary>
+    /// A scan that is cut, and then the rest of the file as it was, or an end marker: the first half is not embedded with the rest made up.
+    /// </summary>
     [Fact]
     public void A_jpeg_of_several_scans_one_of_which_is_cut_is_no_picture()
     {

@@ -61,7 +61,9 @@ public class HostileHeaderTests
         Assert.Equal((16, 16, null), (header.Width, header.Height, header.Unsupported));
     }
 
-    /// <summary>libtiff reads all values of one page at a time, ImageSharp those of all pages, and both without regard to a deadline.</summary>
+    /// <summary>
+    /// libtiff reads all values of one page at a time, ImageSharp those of all pages, and both without regard to a deadline.
+    /// </summary>
     [Fact]
     public void Tags_that_name_the_same_bytes_weigh_as_often_as_they_name_them()
     {
@@ -175,7 +177,10 @@ public class HostileHeaderTests
 
     private static byte[] Tiff(params (int Tag, int Type, uint Count, long Value)[] entries) => Tiff([], entries);
 
-    /// <summary>A TIFF of 16 x 16 grey pixels in one strip; entries of the same tags replace its own, and a place of -1 is that of <paramref name="behind"/>.</summary>
+    /// <summary>
+    /// A TIFF of 16 x 16 grey pixels in one strip; entries of the same tags replace its own, and a place of -1 is that of
+    /// <paramref name="behind"/>.
+    /// </summary>
     private static byte[] Tiff(byte[] behind, params (int Tag, int Type, uint Count, long Value)[] entries)
     {
         (int Tag, int Type, uint Count, long Value)[] own = [(256, 4, 1, 16), (257, 4, 1, 16), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (273, 4, 1, 8), (277, 3, 1, 1), (278, 4, 1, 16), (279, 4, 1, 256)];

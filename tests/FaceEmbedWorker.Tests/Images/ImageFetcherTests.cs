@@ -15,7 +15,9 @@ public sealed class ImageFetcherTests : IDisposable
     private readonly string root = Directory.CreateTempSubdirectory("face-embed-root-").FullName;
     private readonly List<IDisposable> used = [];
 
-    /// <summary>Where a job may try to lead a worker that may fetch from any host; each ends as source_denied before a byte is asked for.</summary>
+    /// <summary>
+    /// Where a job may try to lead a worker that may fetch from any host; each ends as source_denied before a byte is asked for.
+    /// </summary>
     public static TheoryData<string> Tricks => [.. """
         https://127.0.0.1/ https://127.1/ https://127.0.1/ https://2130706433/ https://0x7f000001/ https://0x7f.0.0.1/ https://017700000001/ https://0177.0.0.1/ https://127.255.255.254/
         https://0.0.0.0/ https://0/ https://0.1.2.3/ https://10.0.0.1/ https://10.255.255.255/ https://100.64.0.1/ https://100.127.255.254/ https://169.254.169.254/latest/meta-data/
@@ -124,7 +126,10 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.Equal(ImageFault.SourceMismatch, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/a.jpg"), new string('0', 64)), hosts: server.Url(""), networks: Loopback))).Fault);
     }
 
-    /// <summary>The name server says an allowed address first and an inner one from then on: what was checked is what is connected to, and each connection is checked.</summary>
+    /// <summary>
+    /// The name server says an allowed address first and an inner one from then on: what was checked is what is connected to, and each
+    /// connection is checked.
+    /// </summary>
     [Fact]
     public async Task A_name_that_is_bound_again_leads_nowhere_else()
     {

@@ -142,7 +142,9 @@ public class ImageHeaderTests
         Refused(Chaos.HostilePictureTests.Png(10_000, 10_000), "Images:MaxMemory allows 67,108,864", new ImageOptions { MaxMemory = 64 * 1024 * 1024 });
     }
 
-    /// <summary>A million pictures are not needed for this: whatever a header claims, reading it ends, in a header or in a typed refusal.</summary>
+    /// <summary>
+    /// A million pictures are not needed for this: whatever a header claims, reading it ends, in a header or in a typed refusal.
+    /// </summary>
     [Fact]
     public void Headers_that_lie_are_read_or_refused()
     {

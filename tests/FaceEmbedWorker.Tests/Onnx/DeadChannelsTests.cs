@@ -33,7 +33,10 @@ public class DeadChannelsTests
         Assert.All(hidden, channels => Assert.Equal(0, channels % Block));
     }
 
-    /// <summary>Random chains of layers, with and without depthwise convolutions, activations, biases, padding; channels dead for every reason, and nearly dead; weights raw or not, in Constant nodes, as inputs of an old file.</summary>
+    /// <summary>
+    /// Random chains of layers, with and without depthwise convolutions, activations, biases, padding; channels dead for every reason, and
+    /// nearly dead; weights raw or not, in Constant nodes, as inputs of an old file.
+    /// </summary>
     [Fact]
     public void Cut_and_plain_agree_on_random_graphs()
     {
@@ -260,7 +263,9 @@ public class DeadChannelsTests
             return (last, to, deaths);
         }
 
-        /// <summary>By the rules in words: what is passed on at the end of a dead channel must be nothing, or go into the reader's bias.</summary>
+        /// <summary>
+        /// By the rules in words: what is passed on at the end of a dead channel must be nothing, or go into the reader's bias.
+        /// </summary>
         private void Expect(Death[] deaths, NodeProto reader, bool padded)
         {
             var (dead, constants) = (0, 0);

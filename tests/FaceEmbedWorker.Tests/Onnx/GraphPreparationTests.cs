@@ -58,7 +58,9 @@ public class GraphPreparationTests
         Assert.All(expected.Zip(actual), p => Assert.True(Math.Abs(p.First.X - p.Second.X) < 1e-3 && Math.Abs(p.First.Y - p.Second.Y) < 1e-3));
     }
 
-    /// <summary>YuNet's file is for 640 x 640; a picture of its own shape gives what the same picture padded to that gives, away from the padding.</summary>
+    /// <summary>
+    /// YuNet's file is for 640 x 640; a picture of its own shape gives what the same picture padded to that gives, away from the padding.
+    /// </summary>
     [Fact]
     public void A_fixed_input_that_is_made_open_takes_other_sizes_and_gives_the_same()
     {
@@ -85,7 +87,10 @@ public class GraphPreparationTests
         }
     }
 
-    /// <summary>Random small networks: every kind of slope, positive, negative and above one, shared or not, as initialiser or constant, opsets 7 to 21, 4 and 2 dimensions, symbolic batch.</summary>
+    /// <summary>
+    /// Random small networks: every kind of slope, positive, negative and above one, shared or not, as initialiser or constant, opsets 7 to
+    /// 21, 4 and 2 dimensions, symbolic batch.
+    /// </summary>
     [Fact]
     public void Prepared_and_plain_agree_on_random_graphs()
     {
