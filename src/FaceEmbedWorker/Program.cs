@@ -12,7 +12,7 @@ try
     var parsed = Arguments.Parse(root, arguments);
     if (Arguments.Wrong(parsed) is { Count: > 0 } wrong)
     {
-        return Fail(ExitCode.Usage, $"{string.Join(' ', wrong.SelectMany(w => w.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See face-embed --help.");
+        return Fail(ExitCode.Usage, $"{string.Join(' ', wrong.SelectMany(w => w.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See {$"face-embed {Arguments.Path(parsed.CommandResult.Command)}".TrimEnd()} --help.");
     }
 
     var invocation = new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false };

@@ -1,10 +1,11 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
+using System.Text.RegularExpressions;
 
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>How a command line is read, and what is wrong with it.</summary>
-internal static class Arguments
+internal static partial class Arguments
 {
     /// <summary>There are no files of arguments: a picture may be named @x.jpg.</summary>
     private static readonly ParserConfiguration Plain = new() { ResponseFileTokenReplacer = null };
@@ -19,8 +20,12 @@ internal static class Arguments
             .Where(t => before.Contains(t) && t.Value.StartsWith("--", StringComparison.Ordinal))
             .Select(t => $"'{t.Value}' is no option here; a file of that name goes behind --.{Meant(t.Value, parsed)}");
         var empty = parsed.Tokens.Where(t => t.Value.Length == 0).Take(1).Select(_ => "An argument is empty, and nothing has an empty name.");
-        return [.. misspelt, .. empty, .. parsed.Errors.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..] ? [Unknown(unknown, parsed)] : parsed.Errors.Select(e => e.Message)];
+        return [.. misspelt, .. empty, .. parsed.Errors.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..] ? [Unknown(unknown, parsed)] : parsed.Errors.Select(Sentence)];
     }
+
+    /// <summary>The verb as it is written: <c>dead-letters replay</c>; empty for the program itself.</summary>
+    public static string Path(Command command) =>
+        command is RootCommand ? "" : $"{string.Concat(command.Parents.OfType<Command>().Select(Path))} {command.Name}".TrimStart();
 
     /// <summary>What is said of a word that nothing here takes.</summary>
     public static string Unknown(string written, ParseResult parsed)
@@ -28,6 +33,18 @@ internal static class Arguments
         var command = parsed.CommandResult.Command;
         var verbs = command.Subcommands.Count > 0 && !written.StartsWith('-') ? $"There is no verb '{(command is RootCommand ? "" : command.Name + " ")}{written}'." : $"'{written}' is nothing that {(command is RootCommand ? "face-embed" : command.Name)} takes.";
         return verbs + Meant(written, parsed);
+    }
+
+    private static string Sentence(ParseError error)
+    {
+        if (NoneOf().Match(error.Message) is not { Success: true } none)
+        {
+            return error.Message;
+        }
+
+        var words = none.Groups[2].Value.Split(['\'', ' ', '\t', '\r', '\n'], StringSplitOptions.RemoveEmptyEntries);
+        var name = error.SymbolResult is OptionResult option ? option.Option.Name : (error.SymbolResult as ArgumentResult)?.Argument.Name;
+        return $"{name} is '{none.Groups[1].Value}'; it can be {string.Join(", ", words[..^1])} or {words[^1]}.";
     }
 
     /// <summary>
@@ -40,6 +57,10 @@ internal static class Arguments
             .Select(known => (Known: known, Distance: Distance(name, known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
         return nearest.Known is { } meant ? $" Did you mean '{meant}'?" : "";
     }
+
+    /// <summary>The library's own words.</summary>
+    [GeneratedRegex(@"^Argument '(.*)' not recognized\. Must be one of:(.*)$", RegexOptions.Singleline)]
+    private static partial Regex NoneOf();
 
     /// <summary>Letters to put in, leave out, change or swap with their neighbour (optimal string alignment).</summary>
     private static int Distance(string a, string b)

@@ -47,6 +47,11 @@ internal static class BenchCommand
             Screen.Complain(path, why);
         }
 
+        if (missing.Count > 0 && files.Count == 0)
+        {
+            return ExitCode.SomeFailed;
+        }
+
         if (paths.Length > 0 && files.Count == 0)
         {
             Screen.Complain(string.Join(", ", paths), "there are no pictures in there; without a path the sample portrait is measured.");

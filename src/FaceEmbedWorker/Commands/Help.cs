@@ -78,7 +78,7 @@ internal static class Help
         public override int Invoke(ParseResult parseResult)
         {
             var code = plain.Invoke(parseResult);
-            if (Examples.TryGetValue(Path(parseResult.CommandResult.Command), out var examples))
+            if (Examples.TryGetValue(Arguments.Path(parseResult.CommandResult.Command), out var examples))
             {
                 var output = parseResult.InvocationConfiguration.Output;
                 output.WriteLine("Examples:");
@@ -90,8 +90,5 @@ internal static class Help
 
             return code;
         }
-
-        private static string Path(Command command) =>
-            command is RootCommand ? "" : $"{string.Concat(command.Parents.OfType<Command>().Select(Path))} {command.Name}".TrimStart();
     }
 }

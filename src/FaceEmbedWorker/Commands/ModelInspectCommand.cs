@@ -74,7 +74,7 @@ internal static class ModelInspectCommand
         }
         catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
         {
-            Screen.Complain(file, e.Message);
+            Screen.Complain(file, e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e.Message);
             return ExitCode.SomeFailed;
         }
     }
