@@ -35,6 +35,23 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         Assert.Equal(["one.jpg: embedded, 1 vectors", "two.jpg: embedded, 1 vectors"], lines.Order());
     }
 
+    [Fact]
+    public async Task The_first_job_by_hand_ends_as_the_readme_shows()
+    {
+        const string program = "out/face-embed ";
+        var readme = await File.ReadAllTextAsync(Path.Combine(TestData.Repository, "README.md"));
+        var steps = Block("README.md", $"{program}submit").Split('\n').Select(l => l.Split('#')[0].Trim()).Where(l => l.StartsWith(program, StringComparison.Ordinal)).Select(l => l[program.Length..]).ToArray();
+        Assert.Equal("run &", steps[0]);
+        await using var probe = await ProbeAsync("first");
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync([.. steps[1].Split(' '), .. probe.Settings]);
+
+        Assert.True(code == 0, errors);
+        var shown = readme[readme.IndexOf("```\n1 job confirmed", StringComparison.Ordinal)..].Split("```")[1].Trim();
+        Assert.Equal(Measured().Replace(shown, "…"), Measured().Replace(output, "…"));
+    }
+
     /// <summary>Photos are handed in and received by README and docs/clients.md; what is no picture is routed away.</summary>
     [Fact]
     public async Task The_Python_clients_hand_in_and_receive()
@@ -202,8 +219,11 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
 
     private string In(string name) => Path.Combine(folder, name);
 
-    [GeneratedRegex("```(?:python|csharp|sql)\n(.*?)```", RegexOptions.Singleline)]
+    [GeneratedRegex("```(?:python|csharp|sql|bash)\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex CodeBlock();
+
+    [GeneratedRegex(@"[0-9.]+ ms, by \S+")]
+    private static partial Regex Measured();
 
     [GeneratedRegex(@"\bspace (\w{12})\b")]
     private static partial Regex SpaceInLog();
