@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Security.Cryptography;
 using System.Text;
 using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Logging;
@@ -10,7 +11,8 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>A dead letter, without its body.</summary>
 /// <param name="Id">The message's id, or its body's SHA-256.</param>
 /// <param name="Reason"><c>fw-error</c>; where the broker made the letter, its own word for why.</param>
-internal sealed record DeadLetter(string Id, string Reason, string Message, string? Detail, int Attempt, long Replays, string? FirstFailedAt, string? LastFailedAt, string? Worker, string? ContentType, int Bytes)
+/// <param name="Key">Tells letters of one id apart, which may be of different pictures.</param>
+internal sealed record DeadLetter(string Id, string Reason, string Message, string? Detail, int Attempt, long Replays, string? FirstFailedAt, string? LastFailedAt, string? Worker, string? ContentType, int Bytes, string Key)
 {
     public static DeadLetter Of(JobMessage message) => new(
         message.Identity,
@@ -23,7 +25,18 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         message.Text(DeadLetters.LastFailedHeader),
         message.Text(DeadLetters.WorkerHeader),
         message.Properties.ContentType,
-        message.Body.Length);
+        message.Body.Length,
+        KeyOf(message));
+
+    /// <summary>Of its headers and the ends of its body: letters may be many and large.</summary>
+    private static string KeyOf(JobMessage message)
+    {
+        const int end = 4096;
+        var told = string.Join('\n', new[] { DeadLetters.ErrorHeader, DeadLetters.MessageHeader, DeadLetters.FirstFailedHeader, DeadLetters.LastFailedHeader, JobMessage.MetadataHeader }.Select(message.Text)
+            .Append($"{message.Attempt} {message.Number(DeadLetters.ReplaysHeader)} {message.Body.Length}").Prepend(message.Identity));
+        var body = message.Body.Span;
+        return Convert.ToHexStringLower(SHA256.HashData((byte[])[.. Encoding.UTF8.GetBytes(told), .. body[..Math.Min(end, body.Length)], .. body[Math.Max(0, body.Length - end)..]]))[..32];
+    }
 
     /// <summary>
     /// The encoded picture that a job carries: where it is malformed by what is said beside the picture, its body. Null where the job

@@ -23,7 +23,7 @@ internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string
             var encoded = decoder.Open(await PictureFile.ReadAsync(file, maxBytes, cancel));
             using var picture = encoded.Decode(shrink: 1, cancel);
             Draw(picture, result);
-            await ReplaceAsync(Target(file), PictureEncoder.Jpeg(picture), cancel);
+            Replace(Target(file), picture);
             return null;
         }
         catch (Exception e) when (!cancel.IsCancellationRequested) // whatever it is, it ends this copy alone
@@ -49,12 +49,16 @@ internal sealed class AnnotatedCopies(ImageDecoder decoder, int maxBytes, string
     }
 
     /// <summary>Whole or not at all; a link that lies there is replaced, and what it leads to is left alone.</summary>
-    private async Task ReplaceAsync(string target, byte[] bytes, CancellationToken cancel)
+    private void Replace(string target, Picture picture)
     {
         var part = Path.Combine(folder, $".{Guid.NewGuid():N}.part");
         try
         {
-            await File.WriteAllBytesAsync(part, bytes, cancel);
+            using (var stream = File.Create(part))
+            {
+                PictureEncoder.WriteJpeg(picture, stream);
+            }
+
             File.Move(part, target, overwrite: true);
         }
         finally

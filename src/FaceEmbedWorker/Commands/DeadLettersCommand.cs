@@ -293,13 +293,13 @@ internal static class DeadLettersCommand
         {
             if (DeadLetter.PictureOf(message) is { } picture)
             {
-                File.WriteAllBytes(file, picture);
+                OutputFile.Write(file, picture);
                 return true;
             }
 
             Screen.Complain(file, "the job refers to its picture and does not carry it.");
         }
-        catch (Exception e) when (e is MalformedJobException or IOException or UnauthorizedAccessException)
+        catch (MalformedJobException e)
         {
             Screen.Complain(file, $"there is no picture to save: {e.Message}");
         }

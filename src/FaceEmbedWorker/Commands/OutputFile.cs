@@ -12,9 +12,11 @@ internal static class OutputFile
     public static void CreateFolder(string path) =>
         Try(path, () => File.Exists(path) ? throw new IOException("it is a file, and a folder is wanted.") : Directory.CreateDirectory(path));
 
-    public static void Write(string path, string text) => Try(path, () =>
+    public static void Write(string path, string text) => Write(path, System.Text.Encoding.UTF8.GetBytes(text));
+
+    public static void Write(string path, byte[] bytes) => Try(path, () =>
     {
-        File.WriteAllText(path, text);
+        File.WriteAllBytes(path, bytes);
         return true;
     });
 

@@ -27,7 +27,7 @@ internal static class ResultsCommand
         using var lines = file is null ? null : OutputFile.Open(file, FileMode.Append);
         using var console = Console.OpenStandardOutput();
         var asJson = lines is not null || Console.IsOutputRedirected;
-        var count = 0;
+        var (count, listening) = (0, false);
         try
         {
             await watch.ListenAsync(Seen, Listening, stop.Token);
@@ -37,11 +37,17 @@ internal static class ResultsCommand
             // told to stop, or silence
         }
 
+        if (!listening)
+        {
+            cancel.ThrowIfCancellationRequested(); // nothing was watched: this is no good end
+        }
+
         Screen.Note($"{count} result{(count == 1 ? "" : "s")}.");
         return ExitCode.Ok;
 
         void Listening()
         {
+            listening = true;
             Screen.Note($"Watching.{(follow ? " Ctrl-C ends it." : "")}");
             Wait();
         }

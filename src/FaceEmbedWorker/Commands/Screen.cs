@@ -37,7 +37,17 @@ internal static class Screen
     public static void Complain(Exception fault) => Write(Console.Error, Console.IsErrorRedirected, $"face-embed: {LogLine.PlainLines(fault.ToString())}");
 
     /// <summary>On standard output; what it holds of other people's text has come through <see cref="Cell(string)"/>.</summary>
-    public static void Show(Table table) => AnsiConsole.Write(table);
+    public static void Show(Table table)
+    {
+        try
+        {
+            AnsiConsole.Write(table);
+        }
+        catch (IOException e)
+        {
+            throw new OutputException("standard output", e.Message, e);
+        }
+    }
 
     /// <summary>A progress bar on standard error where a person is looking; nothing otherwise.</summary>
     /// <param name="work">Is given what moves the bar by one.</param>
@@ -80,12 +90,29 @@ internal static class Screen
     {
         if (bar is { } console && !redirected)
         {
-            console.Write(new Text(text + "\n"));
+            console.Write(new AboveBar(text));
+            return;
         }
-        else
+
+        try
         {
             stream.WriteLine(text);
         }
+        catch (IOException e) when (stream == Console.Out)
+        {
+            throw new OutputException("standard output", e.Message, e);
+        }
+        catch (IOException)
+        {
+            // standard error: there is nobody left to tell
+        }
+    }
+
+    /// <summary>A line where the bar is: what is left of the bar is erased first, for the line may have more rows, or be shorter.</summary>
+    private sealed class AboveBar(string text) : Spectre.Console.Rendering.Renderable
+    {
+        protected override IEnumerable<Spectre.Console.Rendering.Segment> Render(Spectre.Console.Rendering.RenderOptions options, int maxWidth) =>
+            [Spectre.Console.Rendering.Segment.Control("\e[0J"), new(text), Spectre.Console.Rendering.Segment.LineBreak];
     }
 
     /// <summary>For a cell of a table.</summary>

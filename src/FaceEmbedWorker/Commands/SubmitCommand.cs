@@ -36,6 +36,16 @@ internal static class SubmitCommand
             Screen.Complain(path, why);
         }
 
+        if (files.Count == 0)
+        {
+            if (missing.Count == 0)
+            {
+                Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
+            }
+
+            return ExitCode.SomeFailed;
+        }
+
         await publisher.OpenAsync(cancel);
         var waiting = new Waiting();
         if (wait)

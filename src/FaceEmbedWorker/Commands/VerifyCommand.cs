@@ -73,6 +73,11 @@ internal static class VerifyCommand
             return ExitCode.SomeFailed; // told before the work
         }
 
+        foreach (var asked in new[] { report, json }.OfType<string>())
+        {
+            OutputFile.Open(asked, FileMode.Append).Dispose(); // what cannot be written is told before the work
+        }
+
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
         var (photos, without, missing) = await EmbedAsync(services, folder, people, which, cancel);

@@ -9,11 +9,12 @@ internal static class Av1
     public const int MostPixelBytes = 24;
 
     /// <summary>
-    /// Largest width x height that the stream's pictures may have, and the bytes that decoding holds of each pixel; 0 where this is no AV1,
-    /// or says nothing.
+    /// Largest width x height that the stream's pictures may have, and the most bytes that decoding holds of each pixel, by all of its
+    /// sequence headers; 0 where this is no AV1, or says nothing.
     /// </summary>
     public static (long Pixels, int PixelBytes) Read(ReadOnlySpan<byte> stream)
     {
+        var (pixels, pixelBytes) = (0L, 0);
         for (var at = 0; at < stream.Length;)
         {
             var (type, extended, sized) = (stream[at] >> 3 & 15, (stream[at] & 4) != 0, (stream[at] & 2) != 0);
@@ -21,18 +22,19 @@ internal static class Av1
             var size = sized ? Leb128(stream, ref at) : stream.Length - at;
             if (size < 0 || at > stream.Length)
             {
-                return default;
+                break;
             }
 
             if (type == SequenceHeader)
             {
-                return Sequence(new BitReader(stream[at..]));
+                var (next, each) = Sequence(new BitReader(stream[at..]));
+                (pixels, pixelBytes) = (Math.Max(pixels, next), Math.Max(pixelBytes, each));
             }
 
             at += (int)Math.Min(size, stream.Length);
         }
 
-        return default;
+        return (pixels, pixelBytes);
     }
 
     private static (long Pixels, int PixelBytes) Sequence(BitReader bits)

@@ -14,20 +14,15 @@ internal static class Exif
         }
 
         var reader = new HeaderReader(exif, "exif", bigEndian: exif[0] == 'M');
-        try
+        var directory = reader.U32(4);
+        var entries = directory <= exif.Length - 2 ? Math.Min(reader.U16(directory), (exif.Length - directory - 2) / 12) : 0; // a file may have millions of blocks: none costs an exception
+        for (var i = 0; i < entries; i++)
         {
-            var directory = reader.U32(4);
-            for (var i = 0; i < reader.U16(directory); i++)
+            var entry = directory + 2 + 12L * i;
+            if (reader.U16(entry) == 0x0112)
             {
-                var entry = directory + 2 + 12L * i;
-                if (reader.U16(entry) == 0x0112)
-                {
-                    return reader.U16(entry + 2) == 3 && reader.U16(entry + 8) is >= 1 and <= 8 and var turn ? turn : 1;
-                }
+                return reader.U16(entry + 2) == 3 && reader.U16(entry + 8) is >= 1 and <= 8 and var turn ? turn : 1;
             }
-        }
-        catch (ImageException)
-        {
         }
 
         return 1;

@@ -14,7 +14,7 @@ internal static class PnmHeader
         Number(bytes, ref at);
         Number(bytes, ref at);
         var step = kind == 4 ? 0 : Number(bytes, ref at) > 255 ? 2 : 1;
-        var pixels = picture[(at + 1)..];
+        var pixels = picture[(int)PixelsAt(bytes, at)..];
         var (samples, stride) = (kind == 6 ? 3 : 1, kind == 4 ? (into.Width + 7) / 8 : into.Width * step * (kind == 6 ? 3 : 1));
         for (var y = 0; y < into.Height; y++)
         {
@@ -41,7 +41,7 @@ internal static class PnmHeader
         {
             Whole = true,
             Held = checked(header.Pixels * 4),
-            Cut = kind < 4 ? text.Samples < samples : checked((rowBits + 7) / 8 * header.Height) > bytes.Length - at - 1,
+            Cut = kind < 4 ? text.Samples < samples : checked((rowBits + 7) / 8 * header.Height) > bytes.Length - PixelsAt(bytes, at),
             Unsupported = kind is not (1 or 4) && most is not (255 or 65535) ? $"a PNM whose white is {most}"
                 : kind == 1 && text.Adjoining ? "a plain PBM whose bits are not parted" : null,
         };
@@ -68,6 +68,16 @@ internal static class PnmHeader
         }
 
         return (Math.Min(samples, most), adjoining);
+    }
+
+    /// <summary>Behind one whitespace, or behind the comment that stands in its place.</summary>
+    private static long PixelsAt(HeaderReader bytes, long at)
+    {
+        for (var comment = at < bytes.Length && bytes.U8(at) == '#'; comment && at < bytes.Length && bytes.U8(at) is not ((byte)'\n' or (byte)'\r'); at++)
+        {
+        }
+
+        return at + 1;
     }
 
     private static ulong Number(HeaderReader bytes, ref int at)

@@ -13,6 +13,21 @@ internal static class TgaHeader
         var header = new ImageHeader("tga", bytes.U16(12), bytes.U16(14));
         var plain = bytes.U8(2) < 8;
         var before = 18L + bytes.U8(0) + bytes.U16(5) * ((bytes.U8(7) + 7) / 8);
-        return header with { Whole = true, Held = header.Pixels * 4, Unsupported = bytes.U16(3) != 0 ? "a TGA whose palette does not begin at 0" : bytes.U8(2) is 3 or 11 && bytes.U8(16) == 16 ? "a TGA of grey and alpha" : null, Cut = plain && before + header.Pixels * (bytes.U8(16) / 8) > bytes.Length };
+        var pixelBytes = (bytes.U8(16) + 7) / 8;
+        return header with { Whole = true, Held = header.Pixels * 4, Unsupported = bytes.U16(3) != 0 ? "a TGA whose palette does not begin at 0" : bytes.U8(2) is 3 or 11 && bytes.U8(16) == 16 ? "a TGA of grey and alpha" : null, Cut = (plain ? before + header.Pixels * pixelBytes : RunsEnd(bytes, before, header.Pixels, pixelBytes)) > bytes.Length };
+    }
+
+    /// <summary>Where the pixels end: packets of a pixel that is repeated, or of several.</summary>
+    private static long RunsEnd(HeaderReader bytes, long at, long pixels, int pixelBytes)
+    {
+        while (pixels > 0 && at < bytes.Length)
+        {
+            var packet = bytes.U8(at);
+            var count = (packet & 127) + 1;
+            at += 1 + (packet > 127 ? 1 : count) * pixelBytes;
+            pixels -= count;
+        }
+
+        return pixels > 0 ? long.MaxValue : at;
     }
 }

@@ -46,6 +46,7 @@ internal static class TiffHeader
             UnsupportedByImageSharp = pages.Circular ? "a TIFF whose last page leads back to another" : planar ? "a TIFF of separate planes" : tiled ? "a TIFF of tiles" : Tag(266, 1) == 2 ? "a TIFF whose bits are in reverse order"
                 : Tag(338, 0) == 1 ? "a TIFF whose colours are multiplied by its alpha" : Tag(262, 0) == 5 ? "a TIFF in CMYK" : Tag(262, 0) == 3 && tags.GetValueOrDefault(320, []).All(v => v < 256) ? "a TIFF whose palette has 8 bits"
                 : Tag(262, 0) == 1 && Tag(259, 1) is 2 or 3 or 4 ? "a TIFF of fax compression whose white is not 0"
+                : Tag(259, 1) == 7 && (Tag(262, 0), samples) is not (6, 3) ? "a TIFF of JPEG in colours other than YCbCr"
                 : !tags.ContainsKey(279) ? "a TIFF that does not say how long its strips are" : null,
             Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
                 : pages.HeldOfOne + Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height), Tag(259, 1) switch { 1 when !tiled => 1, 7 => 4, _ => 2 }),
@@ -168,12 +169,27 @@ internal static class TiffHeader
     {
         var at = Place(bytes, place);
         var (count, entries, size) = big ? ((long)Math.Min(bytes.U64(at), 65536), at + 8, 20) : (bytes.U16(at), at + 2, 12);
-        var tags = new Dictionary<int, IReadOnlyList<ulong>>();
+        var (tags, seen) = (new Dictionary<int, IReadOnlyList<ulong>>(), new HashSet<int>());
         for (var i = 0; i < count; i++)
         {
             var entry = entries + size * i;
             var (tag, type) = (bytes.U16(entry), bytes.U16(entry + 2));
-            if (tag is not (256 or 257 or 258 or 259 or 262 or 266 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 332 or 338 or 339) || type is not (1 or 3 or 4 or 16))
+            if (!Read(tag) && !Located(tag))
+            {
+                continue;
+            }
+
+            if (!seen.Add(tag)) // decoders differ in which they believe, and so the estimate would be somebody else's
+            {
+                throw bytes.Corrupt($"its header gives tag {tag} twice");
+            }
+
+            if (type is not (1 or 3 or 4 or 16)) // libtiff would read these too
+            {
+                throw bytes.Corrupt($"its header gives tag {tag} as no whole number");
+            }
+
+            if (!Read(tag))
             {
                 continue;
             }
@@ -194,6 +210,10 @@ internal static class TiffHeader
         }
 
         return tags;
+
+        static bool Read(int tag) => tag is 256 or 257 or 258 or 259 or 262 or 266 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 332 or 338 or 339;
+
+        static bool Located(int tag) => tag is 273 or 324 or 325;
     }
 
     private static long Place(HeaderReader bytes, ulong place) => place < (ulong)bytes.Length ? (long)place : throw bytes.Corrupt($"its header refers to byte {place:N0}, and it has {bytes.Length:N0}");

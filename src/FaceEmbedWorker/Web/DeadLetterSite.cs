@@ -133,10 +133,10 @@ internal sealed class DeadLetterSite : IAsyncDisposable
 
     private async Task ShowAsync(HttpContext context)
     {
-        var (id, found) = (context.Request.Query["id"].ToString(), ((DeadLetter Letter, JobMessage Message)?)null);
+        var (key, found) = (context.Request.Query["key"].ToString(), ((DeadLetter Letter, JobMessage Message)?)null);
         await desk.ScanAsync((letter, message) =>
         {
-            if (found is null && letter.Id == id)
+            if (found is null && letter.Key == key)
             {
                 found = (letter, message with { Body = message.Body.ToArray() });
             }
@@ -183,10 +183,10 @@ internal sealed class DeadLetterSite : IAsyncDisposable
     private async Task TakeAsync(HttpContext context, bool replay)
     {
         var asked = await JsonSerializer.DeserializeAsync(context.Request.Body, DeskJson.Default.DeskOrder, stopping.Token);
-        var (wanted, count, error) = ((asked?.Ids ?? []).ToHashSet(StringComparer.Ordinal), 0, (string?)null);
+        var (wanted, count, error) = ((asked?.Keys ?? []).ToHashSet(StringComparer.Ordinal), 0, (string?)null);
         try
         {
-            await desk.TakeAsync(letter => wanted.Contains(letter.Id), replay, () => count++, stopping.Token, BrokerTime); // to its end, whether the browser waits or not
+            await desk.TakeAsync(letter => wanted.Remove(letter.Key), replay, () => count++, stopping.Token, BrokerTime); // to its end, whether the browser waits or not
         }
         catch (Exception e) when (e is JobRefusedException or BrokerRefusedException)
         {
@@ -236,7 +236,7 @@ internal sealed record DeskList(string Proof, string Queue, int Total, IReadOnly
 /// <param name="NoPicture">Why there is none.</param>
 internal sealed record DeskLetter(IReadOnlyList<string[]> Facts, string? Picture, string? NoPicture);
 
-internal sealed record DeskOrder(IReadOnlyList<string>? Ids);
+internal sealed record DeskOrder(IReadOnlyList<string>? Keys);
 
 /// <param name="Error">Why the rest is still there; null where nothing is.</param>
 internal sealed record DeskTaken(int Count, string? Error);

@@ -24,7 +24,12 @@ internal sealed record StatusReport(string Worker, string Version, double Uptime
 {
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, StatusJson.Default.StatusReport);
 
-    public static string? WhyNotReady(WorkerHealth health, string? modelDoubt) => modelDoubt is { } doubt ? $"the model fails its self-test: {doubt}" : health.NotReady;
+    public static string? WhyNotReady(WorkerHealth health, string? modelDoubt) => (health.NotReady, modelDoubt) switch
+    {
+        (var why, null) => why,
+        (null, var doubt) => $"the model fails its self-test: {doubt}",
+        var (why, doubt) => $"{why}; and the model fails its self-test: {doubt}",
+    };
 
     /// <summary>Now.</summary>
     public static StatusReport Of(WorkerHealth health, JobTally tally, Topology topology, FaceEmbedder embedder, string? modelDoubt, TimeSpan uptime, int slots)

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using FaceEmbedWorker.Commands;
@@ -234,6 +235,8 @@ public sealed class CommandTests : IDisposable
     [InlineData(64, "either IDs, or --reason, or --all", "dead-letters", "discard")]
     [InlineData(64, "there is no checkpoint", "model", "convert")]
     [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "embed", "tests/data/checkpoints")]
+    [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "submit", "tests/data/checkpoints")]
+    [InlineData(73, "/nope/r.html: it cannot be written: there is no such folder.", "verify", "tests/data", "--report", "/nope/r.html")]
     [InlineData(1, "/nope: there is no such file or folder.", "embed", "/nope")]
     [InlineData(1, "/nope: there is no such folder", "verify", "/nope")]
     [InlineData(73, "/nope/x: it cannot be written", "results", "--out", "/nope/x")]
@@ -258,6 +261,22 @@ public sealed class CommandTests : IDisposable
         var (code, _, errors) = await FaceEmbed.RunAsync(arguments);
         Assert.Equal(expected, code);
         Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+    }
+
+    /// <summary>A full disk behind a redirection is no fault of the program, and none of the broker's.</summary>
+    [Theory]
+    [InlineData("settings")]
+    [InlineData("completion bash")]
+    [InlineData("model inspect")]
+    [InlineData("embed tests/data/astronaut.png")]
+    public async Task Standard_output_that_cannot_be_written_is_told(string verb)
+    {
+        Assert.SkipUnless(File.Exists("/dev/full"), "There is no /dev/full.");
+        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")} {verb} > /dev/full"]) { RedirectStandardError = true, WorkingDirectory = TestData.Repository })!;
+        var errors = await shell.StandardError.ReadToEndAsync();
+        await shell.WaitForExitAsync();
+        Assert.Equal(73, shell.ExitCode);
+        Assert.StartsWith("face-embed: standard output: it cannot be written: ", Assert.Single(errors.Trim().Split('\n')), StringComparison.Ordinal);
     }
 
     /// <summary>No broker: in every verb one line while it waits, and one at the end with how often it tried.</summary>

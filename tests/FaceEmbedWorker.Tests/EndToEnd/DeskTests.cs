@@ -94,6 +94,7 @@ public abstract class DeskTests(TestBroker broker)
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
         await BuryAsync(probe, "photo-1", "malformed", "The body is empty.", []);
+        await BuryAsync(probe, "photo-1", "expired", "Another picture of the same id.", [1]);
         await BuryAsync(probe, "drawing", "unsupported", "The picture is SVG", Encoding.UTF8.GetBytes(Svg), "image/svg+xml");
         await using var desk = await DeskAsync(probe);
         var link = Link(desk);
@@ -102,7 +103,7 @@ public abstract class DeskTests(TestBroker broker)
         using var http = new HttpClient(new SocketsHttpHandler { UseCookies = false, AllowAutoRedirect = false });
 
         // without the link, with a wrong one, and under a name of someone else's that leads here
-        foreach (var path in new[] { "/", "/?token=", $"/?token={new string('0', 64)}", "/letters.json", "/letter.json?id=photo-1" })
+        foreach (var path in new[] { "/", "/?token=", $"/?token={new string('0', 64)}", "/letters.json", "/letter.json?key=photo-1" })
         {
             var (status, text, _) = await SendAsync(HttpMethod.Get, path);
             Assert.Equal(HttpStatusCode.Forbidden, status);
@@ -130,26 +131,32 @@ public abstract class DeskTests(TestBroker broker)
         Assert.DoesNotContain(listHeaders.Keys, name => name.StartsWith("Access-Control", StringComparison.OrdinalIgnoreCase));
         var proof = JsonElement.Parse(listed).GetProperty("proof").GetString()!;
 
-        var drawing = JsonElement.Parse((await SendAsync(HttpMethod.Get, "/letter.json?id=drawing", cookie)).Text);
+        var letters = JsonElement.Parse(listed).GetProperty("letters").EnumerateArray().ToArray();
+        string Key(string reason) => letters.Single(l => l.GetProperty("reason").GetString() == reason).GetProperty("key").GetString()!;
+        var one = $$"""{"keys":["{{Key("malformed")}}"]}""";
+
+        var drawing = JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key("unsupported")}", cookie)).Text);
         Assert.Equal(JsonValueKind.Null, drawing.GetProperty("picture").ValueKind);
         Assert.Contains("SVG", drawing.GetProperty("no_picture").GetString(), StringComparison.Ordinal);
-        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/letter.json?id=photo", cookie)).Status); // a beginning is not enough here
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, $"/letter.json?key={Key("unsupported")[..8]}", cookie)).Status); // a beginning is not enough here
 
         // forms and scripts of other sites, whose browser sends the cookie along: a port beside this one counts as the same site
         foreach (var (from, shown) in new[] { (null, proof), ("null", proof), ("http://evil.example", proof), ($"http://127.0.0.1:{link.Port + 1}", proof), (origin, null), (origin, ""), (origin, proof[..^1] + "x") })
         {
-            Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync("/discard", from, shown)).Status);
-            Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync("/replay", from, shown)).Status);
+            Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync("/discard", from, shown, one)).Status);
+            Assert.Equal(HttpStatusCode.Forbidden, (await PostAsync("/replay", from, shown, one)).Status);
         }
 
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/discard?ids=photo-1", cookie)).Status);
         Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync("/discard", origin, proof, "ids=photo-1")).Status);
         Assert.Equal("""{"count":0,"error":null}""", (await PostAsync("/discard", origin, proof, "{}")).Text);
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 2 ? probe : null, "both letters, back from the last look");
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 3 ? probe : null, "all letters, back from the last look");
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
 
-        Assert.Equal("""{"count":1,"error":null}""", (await PostAsync("/discard", origin, proof)).Text);
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "one less");
+        // that one, and no other of its id
+        Assert.Equal("""{"count":1,"error":null}""", (await PostAsync("/discard", origin, proof, one)).Text);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 2 ? probe : null, "one less");
+        Assert.Contains("Another picture of the same id.", (await SendAsync(HttpMethod.Get, "/letters.json", cookie)).Text, StringComparison.Ordinal);
 
         // a desk beside this one wants a port of its own
         var (code, output, errors) = await FaceEmbed.RunAsync(["dead-letters", "web", "--port", $"{link.Port}", .. probe.Settings]);
@@ -157,7 +164,7 @@ public abstract class DeskTests(TestBroker broker)
         Assert.Contains($"The desk cannot listen on port {link.Port}: ", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
         Assert.Equal(143, await desk.TerminateAsync());
 
-        Task<(HttpStatusCode Status, string Text, Dictionary<string, string> Headers)> PostAsync(string path, string? from, string? shown, string body = """{"ids":["photo-1"]}""") =>
+        Task<(HttpStatusCode Status, string Text, Dictionary<string, string> Headers)> PostAsync(string path, string? from, string? shown, string body) =>
             SendAsync(HttpMethod.Post, path, cookie, from: from, proof: shown, body: body);
 
         async Task<(HttpStatusCode Status, string Text, Dictionary<string, string> Headers)> SendAsync(HttpMethod method, string path, string? cookie = null, string? host = null, string? from = null, string? proof = null, string? body = null)

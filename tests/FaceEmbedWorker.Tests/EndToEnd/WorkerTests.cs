@@ -343,9 +343,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal((0, "ok"), await HealthAsync());
 
         await probe.SubmitAsync(GraceHopper, id: "unroutable");
-        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 messages wait until the broker takes them: no queue takes messages of exchange {probe.Topology.Results}\n") ? probe : null, "its readiness to say why");
+        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results}\n") ? probe : null, "its readiness to say why");
         Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
-        Assert.Equal((1, $"1 messages wait until the broker takes them: no queue takes messages of exchange {probe.Topology.Results}"), await HealthAsync());
+        Assert.Equal((1, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results}"), await HealthAsync());
 
         var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");

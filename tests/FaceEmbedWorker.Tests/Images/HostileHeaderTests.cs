@@ -175,6 +175,131 @@ public class HostileHeaderTests
         }
     }
 
+    /// <summary>Decoders differ in which of two they believe, and would take what nobody has counted.</summary>
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void A_tiff_that_says_something_twice_is_believed_in_neither(string by)
+    {
+        var decoder = Enum.Parse<PictureDecoder>(by);
+        Ends(ImageFault.Undecodable, Tiff((256, 4, 1, 10_000), (256, 4, 1, 16)), "gives tag 256 twice", decoder);
+        Ends(ImageFault.Undecodable, Tiff((322, 3, 1, 5008), (322, 3, 1, 256)), "gives tag 322 twice", decoder);
+        Ends(ImageFault.Undecodable, Tiff((273, 4, 1, 8), (273, 4, 1, 9)), "gives tag 273 twice", decoder);
+        Ends(ImageFault.Undecodable, Tiff((322, 9, 1, 5008)), "gives tag 322 as no whole number", decoder);
+    }
+
+    [Fact]
+    public void A_webp_is_as_large_as_what_is_on_its_canvas()
+    {
+        byte[] lossless = [0x2F, .. Bits((9000 - 1) | (9000 - 1) << 14), 0, 0, 0];
+        Ends(ImageFault.Undecodable, Webp(Canvas(16, 16), ("VP8L", lossless)), "differ in size", PictureDecoder.ImageSharp);
+        Ends(ImageFault.Undecodable, Webp(Canvas(16, 16), ("VP8 ", [0, 0, 0, 0x9D, 1, 0x2A, .. Bits(9000 | 9000 << 16)])), "differ in size", PictureDecoder.ImageSharp);
+        Ends(ImageFault.Undecodable, Webp(Canvas(16, 16), Canvas(9000, 9000), ("VP8L", lossless)), "two canvases");
+        Assert.Equal(9000, ImageHeader.Read("webp", Webp(Canvas(9000, 9000), ("VP8L", lossless))).Width);
+
+        static byte[] Bits(int value) => BitConverter.GetBytes(value);
+
+        static (string, byte[]) Canvas(int width, int height) => ("VP8X", [0, 0, 0, 0, .. Bits(width - 1)[..3], .. Bits(height - 1)[..3]]);
+
+        static byte[] Webp(params (string Type, byte[] Data)[] chunks)
+        {
+            byte[] all = [.. "WEBP"u8, .. chunks.SelectMany(c => (byte[])[.. System.Text.Encoding.ASCII.GetBytes(c.Type), .. Bits(c.Data.Length), .. c.Data, .. new byte[c.Data.Length & 1]])];
+            return [.. "RIFF"u8, .. Bits(all.Length), .. all];
+        }
+    }
+
+    /// <summary>The decoder goes by the last; the first is what the estimate believed.</summary>
+    [Fact]
+    public void All_sequence_headers_of_an_av1_stream_count()
+    {
+        // profile 0, reduced, 16 bits of sizes: 8 bits and 4:2:0; profile 2: 12 bits and 4:4:4
+        var (small, large) = (Sequence(profile: 0, side: 64), Sequence(profile: 2, side: 4096));
+        Assert.Equal((64 * 64, 14), Av1.Read(small));
+        Assert.Equal((4096 * 4096, 24), Av1.Read(large));
+        Assert.Equal((4096 * 4096, 24), Av1.Read([.. small, .. large]));
+        Assert.Equal((4096 * 4096, 24), Av1.Read([.. large, .. small]));
+
+        static byte[] Sequence(int profile, int side)
+        {
+            var bits = new List<int>();
+            Put(profile, 3);
+            Put(0b11, 2); // still, reduced
+            Put(0, 5);
+            Put(15, 4);
+            Put(15, 4);
+            Put(side - 1, 16);
+            Put(side - 1, 16);
+            Put(0, 3 + 3); // tools
+            Put(profile == 2 ? 1 : 0, 1); // deep
+            if (profile == 2)
+            {
+                Put(1, 1); // 12 bits
+            }
+
+            Put(0, 2); // not grey, nothing described
+            if (profile == 2)
+            {
+                Put(0, 2); // range; no halved columns
+            }
+
+            byte[] payload = [.. bits.Chunk(8).Select(b => (byte)b.Select((bit, i) => bit << 7 - i).Sum()), 0];
+            return [1 << 3 | 2, (byte)payload.Length, .. payload];
+
+            void Put(int value, int count) => bits.AddRange(Enumerable.Range(0, count).Select(i => value >> count - 1 - i & 1));
+        }
+    }
+
+    /// <summary>64 MB of blocks that lead nowhere took 20 s, an exception each.</summary>
+    [Fact]
+    public void Blocks_of_exif_that_lead_nowhere_cost_no_exceptions()
+    {
+        byte[] block = [.. "MM\0*"u8, 0xFF, 0xFF, 0xFF, 0];
+        byte[] truncated = [.. "II*\0"u8, 8, 0, 0, 0, 0xFF, 0xFF, 0x12];
+        var thrown = 0;
+        AppDomain.CurrentDomain.FirstChanceException += Count;
+        Assert.Equal(1, Exif.Orientation(block));
+        Assert.Equal(1, Exif.Orientation(truncated));
+        Assert.Equal(6, Exif.Orientation([.. "Exif\0\0II*\0"u8, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0]));
+        AppDomain.CurrentDomain.FirstChanceException -= Count;
+        Assert.Equal(0, thrown);
+
+        void Count(object? sender, System.Runtime.ExceptionServices.FirstChanceExceptionEventArgs e) => thrown += e.Exception is ImageException && e.Exception.StackTrace?.Contains("Exif", StringComparison.Ordinal) == true ? 1 : 0;
+    }
+
+    /// <summary>Packets of a pixel that is repeated, and of several: what they give is counted, wherever the file ends.</summary>
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void A_cut_targa_of_runs_is_no_picture(string decoder)
+    {
+        byte[] header = [0, 0, 10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 64, 0, 24, 0];
+        byte[] whole = [.. header, .. Enumerable.Range(0, 64).SelectMany(i => (byte[])[0x80 | 31, (byte)i, 2, 3, 31, .. Enumerable.Range(0, 96).Select(b => (byte)b)])];
+        using var images = new ImageDecoder(Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(decoder) }));
+        using (var picture = images.Open(whole).Decode(shrink: 1, CancellationToken.None))
+        {
+            Assert.Equal((64, 64), (picture.Width, picture.Height));
+        }
+
+        for (var length = header.Length + 1; length < whole.Length; length++)
+        {
+            Assert.Equal(ImageFault.Undecodable, Assert.Throws<ImageException>(() => images.Open(whole[..length]).Decode(shrink: 1, CancellationToken.None).Dispose()).Fault);
+        }
+    }
+
+    [Fact]
+    public void A_comment_behind_the_last_number_of_a_portable_map_is_no_pixel()
+    {
+        byte[] pixels = [.. Enumerable.Range(0, 12).Select(i => (byte)(i * 20))];
+        using var images = new ImageDecoder(Options.Create(new ImageOptions()));
+        foreach (var head in new[] { "P6\n2 2\n255\n", "P6\n2 2\n255# made by somebody\n", "P6 # a\n2 2 # b\n255\n" })
+        {
+            using var picture = images.Open([.. System.Text.Encoding.ASCII.GetBytes(head), .. pixels]).Decode(shrink: 1, CancellationToken.None);
+            Assert.Equal(pixels, picture.Pixels.ToArray());
+        }
+
+        Assert.True(ImageHeader.Read("pnm", [.. "P6\n2 2\n255# made by somebody\n"u8, .. pixels[..^1]]).Cut);
+    }
+
     private static byte[] Tiff(params (int Tag, int Type, uint Count, long Value)[] entries) => Tiff([], entries);
 
     /// <summary>
