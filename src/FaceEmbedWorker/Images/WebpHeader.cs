@@ -6,6 +6,10 @@ internal static class WebpHeader
     /// <summary>Bytes a pixel that libwebp and libvips hold of a whole frame (measured: 7.3, with transparency 8.4).</summary>
     private const int FrameBytes = 9;
 
+    /// <summary>Bytes that libwebp holds of each group of prefix codes of a lossless picture (measured: up to 9,700), and ImageSharp beside
+    /// (measured: 42,000 in all).</summary>
+    private const int GroupBytes = 12_000, MoreOfImageSharp = 36_000;
+
     public static ImageHeader Read(HeaderReader bytes)
     {
         var (orientation, frames) = (1, 0);
@@ -42,7 +46,38 @@ internal static class WebpHeader
         }
 
         var (width, height) = (canvas ?? still ?? default) is var size ? (bytes.Side((ulong)size.Width), bytes.Side((ulong)size.Height)) : default;
-        return new ImageHeader("webp", width, height) { Orientation = orientation, Pages = Math.Max(1, frames), Whole = true, Held = (long)width * height * FrameBytes, Cut = bytes.U32(4) + 8L > bytes.Length };
+        var groups = Groups(bytes, 12, bytes.Length, width, height);
+        return new ImageHeader("webp", width, height) { HeldByImageSharp = groups * MoreOfImageSharp, Orientation = orientation, Pages = Math.Max(1, frames), Whole = true, Held = (long)width * height * FrameBytes + groups * GroupBytes, Cut = bytes.U32(4) + 8L > bytes.Length };
+    }
+
+    /// <summary>Of the picture and its alpha channel; of an animation, of its first frame's.</summary>
+    private static long Groups(HeaderReader bytes, long at, long end, int width, int height)
+    {
+        var groups = 0L;
+        for (; at <= end - 8; at += 8L + bytes.U32(at + 4) + (bytes.U32(at + 4) & 1))
+        {
+            var (data, length) = (at + 8, Math.Min(bytes.U32(at + 4), end - at - 8));
+            if (bytes.Is(at, "VP8L"u8) && length > 5)
+            {
+                return groups + Vp8l.Groups(bytes.Slice(data + 5, length - 5), width, height);
+            }
+
+            if (bytes.Is(at, "VP8 "u8))
+            {
+                return groups;
+            }
+
+            if (bytes.Is(at, "ALPH"u8) && length > 1 && (bytes.U8(data) & 3) == 1)
+            {
+                groups += Vp8l.Groups(bytes.Slice(data + 1, length - 1), width, height);
+            }
+            else if (bytes.Is(at, "ANMF"u8) && length > 16)
+            {
+                return Groups(bytes, data + 16, data + length, U24(bytes, data + 6) + 1, U24(bytes, data + 9) + 1);
+            }
+        }
+
+        return groups;
     }
 
     private static int U24(HeaderReader bytes, long at) => bytes.U16(at) | bytes.U8(at + 2) << 16;

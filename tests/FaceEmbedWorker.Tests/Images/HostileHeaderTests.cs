@@ -208,6 +208,85 @@ public class HostileHeaderTests
         }
     }
 
+    /// <summary>65,536 groups of codes in a megapixel took 500 MB of libvips and 1.7 GB of ImageSharp: they are counted before.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(300)]
+    [InlineData(4096)]
+    public void The_groups_of_a_lossless_webp_are_counted(int groups)
+    {
+        Assert.Equal(groups, Vp8l.Groups(Stream(groups, transforms: false), 256, 256));
+        Assert.Equal(groups, Vp8l.Groups(Stream(groups, transforms: true), 256, 256));
+        Assert.Equal(1, Vp8l.Groups([], 256, 256));
+
+        // a bit 1 and 4 x 4 blocks of 64 x 64; eight bits a channel for green and red, nothing for the others
+        static byte[] Stream(int groups, bool transforms)
+        {
+            var bits = new List<int>();
+            if (transforms)
+            {
+                Put(1, 1); // subtract green
+                Put(2, 2);
+                Put(1, 1); // predictor, by blocks of 512: one pixel
+                Put(0, 2);
+                Put(7, 3);
+                Picture([0x1234]);
+            }
+
+            Put(0, 1);
+            Put(0, 1); // no cache
+            Put(1, 1);
+            Put(0, 3);
+            Picture([.. Enumerable.Range(0, 64 * 64).Select(i => i % groups)]);
+            byte[] packed = [.. bits.Chunk(8).Select(b => (byte)b.Select((bit, i) => bit << i).Sum())];
+            return packed;
+
+            void Picture(int[] values)
+            {
+                Put(0, 1);
+                Flat(280);
+                Flat(256);
+                Single();
+                Single();
+                Single();
+                foreach (var value in values)
+                {
+                    Symbol(value & 255);
+                    Symbol(value >> 8);
+                }
+            }
+
+            void Flat(int alphabet) // 256 symbols of eight bits
+            {
+                Put(0, 1);
+                Put(8, 4);
+                foreach (var symbol in new[] { 17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8 })
+                {
+                    Put(symbol is 0 or 8 ? 1 : 0, 3);
+                }
+
+                Put(0, 1);
+                for (var i = 0; i < alphabet; i++)
+                {
+                    Put(i < 256 ? 1 : 0, 1);
+                }
+            }
+
+            void Single()
+            {
+                Put(1, 1);
+                Put(0, 1);
+                Put(0, 1);
+                Put(0, 1);
+            }
+
+            void Symbol(int value) => bits.AddRange(Enumerable.Range(0, 8).Select(i => value >> 7 - i & 1)); // codes begin with their highest bit
+
+            void Put(int value, int count) => bits.AddRange(Enumerable.Range(0, count).Select(i => value >> i & 1));
+        }
+    }
+
     /// <summary>The decoder goes by the last; the first is what the estimate believed.</summary>
     [Fact]
     public void All_sequence_headers_of_an_av1_stream_count()
