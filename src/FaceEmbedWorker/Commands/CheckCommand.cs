@@ -39,7 +39,7 @@ internal static class CheckCommand
         var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
         Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
         Line("decoder", true, services.GetRequiredService<ImageDecoder>().Describe());
-        var (megabytes, available) = (200 + jobs.Slots * images.MaxMemory / 1_000_000, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes / 1_000_000);
+        var (megabytes, available) = (200 + jobs.Slots * images.MaxMemory / 1_000_000, MemoryHere() / 1_000_000);
         Line("plan", megabytes < available, Text($"{Environment.ProcessorCount} cores, {jobs.Slots} jobs at once; with the largest pictures they take up to {megabytes} MB, and {available} MB are here{(megabytes < available ? "" : ": lower Images:MaxMemory or Jobs:Parallelism")}"));
 
         try
@@ -96,6 +96,18 @@ internal static class CheckCommand
 
         argument.AddError($"--management is '{text}'; it must look like http://host:15672.");
         return null;
+    }
+
+    /// <summary>
+    /// Bytes that the process may have, by its container's limit and the machine; not the garbage collector's part of them, for pictures lie
+    /// outside of its heap.
+    /// </summary>
+    private static long MemoryHere()
+    {
+        var told = new[] { "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes" }.Where(File.Exists).Select(f => File.ReadAllText(f).Trim())
+            .Concat(File.Exists("/proc/meminfo") ? File.ReadLines("/proc/meminfo").Where(l => l.StartsWith("MemTotal:", StringComparison.Ordinal)).Select(l => $"{l.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]}000") : []);
+        var limits = told.Select(t => long.TryParse(t, CultureInfo.InvariantCulture, out var bytes) ? bytes : long.MaxValue).ToList();
+        return limits.Count > 0 ? limits.Min() : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);

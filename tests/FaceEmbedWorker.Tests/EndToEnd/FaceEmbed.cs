@@ -12,7 +12,9 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     private FaceEmbed(string[] arguments, Dictionary<string, string?>? environment = null)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments])
+        // whoever runs the tests in the background ignores SIGINT, and so would all that they start
+        string[] command = [.. OperatingSystem.IsLinux() ? ["env", "--default-signal=INT"] : Array.Empty<string>(), "dotnet", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments];
+        var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
