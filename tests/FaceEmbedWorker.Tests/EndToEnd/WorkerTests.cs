@@ -471,7 +471,7 @@ public abstract class WorkerTests(TestBroker broker)
         await probe.SubmitAsync(GraceHopper, id: "busy");
         await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
         await SubmitSuspectAsync(probe, "waiting");
-        await Task.Delay(4000);
+        await Task.Delay(10_000);
         await probe.SubmitAsync(GraceHopper, id: "later"); // there is room for it, but the worker finishes what it has
         await Task.Delay(1000);
         Assert.Equal((1u, 1u), (await probe.ReadyAsync(probe.Topology.Suspects), await probe.ReadyAsync(probe.Topology.Jobs)));
