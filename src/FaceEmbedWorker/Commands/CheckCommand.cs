@@ -13,6 +13,9 @@ namespace FaceEmbedWorker.Commands;
 /// <summary><c>face-embed check</c>: would a worker with these settings work here? Looks at everything and changes nothing.</summary>
 internal static class CheckCommand
 {
+    /// <summary>Of a container, in cgroups of version 2 and 1.</summary>
+    private static readonly string[] MemoryLimits = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
+
     public static void AddTo(RootCommand root, string[] settings)
     {
         var management = ManagementOption();
@@ -104,7 +107,7 @@ internal static class CheckCommand
     /// </summary>
     private static long MemoryHere()
     {
-        var told = new[] { "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes" }.Where(File.Exists).Select(f => File.ReadAllText(f).Trim())
+        var told = MemoryLimits.Where(File.Exists).Select(f => File.ReadAllText(f).Trim())
             .Concat(File.Exists("/proc/meminfo") ? File.ReadLines("/proc/meminfo").Where(l => l.StartsWith("MemTotal:", StringComparison.Ordinal)).Select(l => $"{l.Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]}000") : []);
         var limits = told.Select(t => long.TryParse(t, CultureInfo.InvariantCulture, out var bytes) ? bytes : long.MaxValue).ToList();
         return limits.Count > 0 ? limits.Min() : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
