@@ -239,8 +239,8 @@ internal sealed class JobReader(JobMessage message)
     /// <summary>Fields that no job has: a typing error would otherwise be found by nobody.</summary>
     private static string[]? Warnings(JsonElement root)
     {
-        string[] unknown = [.. Unknown(root, JobFields, ""), .. Unknown(root.GetProperty("image"), ImageFields, "image.")];
-        return unknown.Length == 0 ? null : [.. unknown.Take(MostWarnings)];
+        string[] unknown = [.. Unknown(root, JobFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")).Take(MostWarnings)];
+        return unknown.Length == 0 ? null : unknown;
     }
 
     private static IEnumerable<string> Unknown(JsonElement element, string[] known, string path) =>

@@ -20,9 +20,8 @@ internal sealed class VerificationIntervals
     public VerificationIntervals(IEnumerable<(int First, int Second, double Score)> pairs, IReadOnlyList<int> pictures)
     {
         this.pictures = [.. pictures];
-        var kinds = pairs.ToLookup(p => p.First == p.Second);
-        same = [.. kinds[true].Select(p => (p.First, p.Score)).OrderByDescending(p => p.Score)];
-        different = [.. kinds[false].OrderByDescending(p => p.Score)];
+        same = [.. pairs.Where(p => p.First == p.Second).Select(p => (p.First, p.Score)).OrderByDescending(p => p.Score)];
+        different = [.. pairs.Where(p => p.First != p.Second).OrderByDescending(p => p.Score)];
     }
 
     /// <summary>Intervals of the equal error rate, and of the true accept rate at each false match rate.</summary>

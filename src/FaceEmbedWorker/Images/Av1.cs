@@ -5,6 +5,12 @@ internal static class Av1
 {
     private const int SequenceHeader = 1;
 
+    /// <summary>Units of a stream that are looked at; a picture has a few, and each of its tiles may be one.</summary>
+    private const int MostUnits = 10_000;
+
+    /// <summary>Of a stream with more units than that: so many that it is refused.</summary>
+    private const long TooManyPixels = 1L << 40;
+
     /// <summary>Bytes a pixel that libheif and libvips hold of a picture of more than 8 bits and full colours.</summary>
     public const int MostPixelBytes = 24;
 
@@ -14,9 +20,14 @@ internal static class Av1
     /// </summary>
     public static (long Pixels, int PixelBytes) Read(ReadOnlySpan<byte> stream)
     {
-        var (pixels, pixelBytes) = (0L, 0);
+        var (pixels, pixelBytes, units) = (0L, 0, 0);
         for (var at = 0; at < stream.Length;)
         {
+            if (++units > MostUnits)
+            {
+                return (TooManyPixels, MostPixelBytes);
+            }
+
             var (type, extended, sized) = (stream[at] >> 3 & 15, (stream[at] & 4) != 0, (stream[at] & 2) != 0);
             at += extended ? 2 : 1;
             var size = sized ? Leb128(stream, ref at) : stream.Length - at;

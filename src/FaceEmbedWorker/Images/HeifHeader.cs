@@ -43,7 +43,7 @@ internal static class HeifHeader
         var streams = HevcParameters(bytes, meta);
         foreach (var (from, to) in AvifItems(bytes, meta))
         {
-            streams.Add(Av1.Read(bytes.Slice(from, Math.Min(to - from, 4096))));
+            streams.Add(Av1.Read(bytes.Slice(from, to - from)));
         }
 
         // the tiles of a grid may lie outside of it, be one and the same again and again, and are decoded at once

@@ -7,7 +7,7 @@ namespace FaceEmbedWorker.Images;
 /// </summary>
 internal static class Vp8l
 {
-    private const int Lengths = 24, Distances = 40, LongestCode = 15;
+    private const int Lengths = 24, Distances = 40, LongestCode = 15, LongestSide = 16384;
     private static readonly byte[] CodeLengthOrder = [17, 18, 0, 1, 2, 3, 4, 5, 16, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 
     /// <param name="stream">Behind the signature and the sizes, or of an alpha channel.</param>
@@ -16,9 +16,18 @@ internal static class Vp8l
     public static int Groups(ReadOnlySpan<byte> stream, int width, int height)
     {
         var bits = new Bits(stream);
+        var seen = 0;
+        (width, height) = (Math.Min(width, LongestSide), Math.Min(height, LongestSide)); // of an animation's frame more can be claimed
         while (bits.Read(1) == 1 && !bits.Ended)
         {
-            switch (bits.Read(2))
+            var transform = bits.Read(2);
+            if ((seen & 1 << transform) != 0)
+            {
+                return 1; // each may come once: no decoder goes on
+            }
+
+            seen |= 1 << transform;
+            switch (transform)
             {
                 case 0 or 1: // what predicts pixels, or their colours, by blocks
                     var size = bits.Read(3) + 2;
@@ -58,13 +67,13 @@ internal static class Vp8l
         var largest = 0;
         for (long left = (long)width * height; left > 0 && !bits.Ended;)
         {
-            var symbol = green.Next(ref bits);
+            var (before, symbol) = (bits.At, green.Next(ref bits));
             if (symbol < 256)
             {
                 largest = Math.Max(largest, red.Next(ref bits) << 8 | symbol);
                 blue.Next(ref bits);
                 alpha.Next(ref bits);
-                left--;
+                left = bits.At == before ? 0 : left - 1; // what takes no bits goes on for ever
             }
             else if (symbol < 256 + Lengths)
             {
@@ -73,7 +82,7 @@ internal static class Vp8l
             }
             else
             {
-                left--; // of the cache: it was written out before
+                left = bits.At == before ? 0 : left - 1; // of the cache: it was written out before
             }
         }
 
@@ -184,6 +193,8 @@ internal static class Vp8l
     {
         private readonly ReadOnlySpan<byte> bytes = bytes;
         private long at;
+
+        public readonly long At => at;
 
         /// <summary>Nothing is left: what was read last were zeros.</summary>
         public readonly bool Ended => at > 8L * bytes.Length;

@@ -131,6 +131,23 @@ public class JobMessageTests
         Assert.Equal(10, Json($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 100).Select(n => $",\"x{n}\":{n}"))}}}""").Read().Warnings!.Count);
     }
 
+    /// <summary>Unknown fields are somebody else's: a million of them is not written out to name ten.</summary>
+    [Fact]
+    public void A_job_of_many_unknown_fields_costs_no_more_than_it_has()
+    {
+        var body = Encoding.UTF8.GetBytes($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 200_000).Select(n => $",\"{n}\":0"))}}}""");
+        var parsed = Allocated(() => System.Text.Json.JsonDocument.Parse(body).Dispose());
+        var read = Allocated(() => Assert.Equal(10, Message(body, "application/json").Read().Warnings!.Count));
+        Assert.InRange(read, 0, parsed + 5_000_000); // a sentence for each would be 40 MB more
+
+        static long Allocated(Action action)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            action();
+            return GC.GetAllocatedBytesForCurrentThread() - before;
+        }
+    }
+
     [Fact]
     public void Deep_json_invalid_utf8_and_long_ids_are_malformed()
     {

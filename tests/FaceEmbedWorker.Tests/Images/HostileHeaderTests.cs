@@ -287,6 +287,20 @@ public class HostileHeaderTests
         }
     }
 
+    /// <summary>Pictures of codes that take no bits, of claimed sizes, again and again: none is read for longer than it takes to see that.</summary>
+    [Fact]
+    public void A_lossless_webp_that_goes_on_for_ever_is_left()
+    {
+        var start = Stopwatch.GetTimestamp();
+        byte[] empty = new byte[64]; // every code has the symbol 0, which takes no bits
+        var predictors = Enumerable.Range(0, 100_000).SelectMany(_ => (int[])[1, 0, 0, 0, 0, 0, 0, .. Enumerable.Repeat((int[])[1, 0, 0, 0], 5).SelectMany(c => c)]).Chunk(8).Select(b => (byte)b.Select((bit, i) => bit << i).Sum()).ToArray();
+        Assert.Equal(1, Vp8l.Groups(predictors, 1 << 24, 1 << 24));
+        Assert.Equal(1, Vp8l.Groups(empty, 1 << 24, 1 << 24));
+        byte[] meta = [0b0001_1000 >> 1 | 0, .. new byte[64]]; // no transform, no cache, groups by blocks of 4 x 4
+        Assert.InRange(Vp8l.Groups(meta, 1 << 24, 1 << 24), 1, 65536);
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 3);
+    }
+
     /// <summary>The decoder goes by the last; the first is what the estimate believed.</summary>
     [Fact]
     public void All_sequence_headers_of_an_av1_stream_count()
@@ -297,6 +311,9 @@ public class HostileHeaderTests
         Assert.Equal((4096 * 4096, 24), Av1.Read(large));
         Assert.Equal((4096 * 4096, 24), Av1.Read([.. small, .. large]));
         Assert.Equal((4096 * 4096, 24), Av1.Read([.. large, .. small]));
+        byte[] padding = [15 << 3 | 2, 0x88, 0x27, .. new byte[5000]];
+        Assert.Equal((4096 * 4096, 24), Av1.Read([.. small, .. padding, .. large]));
+        Assert.True(Av1.Read([.. Enumerable.Repeat(small, 20_000).SelectMany(s => s)]).Pixels > 1_000_000_000);
 
         static byte[] Sequence(int profile, int side)
         {
