@@ -115,7 +115,7 @@ internal sealed class ImageDecoder : IDisposable
 
             if (header.Whole)
             {
-                return Of(bytes); // of a scan that is cut it shows the one before, and it does not pass over what would tell
+                return Endless(header, bytes, Of); // of a scan that is cut it shows what came before, in silence
             }
 
             var picture = Of(bytes.Length > header.PixelsEnd + 2 ? bytes[..(header.PixelsEnd + 2)] : bytes); // it would read on behind the end, into what a camera appends

@@ -146,6 +146,7 @@ internal static class JpegHeader
             jpeg.AsSpan(from, last - from).CopyTo(copy.AsSpan(to));
             to += last - from;
             copy.AsSpan(to, Continuation).Fill(with);
+            copy.AsSpan(to + Continuation - Fill, Fill).Fill(0xFF);
             (from, to) = (next, to + Continuation);
         }
 
@@ -155,6 +156,9 @@ internal static class JpegHeader
     }
 
     private const int Continuation = 1024;
+
+    /// <summary>Of these, such as may stand before any marker (B.1.1.2): ImageSharp, which looks for one by twos, finds it.</summary>
+    private const int Fill = 4;
 
     private const int EndOfImage = 0xD9;
     private const int StartOfScan = 0xDA;

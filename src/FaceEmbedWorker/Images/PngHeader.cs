@@ -30,6 +30,11 @@ internal static class PngHeader
                 orientation = Exif.Orientation(bytes.Slice(at + 8, Math.Min(bytes.U32(at), bytes.Length - at - 8)));
             }
 
+            if (at > 8 && bytes.Is(at + 4, "IHDR"u8))
+            {
+                throw bytes.Corrupt("it has two headers");
+            }
+
             transparent |= firstPixels < 0 && bytes.Is(at + 4, "tRNS"u8);
             words += IsWords(bytes, at) ? 12L + bytes.U32(at) : 0;
         }

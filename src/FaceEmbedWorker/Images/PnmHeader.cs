@@ -37,6 +37,11 @@ internal static class PnmHeader
         var rowBits = (long)header.Width * (kind == 4 ? 1 : most > 255 ? 16 : 8) * (kind == 6 ? 3 : 1);
         var samples = checked(header.Pixels * (kind is 3 or 6 ? 3 : 1));
         var text = kind < 4 ? Texts(bytes.Slice(at, bytes.Length - at), samples) : default;
+        if (text.Most > most && (kind > 1 || !text.Adjoining)) // where bits are not parted they make no number
+        {
+            throw bytes.Corrupt("a number of it is over its white");
+        }
+
         return header with
         {
             Whole = true,
@@ -48,26 +53,29 @@ internal static class PnmHeader
     }
 
     /// <summary>
-    /// How many samples there are, counted up to <paramref name="most"/>, where they are numbers of text with comments between them, and
-    /// whether some of them have more than one digit.
+    /// How many samples there are, counted up to <paramref name="count"/>, where they are numbers of text with comments between them,
+    /// whether some of them have more than one digit, and the largest.
     /// </summary>
-    private static (long Samples, bool Adjoining) Texts(ReadOnlySpan<byte> text, long most)
+    private static (long Samples, bool Adjoining, ulong Most) Texts(ReadOnlySpan<byte> text, long count)
     {
         var (samples, number, adjoining, comment) = (0L, false, false, false);
+        var (value, most) = (0UL, 0UL);
         foreach (var c in text)
         {
             var digit = !comment && char.IsAsciiDigit((char)c);
-            if (digit && !number && samples++ == most)
+            if (digit && !number && samples++ == count)
             {
-                return (most, adjoining);
+                return (count, adjoining, most);
             }
 
+            value = digit ? Math.Min((number ? value * 10 : 0) + c - '0', uint.MaxValue) : 0;
+            most = Math.Max(most, value);
             adjoining |= digit && number;
             number = digit;
             comment = comment ? c is not ((byte)'\n' or (byte)'\r') : c == '#';
         }
 
-        return (Math.Min(samples, most), adjoining);
+        return (Math.Min(samples, count), adjoining, most);
     }
 
     /// <summary>Behind one whitespace, or behind the comment that stands in its place.</summary>

@@ -112,6 +112,39 @@ public class DecodersTests
         Pipeline.Decode(System.Text.Encoding.ASCII.GetBytes(text + " 1")).Dispose();
     }
 
+    [Theory]
+    [InlineData("P2 2 1 255 255 256")]
+    [InlineData("P3 1 1 255 0 99999999999999999999 0")]
+    [InlineData("P2 2 1 65535 65536 0")]
+    [InlineData("P1 2 1 0 2")]
+    public void A_plain_pnm_with_a_number_over_its_white_is_corrupt(string text)
+    {
+        foreach (var at in (byte[][])[System.Text.Encoding.ASCII.GetBytes(text), System.Text.Encoding.ASCII.GetBytes(text + " # comment\n")])
+        {
+            var fault = Assert.Throws<ImageException>(() => Pipeline.Decoder.Open(at));
+            Assert.Equal(ImageFault.Undecodable, fault.Fault);
+            Assert.Contains("a number of it is over its white", fault.Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>A decoder might take the sides from either, and its memory is weighed by the first.</summary>
+    [Theory]
+    [InlineData("Libvips", false)]
+    [InlineData("Libvips", true)]
+    [InlineData("ImageSharp", false)]
+    [InlineData("ImageSharp", true)]
+    public void A_png_with_two_headers_is_corrupt(string by, bool behindPixels)
+    {
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        var png = TestData.Read("formats/rgb.png");
+        byte[] larger = [.. png[16..29]];
+        (larger[2], larger[6]) = (0x20, 0x20);
+        var at = behindPixels ? png.Length - 12 : 33;
+        var fault = Assert.Throws<ImageException>(() => decoder.Open([.. png[..at], .. HostileHeaderTests.PngChunk("IHDR", larger), .. png[at..]]));
+        Assert.Equal(ImageFault.Undecodable, fault.Fault);
+        Assert.Contains("it has two headers", fault.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_ImageSharp_would_decode_wrong_or_not_at_all_is_named()
     {
@@ -213,10 +246,12 @@ public class DecodersTests
     /// <summary>
     /// A scan that is cut, and then the rest of the file as it was, or an end marker: the first half is not embedded with the rest made up.
     /// </summary>
-    [Fact]
-    public void A_jpeg_of_several_scans_one_of_which_is_cut_is_no_picture()
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void A_jpeg_of_several_scans_one_of_which_is_cut_is_no_picture(string by)
     {
-        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions()));
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
         byte[] end = [0xFF, 0xD9];
         foreach (var jpeg in new[] { TestData.Read("formats/progressive.jpg"), Pipeline.Changed(TestData.GraceHopper, i => i.Resize(0.5), ".jpg", new NetVips.VOption { { "interlace", true } }) })
         {
@@ -237,7 +272,6 @@ public class DecodersTests
                 Assert.Equal(ImageFault.Undecodable, fault.Fault);
             }
         }
-
     }
 
     [Theory]
