@@ -129,7 +129,7 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// The faces of a picture in which <see cref="Detect"/> finds none: half as fine again, a small picture enlarged for it.
     /// </summary>
     public List<Detection> DetectFiner(Picture picture, int detail) =>
-        TakesAnySize && Scales.Finer(detail, picture.Width, picture.Height) is > 0 and var side ? Look(picture, side, Filter, enlarged: true) : [];
+        TakesAnySize && Scales.Finer(detail, picture.Width, picture.Height) is > 0 and var side ? Look(picture, side, Filter) : [];
 
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
     /// <param name="picture">The one it was found in, or a finer one.</param>
@@ -184,14 +184,13 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
     }
 
-    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter, bool enlarged = false) =>
-        Suppress(Candidates(picture, side, Threshold, filter, enlarged), options.DetectionOverlap);
+    internal List<Detection> Look(Picture picture, int side, FaceFilter? filter) =>
+        Suppress(Candidates(picture, side, Threshold, filter), options.DetectionOverlap);
 
-    private List<Detection> Candidates(Picture picture, int side, double threshold, FaceFilter? filter, bool enlarged = false)
+    private List<Detection> Candidates(Picture picture, int side, double threshold, FaceFilter? filter)
     {
         var input = model.Card.Input;
-        var (width, height) = enlarged ? Scales.Fit(picture.Width, picture.Height, side, side)
-            : TakesAnySize ? Scales.Fit(picture.Width, picture.Height, side)
+        var (width, height) = TakesAnySize ? Scales.Fit(picture.Width, picture.Height, side, side)
             : input.Fit == "letterbox" ? Scales.Fit(picture.Width, picture.Height, input.Width, input.Height)
             : (input.Width, input.Height);
         using var run = TakesAnySize ? model.Rent(Scales.Up(width, input.Multiple), Scales.Up(height, input.Multiple)) : model.Rent();

@@ -244,7 +244,11 @@ public class FindingTests
     {
         Assert.Equal([(320, 0.0)], Scales.Looks(1, 4000, 3000));
         Assert.Equal([(640, 0.0), (320, 100.0)], Scales.Looks(2, 4000, 3000));
-        Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // never enlarged
+        Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // enlarged by the finest detail alone
+        Assert.Equal([(375, 0.0)], Scales.Looks(4, 250, 250));
+        Assert.Equal([(1280, 0.0), (320, 50.0)], Scales.Looks(4, 1024, 768));
+        Assert.Equal([1280, 1281, 1920, 1920], new[] { 1280, 1281, 1920, 8000 }.Select(side => Scales.Looks(4, side, 100).First().Side));
+        Assert.Equal((562, 1920, 1920), (Scales.Finer(4, 250, 250), Scales.Finer(4, 1024, 768), Scales.Finer(4, 100, 1300)));
         Assert.Equal([320, 640, 960, 1920], Enumerable.Range(1, 4).Select(Scales.Finest));
         Assert.Equal((1280, 960), Scales.Fit(4000, 3000, 1280));
         Assert.Equal((1440, 1920), Scales.Fit(3000, 4000, Scales.Finest(4)));
