@@ -146,6 +146,24 @@ public sealed class CommandTests : IDisposable
         Assert.Contains("give no pairs to compare", errors, StringComparison.Ordinal);
     }
 
+    /// <summary>WIDER FACE's crowds: 235 pictures, as docs/accuracy.md has them.</summary>
+    [Theory]
+    [InlineData(2, 0.85, 0.79, 0.48, 235 / 8)]
+    [InlineData(4, 0.88, 0.86, 0.66, 235)]
+    public async Task Faces_in_crowds_are_found(int detail, double easy, double medium, double hard, int mostAlarms)
+    {
+        var (code, _, _) = await FaceEmbed.RunAsync("verify", TestData.Verification("wider"), $"--Faces:DetectionDetail={detail}", "--json", In("crowds.json"));
+        Assert.Equal(0, code);
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("crowds.json")));
+        Assert.Equal(2520, figures.GetProperty("marked").GetInt32());
+        var recalls = figures.GetProperty("subsets").EnumerateArray().ToDictionary(s => s.GetProperty("name").GetString()!, s => s.GetProperty("recall").GetDouble());
+        Assert.Multiple(
+            () => Assert.InRange(recalls["easy"], easy, 1),
+            () => Assert.InRange(recalls["medium"], medium, 1),
+            () => Assert.InRange(recalls["hard"], hard, 1),
+            () => Assert.InRange(figures.GetProperty("false_alarms").GetInt32(), 0, mostAlarms));
+    }
+
     [Fact]
     public async Task Verify_measures_detection_where_faces_are_marked()
     {
