@@ -20,7 +20,7 @@ internal static class BrokerErrors
                 case BrokerRefusedException refused:
                     return refused;
                 case AuthenticationException:
-                    return new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", exception);
+                    return Tls(broker, e);
                 case AuthenticationFailureException when user.Length == 0:
                     return new($"The broker at {broker.Host}:{broker.Port} refused the login: Broker:Uri names no user. Name one with its password, or show a certificate and have the broker take certificates (rabbitmq_auth_mechanism_ssl) and a user of the certificate's name.", exception);
                 case AuthenticationFailureException:
@@ -34,6 +34,10 @@ internal static class BrokerErrors
 
         return null;
     }
+
+    /// <summary>The other side's certificate is not for its name, or of no authority that is trusted.</summary>
+    public static BrokerRefusedException Tls(Uri broker, Exception e) =>
+        new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", e);
 
     /// <summary>One line, without credentials.</summary>
     public static string Describe(Exception exception)

@@ -1,11 +1,15 @@
 using System.Net;
 using System.Net.Http.Headers;
+using System.Security.Authentication;
 using System.Text;
 using System.Text.Json;
 
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>RabbitMQ's management API, with the login in its address, or else that of Broker:Uri.</summary>
+/// <summary>
+/// RabbitMQ's management API, with the login in its address, or else that of Broker:Uri, and the authorities and the certificate of section
+/// Broker.
+/// </summary>
 internal sealed class ManagementApi : IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
@@ -17,7 +21,8 @@ internal sealed class ManagementApi : IDisposable
         var factory = BrokerLogin.Factory(options, "management");
         VirtualHost = Uri.EscapeDataString(factory.VirtualHost);
         var login = address.UserInfo.Length > 0 ? Uri.UnescapeDataString(address.UserInfo) : $"{factory.UserName}:{factory.Password}";
-        http = new HttpClient { BaseAddress = new UriBuilder(address) { UserName = "", Password = "" }.Uri, Timeout = Patience }; // what is named in errors has no password
+        var tls = new SocketsHttpHandler { SslOptions = { RemoteCertificateValidationCallback = factory.Ssl.CertificateValidationCallback, ClientCertificates = factory.Ssl.Certs } };
+        http = new HttpClient(tls) { BaseAddress = new UriBuilder(address) { UserName = "", Password = "" }.Uri, Timeout = Patience }; // what is named in errors has no password
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(login)));
     }
 
@@ -38,6 +43,10 @@ internal sealed class ManagementApi : IDisposable
 
             answer.EnsureSuccessStatusCode();
             return JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(cancel));
+        }
+        catch (HttpRequestException e) when (e.InnerException is AuthenticationException inner)
+        {
+            throw BrokerErrors.Tls(http.BaseAddress!, inner);
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
         {

@@ -13,6 +13,8 @@ public sealed class SecureBroker : DebianBroker
 
     public int TlsPort { get; } = FreePort();
 
+    public int ManagementTlsPort { get; } = FreePort();
+
     public string ManagementUrl => $"http://127.0.0.1:{management}";
 
     /// <summary>Certificate of the authority that signed the broker's and the clients'.</summary>
@@ -30,6 +32,13 @@ public sealed class SecureBroker : DebianBroker
     protected override string Configuration => $"""
         management.tcp.port = {management}
         management.tcp.ip = 127.0.0.1
+        management.ssl.port = {ManagementTlsPort}
+        management.ssl.ip = 127.0.0.1
+        management.ssl.cacertfile = {Authority}
+        management.ssl.certfile = {Path.Combine(Folder, "server.pem")}
+        management.ssl.keyfile = {Path.Combine(Folder, "server.key")}
+        management.ssl.verify = verify_peer
+        management.ssl.fail_if_no_peer_cert = true
         listeners.ssl.default = 127.0.0.1:{TlsPort}
         ssl_options.cacertfile = {Authority}
         ssl_options.certfile = {Path.Combine(Folder, "server.pem")}
@@ -283,6 +292,26 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "encrypted");
         await probe.ResultAsync("encrypted");
+    }
+
+    /// <summary>One authority and one certificate serve the AMQP connection and the management API.</summary>
+    [Fact]
+    public async Task Check_and_prune_trust_the_authority_of_the_broker_for_its_management_API_too()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        var management = $"https://guest:guest@127.0.0.1:{broker.ManagementTlsPort}";
+        string[] settings = [.. probe.Settings, .. Tls($"amqps://guest:guest@127.0.0.1:{broker.TlsPort}/", broker.Authority), "--management", management];
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. settings]);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("user guest, tags", Flat(output), StringComparison.Ordinal);
+        (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. settings]);
+        Assert.True(code == 0, output + errors);
+
+        string[] strange = [.. probe.Settings, $"--Broker:Uri={broker.Uri.Replace("amqp:", "amqps:", StringComparison.Ordinal)}", $"--Broker:CaFile={broker.Stranger}", "--management", management];
+        (code, _, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. strange]);
+        Assert.Equal(69, code);
+        Assert.Contains($"127.0.0.1:{broker.ManagementTlsPort} and this worker do not agree on TLS", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
     }
 
     /// <summary>Half of it is written when the worker looks first: it waits for the rest.</summary>
