@@ -58,10 +58,20 @@ internal static class DeadLettersCommand
         parent.Add(command);
     }
 
+    /// <summary>In a file's place: the picture goes to standard output.</summary>
+    private const string ToOutput = "-";
+
     private static void AddShow(Command parent, string[] settings)
     {
         var id = new Argument<string>("ID") { Description = "As list shows it, or its beginning." };
-        var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file.", HelpName = "FILE" };
+        var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file; -: to standard output, and nothing else.", HelpName = "FILE" };
+        save.Validators.Add(result =>
+        {
+            if (result.Tokens is [{ Value: ToOutput }] && !Console.IsOutputRedirected)
+            {
+                result.AddError("--save-image is '-', and standard output is a terminal; send it into a file or a program.");
+            }
+        });
         var command = new Command("show", "All that is known of one dead letter. Takes nothing out.") { id, save };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -82,10 +92,14 @@ internal static class DeadLettersCommand
                 return ExitCode.SomeFailed;
             }
 
-            var one = found[exact];
+            var (letter, message) = found[exact];
+            var file = parsed.GetValue(save);
+            if (file != ToOutput)
+            {
+                Print(letter, message);
+            }
 
-            Print(one.Letter, one.Message);
-            return parsed.GetValue(save) is { } file && !SavePicture(one.Message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
+            return file is not null && !SavePicture(message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
         });
         parent.Add(command);
     }
@@ -293,7 +307,15 @@ internal static class DeadLettersCommand
         {
             if (DeadLetter.PictureOf(message) is { } picture)
             {
-                OutputFile.Write(file, picture);
+                if (file == ToOutput)
+                {
+                    OutputFile.WriteToOutput(picture);
+                }
+                else
+                {
+                    OutputFile.Write(file, picture);
+                }
+
                 return true;
             }
 

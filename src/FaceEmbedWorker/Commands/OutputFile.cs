@@ -20,6 +20,13 @@ internal static class OutputFile
         return true;
     });
 
+    public static void WriteToOutput(byte[] bytes) => Try("standard output", () =>
+    {
+        using var stream = Console.OpenStandardOutput();
+        stream.Write(bytes);
+        return true;
+    });
+
     /// <summary>One JSON document.</summary>
     public static void WriteLine(Stream stream, string place, byte[] document) => Try(place, () =>
     {

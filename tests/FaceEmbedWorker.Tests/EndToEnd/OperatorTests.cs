@@ -44,6 +44,7 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Contains("undecodable", output, StringComparison.Ordinal);
         Assert.Equal([1, 2, 3], await File.ReadAllBytesAsync(picture));
         File.Delete(picture);
+        Assert.Equal((0, "\u0001\u0002\u0003", ""), await RunAsync("show", "letter-0", "--save-image", "-")); // from a pod that has no disk and no tar
         (code, output, _) = await RunAsync("replay", "--all", "--dry-run");
         Assert.Equal(0, code);
         Assert.EndsWith("500 would be replayed.", output, StringComparison.Ordinal);
