@@ -23,6 +23,7 @@ public class KubernetesTests
     {
         ["v1/Namespace"] = Load<V1Namespace>,
         ["apps/v1/Deployment"] = Load<V1Deployment>,
+        ["batch/v1/CronJob"] = Load<V1CronJob>,
         ["policy/v1/PodDisruptionBudget"] = Load<V1PodDisruptionBudget>,
         ["networking.k8s.io/v1/NetworkPolicy"] = Load<V1NetworkPolicy>,
         ["keda.sh/v1alpha1/ScaledObject"] = Strict.Deserialize<Custom<ScaledObject>>,
@@ -31,9 +32,11 @@ public class KubernetesTests
         ["rabbitmq.com/v1beta1/Queue"] = Strict.Deserialize<Custom<Queue>>,
         ["rabbitmq.com/v1beta1/Binding"] = Strict.Deserialize<Custom<Binding>>,
         ["rabbitmq.com/v1beta1/Permission"] = Strict.Deserialize<Custom<Permission>>,
+        ["rabbitmq.com/v1beta1/User"] = Strict.Deserialize<Custom<User>>,
         ["monitoring.coreos.com/v1/PodMonitor"] = Strict.Deserialize<Custom<PodMonitor>>,
         ["monitoring.coreos.com/v1/PrometheusRule"] = Strict.Deserialize<Custom<PrometheusRule>>,
         ["kustomize.config.k8s.io/v1beta1/Kustomization"] = Strict.Deserialize<Kustomization>,
+        ["kustomize.config.k8s.io/v1alpha1/Component"] = Strict.Deserialize<Kustomization>,
     };
 
     [Fact]
@@ -49,12 +52,10 @@ public class KubernetesTests
     [Theory]
     [InlineData("base")]
     [InlineData("overlays/production")]
+    [InlineData("overlays/second-model")]
     public async Task Kustomize_builds_what_the_program_needs(string overlay)
     {
-        var built = await BuildAsync(overlay);
-        Assert.SkipWhen(built is null, "There is no kubectl that knows kustomize 4 or later.");
-        var objects = Objects(built!);
-
+        var objects = await BuildAsync(overlay);
         var pod = Assert.Single(objects.OfType<V1Deployment>()).Spec.Template.Spec;
         var container = Assert.Single(pod.Containers);
         Assert.True(pod.TerminationGracePeriodSeconds > new BrokerOptions().DrainSeconds + 10, "longer than the host's shutdown");
@@ -72,7 +73,7 @@ public class KubernetesTests
         var budget = Assert.Single(objects.OfType<V1PodDisruptionBudget>()).Spec;
         Assert.All(budget.Selector.MatchLabels, label => Assert.Contains(label, labels));
         Assert.Equal("AlwaysAllow", budget.UnhealthyPodEvictionPolicy);
-        var network = Assert.Single(objects.OfType<V1NetworkPolicy>()).Spec;
+        var network = Assert.Single(objects.OfType<V1NetworkPolicy>(), p => p.Name() == "face-embed").Spec;
         Assert.Equal(labels["app.kubernetes.io/name"], network.PodSelector.MatchLabels["app.kubernetes.io/name"]);
         Assert.Equal(["0.0.0.0/0: 169.254.0.0/16", "::/0: fe80::/10 fd00:ec2::254/128"], network.Egress.SelectMany(e => e.To ?? []).Where(to => to.IpBlock is not null).Select(to => $"{to.IpBlock.Cidr}: {string.Join(' ', to.IpBlock.Except)}"));
         Assert.Contains(network.Egress.SelectMany(e => e.To ?? []), to => to.NamespaceSelector is not null); // where pods have no address to match
@@ -87,10 +88,149 @@ public class KubernetesTests
 
         var scaled = Assert.Single(objects.OfType<Custom<ScaledObject>>()).Spec!;
         var trigger = Assert.Single(scaled.Triggers!);
-        Assert.Equal(("rabbitmq", "http", "QueueLength", new BrokerOptions().Jobs), (trigger.Type, trigger.Metadata!["protocol"], trigger.Metadata["mode"], trigger.Metadata["queueName"]));
+        Assert.Equal(("rabbitmq", "http", "QueueLength", Setting(container, "Broker__Jobs") ?? new BrokerOptions().Jobs), (trigger.Type, trigger.Metadata!["protocol"], trigger.Metadata["mode"], trigger.Metadata["queueName"]));
         Assert.Equal("currentReplicasIfHigher", scaled.Fallback!.Behavior);
         Assert.True(scaled.Fallback.Replicas > 0 && scaled.MaxReplicaCount > scaled.MinReplicaCount && scaled.MinReplicaCount > 0);
         Assert.Equal(trigger.AuthenticationRef!.Name, Assert.Single(objects.OfType<Custom<TriggerAuthentication>>()).Metadata!["name"]);
+
+        // one scrape each: by the PodMonitor, or by annotations
+        Assert.NotEqual(objects.OfType<Custom<PodMonitor>>().Any(), Assert.Single(objects.OfType<V1Deployment>()).Spec.Template.Metadata.Annotations?.ContainsKey("prometheus.io/scrape") ?? false);
+        Assert.All(Pods(objects), Restricted);
+    }
+
+    [Fact]
+    public async Task Another_model_has_a_namespace_and_queues_of_its_own()
+    {
+        var objects = await BuildAsync("overlays/second-model");
+        Assert.Empty(objects.OfType<Custom<PrometheusRule>>()); // the first one's tell them apart
+        Assert.All(Pods(objects).Select(p => p.Containers.Single()), container =>
+        {
+            Assert.Equal("models/my-model.onnx", Setting(container, "Faces__EmbeddingModel"));
+            Assert.Equal(("photos2", "faces2"), (Setting(container, "Broker__Jobs"), Setting(container, "Broker__Results")));
+            Assert.StartsWith("registry.example.com/face-embed-my-model:", container.Image, StringComparison.Ordinal);
+        });
+        Assert.All(objects.OfType<V1NetworkPolicy>(), p => Assert.Equal("face-embed-2", p.Namespace()));
+    }
+
+    /// <summary>What a person runs: never by itself, with the login of its role, and a way to the management API that workers have not.</summary>
+    [Fact]
+    public async Task Whoever_is_on_call_has_jobs_to_start_with_a_login_and_a_network_of_their_own()
+    {
+        var objects = await BuildAsync("overlays/production");
+        var worker = Assert.Single(objects.OfType<V1Deployment>()).Spec.Template.Spec;
+        var jobs = objects.OfType<V1CronJob>().ToDictionary(j => j.Name(), j => j.Spec);
+        Assert.Equal(["face-embed-check", "face-embed-operator"], jobs.Keys.Order());
+        var network = Assert.Single(objects.OfType<V1NetworkPolicy>(), p => p.Name() == "face-embed-operator").Spec;
+        Assert.Equal(["Ingress", "Egress"], network.PolicyTypes);
+        Assert.Null(network.Ingress);
+        Assert.Equal(["53", "53", "5671", "5672", "15671", "15672"], network.Egress.SelectMany(e => e.Ports).Select(p => p.Port.Value));
+        Assert.All(jobs.Values, job =>
+        {
+            Assert.True(job.Suspend);
+            Assert.Equal((0, true), (job.JobTemplate.Spec.BackoffLimit, job.JobTemplate.Spec.ActiveDeadlineSeconds > 0));
+            var labels = job.JobTemplate.Spec.Template.Metadata.Labels;
+            Assert.All(network.PodSelector.MatchLabels, label => Assert.Contains(label, labels));
+            Assert.DoesNotContain("face-embed", labels.Values); // or the workers' policy, budget and PodMonitor would take it for a worker
+            Assert.Equal(worker.Containers.Single().Image, job.JobTemplate.Spec.Template.Spec.Containers.Single().Image);
+        });
+        Assert.Equal("face-embed-operator", Pod("face-embed-operator").Volumes.Single().Secret.SecretName);
+        Assert.Equal(worker.Volumes.Single().Secret.SecretName, Pod("face-embed-check").Volumes.Single().Secret.SecretName);
+        Assert.Equal(worker.Containers.Single().Env.Single(e => e.Name == "FaceEmbed__Broker__Declare").Value, Setting(Pod("face-embed-check").Containers.Single(), "Broker__Declare"));
+        foreach (var name in jobs.Keys)
+        {
+            Assert.Equal(0, (await FaceEmbed.RunAsync([.. Pod(name).Containers.Single().Args.Select(a => a == "$(MANAGEMENT)" ? "https://a:b@c:15671/" : a), "--help"])).ExitCode);
+        }
+
+        V1PodSpec Pod(string name) => jobs[name].JobTemplate.Spec.Template.Spec;
+    }
+
+    /// <summary>Every key that is read of a secret is one that is made, and each user's login is that of its address.</summary>
+    [Fact]
+    public async Task The_script_makes_the_secrets_that_the_manifests_read()
+    {
+        var objects = await BuildAsync("overlays/production");
+        var (first, second) = (await SecretsAsync(), await SecretsAsync());
+        Assert.Equal(4, first.Count);
+        Assert.Empty(first.Values.Select(s => s["password"]).Intersect(second.Values.Select(s => s["password"])));
+        Assert.Equal(4, first.Values.Select(s => s["password"]).Distinct().Count(p => p.Length == 48));
+
+        var read = Pods(objects).SelectMany(p => p.Volumes.Select(v => (v.Secret.SecretName, v.Secret.Items.Single().Key))
+                .Concat(p.Containers.SelectMany(c => c.Env).Where(e => e.ValueFrom is not null).Select(e => (e.ValueFrom.SecretKeyRef.Name, e.ValueFrom.SecretKeyRef.Key))))
+            .Concat(objects.OfType<Custom<TriggerAuthentication>>().SelectMany(t => t.Spec!.SecretTargetRef!).Select(t => (t.Name!, t.Key!)));
+        Assert.All(read, r => Assert.Contains(r.Item2, first[r.Item1].Keys));
+        var users = objects.OfType<Custom<User>>().ToDictionary(u => (string)u.Metadata!["name"], u => u.Spec!);
+        Assert.Equal(first.Keys.Order(), users.Values.Select(u => u.ImportCredentialsSecret!.Name!).Order());
+        Assert.All(users, user => Assert.Equal(user.Key, first[user.Value.ImportCredentialsSecret!.Name!]["username"]));
+        Assert.All(first.Values.Where(s => s.ContainsKey("FaceEmbed__Broker__Uri")), s =>
+        {
+            var options = new BrokerOptions { Uri = s["FaceEmbed__Broker__Uri"] };
+            Assert.Empty(options.Validate(new(options)));
+            Assert.Equal($"{s["username"]}:{s["password"]}", new Uri(options.Uri).UserInfo);
+        });
+        Assert.Equal($"https://face-embed-keda:{first["face-embed-keda"]["password"]}@rabbitmq.face-embed.svc:15671/", first["face-embed-broker"]["host"]);
+
+        static async Task<Dictionary<string, Dictionary<string, string>>> SecretsAsync()
+        {
+            var yaml = await RunAsync(Path.Combine(Folder, "overlays", "production", "secrets"), "--dry-run=client", "-o", "yaml");
+            return yaml!.Split("apiVersion: v1\n", StringSplitOptions.RemoveEmptyEntries).Select(text => KubernetesYaml.Deserialize<V1Secret>($"apiVersion: v1\n{text}", strict: true))
+                .ToDictionary(s => s.Name(), s => s.Data.ToDictionary(d => d.Key, d => System.Text.Encoding.UTF8.GetString(d.Value)));
+        }
+    }
+
+    /// <summary>A sample's password that is deployed unnoticed is everybody's.</summary>
+    [Fact]
+    public void No_password_is_in_the_manifests() => Assert.All(Directory.GetFiles(Folder, "*", SearchOption.AllDirectories), file =>
+    {
+        var text = File.ReadAllText(file);
+        Assert.DoesNotMatch(@"kind: Secret\b|secretGenerator|--from-literal=(?!tls=)|stringData", text);
+        Assert.All(System.Text.RegularExpressions.Regex.Matches(text, @"://[^\s:/@]+:([^\s@]+)@").Select(m => m.Groups[1].Value), password => Assert.Contains(password, new[] { "PASSWORD", "%s" }));
+    });
+
+    [Theory]
+    [InlineData("production")]
+    [InlineData("second-model")]
+    public async Task A_private_authority_is_trusted_by_workers_the_operators_jobs_and_KEDA(string overlay)
+    {
+        var copy = Directory.CreateTempSubdirectory("face-embed-kustomize-").FullName;
+        try
+        {
+            foreach (var file in Directory.GetFiles(Folder, "*", SearchOption.AllDirectories))
+            {
+                var to = Path.Combine(copy, Path.GetRelativePath(Folder, file));
+                Directory.CreateDirectory(Path.GetDirectoryName(to)!);
+                var text = await File.ReadAllTextAsync(file);
+                await File.WriteAllTextAsync(to, text.Replace("\n# components: ", "\ncomponents: ", StringComparison.Ordinal));
+            }
+
+            var objects = await BuildAsync(Path.Combine(copy, "overlays", overlay));
+            Assert.Equal(3, Pods(objects).Count());
+            Assert.All(Pods(objects), pod =>
+            {
+                var container = pod.Containers.Single();
+                var file = Setting(container, "Broker__CaFile")!;
+                var mount = Assert.Single(container.VolumeMounts, m => file.StartsWith(m.MountPath + "/", StringComparison.Ordinal));
+                var secret = pod.Volumes.Single(v => v.Name == mount.Name).Secret;
+                Assert.Equal(("face-embed-ca", "ca.crt", $"{mount.MountPath}/{secret.Items.Single().Path}"), (secret.SecretName, secret.Items.Single().Key, file));
+                Restricted(pod);
+            });
+            var keda = Assert.Single(objects.OfType<Custom<TriggerAuthentication>>()).Spec!.SecretTargetRef!;
+            Assert.Equal(["host=face-embed-broker/host", "tls=face-embed-ca/tls", "ca=face-embed-ca/ca.crt"], keda.Select(t => $"{t.Parameter}={t.Name}/{t.Key}"));
+            Assert.Contains("--from-file=ca.crt=FILE --from-literal=tls=enable", Read("private-ca/kustomization.yaml"), StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(copy, recursive: true);
+        }
+    }
+
+    /// <summary>RabbitMQ's own pods fit "restricted" only from cluster operator 2.17 on.</summary>
+    [Fact]
+    public void The_namespace_lets_the_brokers_pods_in_and_warns_of_what_is_not_restricted()
+    {
+        var labels = Assert.IsType<V1Namespace>(Assert.Single(Objects(Read("overlays/production/namespace.yaml")))).Metadata.Labels;
+        Assert.Equal(("baseline", "restricted", "restricted"), (Label("enforce"), Label("warn"), Label("audit")));
+
+        string Label(string mode) => labels[$"pod-security.kubernetes.io/{mode}"];
     }
 
     [Fact]
@@ -117,6 +257,9 @@ public class KubernetesTests
         Assert.DoesNotContain("\n  - namespace.yaml", Read("overlays/production/kustomization.yaml"), StringComparison.Ordinal); // delete -k would take the broker along
         var topology = Objects(Read("topology/topology.yaml"));
         var pod = Assert.IsType<V1Deployment>(Assert.Single(Objects(Read("base/deployment.yaml")))).Spec.Template.Spec;
+        var users = Objects(Read("topology/roles.yaml")).OfType<Custom<User>>().ToDictionary(u => (string)u.Metadata!["name"], u => u.Spec!.Tags ?? []);
+        Assert.Empty(users["face-embed"]);
+        Assert.All(users.Keys, user => Assert.Contains(user, top, StringComparison.Ordinal));
         var keda = Objects(Read("base/scaling.yaml")).OfType<Custom<TriggerAuthentication>>().Single().Spec!.SecretTargetRef!.Single();
         Assert.Equal(pod.Volumes.Single().Secret.SecretName, keda.Name);
         Assert.All(topology.OfType<Custom<Queue>>(), q => Assert.Contains($"RabbitmqCluster named {q.Spec!.RabbitmqClusterReference!.Name},", top, StringComparison.Ordinal));
@@ -146,7 +289,52 @@ public class KubernetesTests
         var may = Assert.Single(objects.OfType<Custom<Permission>>()).Spec!.Permissions!;
         Assert.All(topology.Exchanges, e => Assert.Matches(may["write"], e.Name));
         Assert.Equal([topology.Jobs, topology.Suspects], topology.Queues.Select(q => q.Name).Where(q => System.Text.RegularExpressions.Regex.IsMatch(q, may["read"])).Order());
-        Assert.Contains($"| `{may["configure"]}` | `{may["write"].Replace("|", "\\|", StringComparison.Ordinal)}` | `{may["read"].Replace("|", "\\|", StringComparison.Ordinal)}` |", File.ReadAllText(Path.Combine(TestData.Repository, "deploy", "README.md")), StringComparison.Ordinal);
+    }
+
+    /// <summary>One table, in deploy/README.md; what is shipped has its patterns, and <see cref="SecurityTests"/> tries them.</summary>
+    [Fact]
+    public void The_roles_that_are_shipped_are_those_of_the_table()
+    {
+        var table = File.ReadAllText(Path.Combine(TestData.Repository, "deploy", "README.md"));
+        var permissions = Permissions();
+        Assert.Equal(["face-embed", "face-embed-keda", "face-embed-operator", "face-embed-producer"], permissions.Keys.Order());
+        Assert.All(permissions.Values, may => Assert.Contains($"| {Cell(may["configure"])} | {Cell(may["write"])} | {Cell(may["read"])} |", table, StringComparison.Ordinal));
+        var tags = Objects(Read("topology/roles.yaml")).OfType<Custom<User>>().ToDictionary(u => (string)u.Metadata!["name"], u => string.Join(' ', u.Spec!.Tags ?? []));
+        Assert.Equal(("", "monitoring", "monitoring", ""), (tags["face-embed"], tags["face-embed-keda"], tags["face-embed-operator"], tags["face-embed-producer"]));
+
+        static string Cell(string pattern) => $"`{pattern.Replace("|", "\\|", StringComparison.Ordinal)}`";
+    }
+
+    /// <summary>What is shipped for a user, for queues that begin otherwise than with "face.".</summary>
+    internal static (string Configure, string Write, string Read) RoleOf(string user, Topology topology)
+    {
+        var may = Permissions()[user];
+        var prefix = topology.Jobs[..^"jobs".Length].Replace(".", "\\.", StringComparison.Ordinal);
+        return (Of("configure"), Of("write"), Of("read"));
+
+        string Of(string what) => may[what].Replace("face\\.", prefix, StringComparison.Ordinal);
+    }
+
+    private static Dictionary<string, Dictionary<string, string>> Permissions() =>
+        Objects(Read("topology/topology.yaml")).Concat(Objects(Read("topology/roles.yaml"))).OfType<Custom<Permission>>().ToDictionary(p => p.Spec!.User!, p => p.Spec!.Permissions!);
+
+    private static IEnumerable<V1PodSpec> Pods(IEnumerable<object> objects) =>
+        objects.OfType<V1Deployment>().Select(d => d.Spec.Template.Spec).Concat(objects.OfType<V1CronJob>().Select(j => j.Spec.JobTemplate.Spec.Template.Spec));
+
+    private static string? Setting(V1Container container, string name) => container.Env.SingleOrDefault(e => e.Name == $"{Settings.EnvironmentPrefix}{name}")?.Value;
+
+    /// <summary>Kubernetes' pod security standard of that name, as far as it concerns pods of ours.</summary>
+    private static void Restricted(V1PodSpec pod)
+    {
+        Assert.Equal((true, "RuntimeDefault", false), (pod.SecurityContext.RunAsNonRoot, pod.SecurityContext.SeccompProfile.Type, pod.AutomountServiceAccountToken));
+        Assert.True(pod.SecurityContext.RunAsUser > 0 && pod.HostNetwork is null && pod.HostPID is null && pod.InitContainers is null);
+        Assert.All(pod.Volumes, v => Assert.NotNull(v.Secret));
+        Assert.All(pod.Containers, container =>
+        {
+            Assert.Equal((true, false, "ALL"), (container.SecurityContext.ReadOnlyRootFilesystem, container.SecurityContext.AllowPrivilegeEscalation, Assert.Single(container.SecurityContext.Capabilities.Drop)));
+            Assert.Null(container.SecurityContext.Capabilities.Add);
+            Assert.True(container.Resources.Limits.ContainsKey("memory"));
+        });
     }
 
     private static string Read(string file) => File.ReadAllText(Path.Combine(Folder, file));
@@ -172,20 +360,17 @@ public class KubernetesTests
         return objects;
     }
 
-    private static async Task<string?> BuildAsync(string overlay)
+    /// <summary>As kubectl builds it; without a kubectl the test is skipped.</summary>
+    private static async Task<List<object>> BuildAsync(string overlay) => Objects(await RunAsync("kubectl", "kustomize", Path.Combine(Folder, overlay)));
+
+    private static async Task<string> RunAsync(string program, params string[] arguments)
     {
-        try
-        {
-            using var kubectl = Process.Start(new ProcessStartInfo("kubectl", ["kustomize", Path.Combine(Folder, overlay)]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-            var (output, errors) = (kubectl.StandardOutput.ReadToEndAsync(), kubectl.StandardError.ReadToEndAsync());
-            await kubectl.WaitForExitAsync();
-            Assert.True(kubectl.ExitCode == 0, await errors);
-            return await output;
-        }
-        catch (System.ComponentModel.Win32Exception)
-        {
-            return null;
-        }
+        Assert.SkipUnless((Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Any(f => File.Exists(Path.Combine(f, "kubectl"))), "There is no kubectl that knows kustomize 5.");
+        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        await process.WaitForExitAsync();
+        Assert.True(process.ExitCode == 0, await errors);
+        return await output;
     }
 
     private sealed class Custom<T>
@@ -328,6 +513,13 @@ public class KubernetesTests
         public Dictionary<string, string>? Permissions { get; set; }
     }
 
+    private sealed class User : OfCluster
+    {
+        public List<string>? Tags { get; set; }
+
+        public Reference? ImportCredentialsSecret { get; set; }
+    }
+
     private sealed class PodMonitor
     {
         public Selector? Selector { get; set; }
@@ -388,6 +580,8 @@ public class KubernetesTests
 
         public List<Dictionary<string, string>>? Images { get; set; }
 
-        public List<Dictionary<string, string>>? Patches { get; set; }
+        public List<string>? Components { get; set; }
+
+        public List<Dictionary<string, object>>? Patches { get; set; }
     }
 }

@@ -96,9 +96,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 {
     private const string Password = "s3cret-Pass";
 
-    /// <summary>The permissions of deploy/README.md.</summary>
-    private static (string Configure, string Write, string Read) Least(Topology t) =>
-        ("^$", $"^({t.Jobs}|{t.Retry}|{t.Dead}|{t.Results})$".Replace(".", "\\.", StringComparison.Ordinal), $"^({t.Jobs}|{t.Suspects})$".Replace(".", "\\.", StringComparison.Ordinal));
+    /// <summary>The worker's permissions, as they are shipped.</summary>
+    private static (string Configure, string Write, string Read) Least(Topology t) => KubernetesTests.RoleOf("face-embed", t);
 
     [Fact]
     public async Task A_worker_with_the_least_permissions_does_all_of_its_work()
@@ -137,9 +136,9 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         (string Role, string Configure, string Write, string Read)[] roles =
         [
             ("worker", Least(probe.Topology).Configure, Least(probe.Topology).Write, Least(probe.Topology).Read),
-            ("submitter", "^$", $"^{jobs}$", "^$"),
+            Shipped("submitter", "face-embed-producer"),
             ("producer", $"^{waiting}$", $"^({jobs}|{waiting})$", $"^({results}|{dead}|{waiting})$"),
-            ("desk", "^$", $"^{jobs}$", $"^{dead}$"),
+            Shipped("desk", "face-embed-operator"),
             ("reader", "^amq\\.gen.*$", "^amq\\.gen.*$", $"^(amq\\.gen.*|{results})$"),
         ];
         foreach (var (role, configure, write, read) in roles)
@@ -173,6 +172,12 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             }
         }
 
+        (string, string, string, string) Shipped(string role, string user)
+        {
+            var (configure, write, read) = KubernetesTests.RoleOf(user, probe.Topology);
+            return (role, configure, write, read);
+        }
+
         static string Pattern(string name) => name.Replace(".", "\\.", StringComparison.Ordinal);
     }
 
@@ -182,7 +187,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await using var probe = await ProbeAsync(listen: false);
         await probe.SubmitAsync([1], id: "waits");
         var least = Least(probe.Topology);
-        await AddUserAsync("weak", (least.Configure, least.Write.Replace($"|{probe.Topology.Dead}".Replace(".", "\\.", StringComparison.Ordinal), "", StringComparison.Ordinal), "^$"));
+        await AddUserAsync("weak", (least.Configure, least.Write.Replace("|\\.dead", "", StringComparison.Ordinal), "^$"));
 
         var (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, $"--Broker:Uri={Uri("weak")}", "--Broker:Declare=false"]);
 
@@ -243,7 +248,9 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         broker.Require();
         await using var probe = await new BrokerProbe(broker.Uri, o => o.RetryDelays = "0.2,600,900").ConnectAsync(listen: false);
         await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 1 });
-        string[] settings = [.. probe.Settings, "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
+        await AddUserAsync("pruner", KubernetesTests.RoleOf("face-embed-operator", probe.Topology));
+        await broker.ControlAsync("set_user_tags", "pruner", "monitoring");
+        string[] settings = [.. probe.Settings, $"--Broker:Uri={Uri("pruner")}", "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
         await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder");
 
         var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
