@@ -51,6 +51,29 @@ public partial class ProjectTests
         Assert.All(Named().Matches(text).Select(m => m.Value), path => Assert.True(File.Exists(Path.Combine(TestData.Repository, path)), path));
     }
 
+    /// <summary>Only what was tested is published, under a name that a registry takes, and it calls itself what its tag does.</summary>
+    [Fact]
+    public async Task A_release_is_tested_and_is_of_the_version_of_its_tag()
+    {
+        var jobs = Map(Map(Load(File.ReadAllText(Path.Combine(Folder, "workflows", "release.yml"))))["jobs"]);
+        Assert.Contains(Steps("test"), s => s.TryGetValue("run", out var run) && Value(run) == "tests/run");
+        Assert.All(jobs.Where(j => Map(j.Value).TryGetValue("permissions", out var may) && Map(may).ContainsKey("packages")), j => Assert.Equal("test", Value(Map(j.Value)["needs"])));
+
+        var name = Value(Assert.Single(Steps("image"), s => s.TryGetValue("id", out var id) && Value(id) == "name")["run"]);
+        Assert.Equal("image=ghcr.io/someone/facesof", await BashAsync(name.Replace(">> \"$GITHUB_OUTPUT\"", "", StringComparison.Ordinal), ("GITHUB_REPOSITORY", "Someone/FacesOf")));
+
+        var arguments = Value(Map(Assert.Single(Steps("image"), s => s.TryGetValue("id", out var id) && Value(id) == "build")["with"])["build-args"]);
+        Assert.Equal("VERSION=${{ steps.meta.outputs.version }}", arguments);
+        var publishes = File.ReadAllLines(Path.Combine(TestData.Repository, "deploy", "Dockerfile")).Where(l => l.Contains("dotnet publish", StringComparison.Ordinal)).ToArray();
+        Assert.Equal(2, publishes.Length);
+        Assert.All(publishes, l => Assert.Contains(" ${VERSION:+-p:Version=$VERSION} ", l, StringComparison.Ordinal));
+        Assert.Equal("-p:Version=1.2.3", await BashAsync("echo ${VERSION:+-p:Version=$VERSION}", ("VERSION", "1.2.3")));
+        var told = await BashAsync($"dotnet msbuild {Path.Combine(TestData.Repository, "src", "FaceEmbedWorker")} -p:Version=1.2.3 -t:GetAssemblyVersion -getProperty:InformationalVersion", ("VERSION", ""));
+        Assert.Equal("1.2.3", told);
+
+        IEnumerable<Dictionary<string, YamlNode>> Steps(string job) => ((YamlSequenceNode)Map(jobs[job])["steps"]).Select(Map);
+    }
+
     [Fact]
     public void The_other_files_are_yaml_of_their_kind()
     {
@@ -89,6 +112,17 @@ public partial class ProjectTests
     private static string Value(YamlNode node) => ((YamlScalarNode)node).Value!;
 
     private static void Known(Dictionary<string, YamlNode> map, params string[] keys) => Assert.Empty(map.Keys.Except(keys));
+
+    private static async Task<string> BashAsync(string script, (string Name, string Value) variable)
+    {
+        var start = new ProcessStartInfo("bash", ["-ec", script]) { RedirectStandardOutput = true };
+        start.Environment[variable.Name] = variable.Value;
+        using var bash = Process.Start(start)!;
+        var output = await bash.StandardOutput.ReadToEndAsync();
+        await bash.WaitForExitAsync();
+        Assert.Equal(0, bash.ExitCode);
+        return output.Trim();
+    }
 
     private static bool Parses(string script)
     {
