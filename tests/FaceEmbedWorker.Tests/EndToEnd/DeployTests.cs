@@ -29,6 +29,7 @@ public partial class DeployTests
     {
         Assert.SkipUnless(Environment.GetEnvironmentVariable("FACE_EMBED_COMPOSE") == "1", "There is no Docker engine with compose; tests/run installs them as root on Debian.");
         var (code, output) = await ScriptAsync("tests/compose");
+        Assert.SkipWhen(code == 77, output); // no image can be pulled, nor made
         Assert.True(code == 0, output);
         Assert.Contains("astronaut.png: embedded, 1 vector of space", output, StringComparison.Ordinal);
         var told = output.Split('\n').Where(l => l.StartsWith("Prometheus: ", StringComparison.Ordinal)).Select(l => JsonElement.Parse(l["Prometheus: ".Length..]).GetProperty("data").GetProperty("result")).ToArray();
@@ -37,10 +38,24 @@ public partial class DeployTests
         Assert.All(shares, share => Assert.InRange(share, 200, 800));
         Assert.Equal("2", told[1][0].GetProperty("value")[1].GetString());
         Assert.Contains("\nok\n", output, StringComparison.Ordinal); // face-embed health, in an image without a shell
+        Assert.Equal(2, output.Split('\n').Count(l => l == "login: 640")); // which the containers' users are no owners of
+        Assert.Contains("user faces, tags", output, StringComparison.Ordinal);
+        Assert.Contains("A worker with these settings can start.", output, StringComparison.Ordinal);
+        Assert.Contains("There are no wait queues of another ladder.", output, StringComparison.Ordinal);
         foreach (var worker in new[] { "worker_1", "worker_2" })
         {
             Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
         }
+    }
+
+    [Fact]
+    public void An_image_that_cannot_be_had_is_a_reason_to_skip_that_says_what_to_do()
+    {
+        const string nowhere = "127.0.0.1:1/rabbitmq:none";
+        var why = DockerCommand.Missing(nowhere);
+        Assert.SkipWhen(why == "There is no Docker engine.", "There is no Docker engine.");
+        Assert.Matches($"^There is no image {nowhere}, and it cannot be pulled: .*refused.* FACE_EMBED_RABBITMQ_IMAGE names another", why);
+        Assert.DoesNotContain('\n', why!);
     }
 
     /// <summary>Versions that do not move, limits, nothing written but volumes, no password in the environment.</summary>
@@ -57,6 +72,10 @@ public partial class DeployTests
             Assert.Contains("mem_limit", service.Keys);
             Assert.Equal(["no-new-privileges:true"], (List<object>)service["security_opt"]);
         });
+        Assert.All(compose["services"].Where(s => s.Value!.ContainsKey("secrets")), service => Assert.Contains("FACE_EMBED_LOGINS_GROUP", (string)((List<object>)service.Value!["group_add"]).Single(), StringComparison.Ordinal)); // tests/compose reads files of mode 640
+        Assert.Equal("rabbitmq", compose["services"]["broker"]!["user"]);
+        Assert.Contains("./rabbitmq-plugins:/etc/rabbitmq/enabled_plugins:ro", (List<object>)compose["services"]["broker"]!["volumes"]);
+        Assert.Equal("[rabbitmq_management,rabbitmq_prometheus].", File.ReadAllText(Path.Combine(Folder, "rabbitmq-plugins")).Trim());
         Assert.DoesNotContain("PASS", file, StringComparison.Ordinal);
         Assert.DoesNotContain("amqp://", file, StringComparison.Ordinal);
         Assert.All(compose["secrets"], secret => Assert.True(File.Exists(Path.Combine(Folder, ((string)secret.Value!["file"]).Replace("${FACE_EMBED_LOGINS:-./logins}", "logins", StringComparison.Ordinal)))));
@@ -104,6 +123,9 @@ public partial class DeployTests
             Assert.True(code == 0, output); // an exposure of 2.0 of 10 at most
             var filters = (await File.ReadAllLinesAsync(unit)).Where(l => l.StartsWith("SystemCallFilter=", StringComparison.Ordinal)).ToArray();
             Assert.Equal("SystemCallFilter=sched_setaffinity", filters[^1]); // of @resources; .NET ends with 137 where it is refused
+            var text = await File.ReadAllTextAsync(unit);
+            Assert.Contains("\nIPAddressDeny=link-local fd00:ec2::254\n", text, StringComparison.Ordinal); // where clouds keep credentials, in IPv4 and IPv6
+            Assert.All(new[] { "systemd 250 or later", "aspnetcore-runtime-10.0" }, needs => Assert.Contains(needs, text.Split("[Unit]")[0], StringComparison.Ordinal));
         }
         finally
         {

@@ -264,9 +264,31 @@ internal static class DockerCommand
 {
     public static string RabbitMqImage => Environment.GetEnvironmentVariable("FACE_EMBED_RABBITMQ_IMAGE") ?? "rabbitmq:4-alpine";
 
-    /// <summary>Why nothing can run in a container here; null: it can.</summary>
-    public static string? Missing() => Process.Start(new ProcessStartInfo("sh", ["-c", "docker version"]) { RedirectStandardOutput = true, RedirectStandardError = true }) is { } docker
-        && docker.WaitForExit(TimeSpan.FromSeconds(20)) && docker.ExitCode == 0 ? null : "There is no Docker engine.";
+    private static readonly Lazy<string?> RabbitMqMissing = new(() => Missing(RabbitMqImage));
+
+    /// <summary>Why RabbitMQ 4 cannot run in a container here; null: it can.</summary>
+    public static string? Missing() => RabbitMqMissing.Value;
+
+    /// <summary>Why no container of an image can run here; null: it can.</summary>
+    internal static string? Missing(string image)
+    {
+        if (Run("version") is not null)
+        {
+            return "There is no Docker engine.";
+        }
+
+        return Run("image", "inspect", image) is null || Run("pull", "-q", image) is not { } why ? null
+            : $"There is no image {image}, and it cannot be pulled: {why} FACE_EMBED_RABBITMQ_IMAGE names another, and tests/run makes one as root on Debian.";
+    }
+
+    /// <returns>Null where it did what it should; otherwise the last line of what it said.</returns>
+    private static string? Run(params string[] arguments)
+    {
+        using var docker = Process.Start(new ProcessStartInfo("sh", ["-c", "timeout 60 docker \"$@\" 2>&1 >/dev/null", "docker", .. arguments]) { RedirectStandardOutput = true })!;
+        var told = docker.StandardOutput.ReadToEnd().Trim();
+        docker.WaitForExit();
+        return docker.ExitCode == 0 ? null : told.Length > 0 ? told.Split('\n')[^1] : "no answer within a minute";
+    }
 
     /// <summary>Runs it, and gives what it said.</summary>
     public static async Task<string> RunAsync(params string[] arguments)
