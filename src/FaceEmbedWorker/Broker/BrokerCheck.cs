@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 using RabbitMQ.Client.Exceptions;
@@ -51,7 +52,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
                 async channel =>
                 {
                     var found = await channel.QueueDeclarePassiveAsync(name, token);
-                    return $", {found.MessageCount} ready, {found.ConsumerCount} consumers";
+                    return $", {found.MessageCount} ready, {Plural.Of(found.ConsumerCount, "consumer")}";
                 },
                 channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: token), token));
         }

@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging;
 
 namespace FaceEmbedWorker.Broker;
@@ -28,11 +29,11 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
             if (publisher.Blocked is { } why)
             {
                 // no copy would get through: once is better than at every ack timeout, so the worker takes nothing until the alarm is over
-                await life.EndAsync($"{old.Length} jobs wait for longer than {after.TotalSeconds:0} s while the broker takes no messages ({why})");
+                await life.EndAsync($"{Plural.Of(old.Length, "job waits", "jobs wait")} for longer than {after.TotalSeconds:0} s while the broker takes no messages ({why})");
             }
             else
             {
-                HeldLong(logger, old.Length, after.TotalSeconds);
+                HeldLong(logger, Plural.Of(old.Length, "job"), after.TotalSeconds);
                 await Task.WhenAll(old.Select(ReturnAsync));
             }
         }
@@ -57,6 +58,6 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
         await delivery.Settlement;
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "{Count} jobs wait for longer than {Seconds} s: they go back to the queue as fresh copies, before the broker takes them back as if the worker had crashed")]
-    private static partial void HeldLong(ILogger logger, int count, double seconds);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Jobs} in hand for longer than {Seconds} s: back to the queue as fresh copies, before the broker takes back what waits as if the worker had crashed")]
+    private static partial void HeldLong(ILogger logger, string jobs, double seconds);
 }

@@ -194,7 +194,7 @@ internal sealed partial class JobConsumer : BackgroundService
             await life.UnsubscribeAsync();
             await life.LighterAsync(budget.Bytes / 2, stopping);
             await SubscribeAsync(life);
-            Resized(logger, prefetch, budget.Bytes / 1_000_000);
+            Resized(logger, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
         }
 
         if (time.GetElapsedTime(lastLook) < LookTime || life.Ended || stopping.IsCancellationRequested)
@@ -215,7 +215,7 @@ internal sealed partial class JobConsumer : BackgroundService
         else if (jobs > 0 && time.GetElapsedTime(quiet) > WatchTime && life.InHand == 0)
         {
             // either there was nothing, or the consumer is dead and does not know
-            await life.EndAsync($"the queue has {jobs} jobs, and none was handed out for {WatchTime.TotalSeconds} s");
+            await life.EndAsync($"the queue has {Plural.Of(jobs, "job")}, and none was handed out for {WatchTime.TotalSeconds} s");
         }
     }
 
@@ -282,8 +282,8 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Information, Message = "Ready: taking jobs from {Queue}")]
     private static partial void Consuming(ILogger logger, string queue);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Asking for {Prefetch} jobs at once: those in hand are to stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
-    private static partial void Resized(ILogger logger, int prefetch, long megabytes);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Asking for {Jobs} at once: those in hand are to stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
+    private static partial void Resized(ILogger logger, string jobs, long megabytes);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Cannot take jobs from {Queue} yet: {Reason}; next try in {Seconds:0.0} s")]
     private static partial void NotConsuming(ILogger logger, string queue, string reason, double seconds);

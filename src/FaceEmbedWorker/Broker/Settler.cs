@@ -153,8 +153,7 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
     private void LogCompleted(string id, EmbedResult result, int attempts)
     {
         var timings = result.TimingsMs;
-        var vectors = result.Embeddings.Count;
-        Settled(logger, id, result.Outcome, result.Attempt, attempts, vectors == 1 ? "1 vector" : $"{vectors} vectors",
+        Settled(logger, id, result.Outcome, result.Attempt, attempts, Plural.Of(result.Embeddings.Count, "vector"),
             timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
     }
 

@@ -45,7 +45,7 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
         var count = crashes.Of(suspect.Message);
         HandlingAlone(logger, suspect.Message.JobId, count);
         var (job, outcome) = CrashCounts.IsSuspect(count)
-            ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {count} times while it handled this job and no other."))
+            ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {Plural.Of(count, "time")} while it handled this job and no other."))
             : await Task.Run(() => slots.HandleAsync(suspect));
         if (outcome is not null)
         {
@@ -54,6 +54,6 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id} is a crash suspect ({Crashes} crashes alone so far): handling it with nothing else in hand")]
+    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id} is a crash suspect (crashes alone so far: {Crashes}): handling it with nothing else in hand")]
     private static partial void HandlingAlone(ILogger logger, string id, long crashes);
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 
@@ -123,7 +124,7 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
             null => "the management API does not know how many messages are in it",
             _ when state != "running" => $"its state is '{state}'",
             0 when Number(found, "messages_dlx") is null or 0 => null,
-            var messages => $"{messages} jobs wait in it; they go back to {topology.Jobs} by themselves, try again later",
+            var messages => $"{Plural.Of(messages.Value, "job waits", "jobs wait")} in it; what waits goes back to {topology.Jobs} by itself, try again later",
         };
     }
 
@@ -136,7 +137,7 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
         var messages = 0u;
         await ChannelAsync(async channel => messages = (await channel.QueueDeclarePassiveAsync(queue, cancel)).MessageCount);
         return bound ? "a worker still has the ladder that it belongs to, and has bound it again; stop that worker first"
-            : messages > 0 ? $"{messages} jobs have come into it"
+            : messages > 0 ? $"{Plural.Of(messages, "job has", "jobs have")} come into it"
             : null;
     }
 

@@ -120,7 +120,7 @@ internal static class BenchCommand
     private static string Machine()
     {
         var model = File.Exists("/proc/cpuinfo") ? File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim() : null;
-        return $"{model ?? System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture.ToString()}, {Environment.ProcessorCount} cores";
+        return $"{model ?? System.Runtime.InteropServices.RuntimeInformation.ProcessArchitecture.ToString()}, {Plural.Of(Environment.ProcessorCount, "core")}";
     }
 
     private static void Print(BenchFigures figures)
@@ -137,7 +137,7 @@ internal static class BenchCommand
         embed.AddRow("prepared graph", Text($"{figures.Embed.PreparedPerS:0} ({figures.Embed.PreparedPerS / figures.Embed.PlainPerS:0.00} times; largest difference {figures.Embed.MaxDifference:0.0e+0})"));
         foreach (var row in figures.Embed.Table)
         {
-            embed.AddRow($"{row.Slots} {(row.Slots == 1 ? "slot" : "slots")}, batch {row.Batch}", Text($"{row.PerS:0}"));
+            embed.AddRow($"{Plural.Of(row.Slots, "slot")}, batch {row.Batch}", Text($"{row.PerS:0}"));
         }
 
         var whole = NewTable("whole", "");

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Spectre.Console;
 
@@ -196,7 +197,7 @@ internal static class DeadLettersCommand
     {
         var count = 0;
         await desk.ScanAsync((_, _) => Task.FromResult(++count < 0), cancel);
-        return await Screen.AskAsync($"{name} {(count == 1 ? "the 1 dead letter" : $"all {count:N0} dead letters")}?", cancel);
+        return await Screen.AskAsync($"{name} {(count == 1 ? "the 1 dead letter" : $"all {Plural.Of(count, "dead letter")}")}?", cancel);
     }
 
     /// <summary>

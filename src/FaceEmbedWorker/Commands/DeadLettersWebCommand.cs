@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Web;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -44,7 +45,7 @@ internal static class DeadLettersWebCommand
         }
 
         Screen.Say(link.AbsoluteUri);
-        Screen.Note($"{list.Total} dead letter{(list.Total == 1 ? "" : "s")}. Open this link: it is good once, for one browser of this machine. Ctrl-C ends the desk.");
+        Screen.Note($"{Plural.Of(list.Total, "dead letter")}. Open this link: it is good once, for one browser of this machine. Ctrl-C ends the desk.");
         await Task.Delay(Timeout.Infinite, cancel);
         return ExitCode.Ok;
     }

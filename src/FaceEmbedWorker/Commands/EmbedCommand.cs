@@ -68,7 +68,7 @@ internal static class EmbedCommand
 
             if (!Console.IsErrorRedirected && files.Count > 0)
             {
-                Screen.Note(Text($"{Count(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Count(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}"));
+                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}"));
             }
         }
 
@@ -161,6 +161,7 @@ internal static class EmbedCommand
     {
         JobOutcome.Rejected(var reason, var message, _) => (reason, message),
         JobOutcome.Retry(var reason, var message, _) => (reason, message),
+        JobOutcome.Completed { Result: { Error: { } error, Message: { } message } } => (error, message), // a stub
         _ => throw new ArgumentException("A result has no reason.", nameof(outcome)),
     };
 
@@ -200,8 +201,6 @@ internal static class EmbedCommand
         var prefix = folders.Length == 0 || shared == 0 ? "" : string.Join(Path.DirectorySeparatorChar, folders[0].Take(shared)) + Path.DirectorySeparatorChar;
         return path => path.StartsWith(prefix, StringComparison.Ordinal) ? path[prefix.Length..] : path;
     }
-
-    private static string Count(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 

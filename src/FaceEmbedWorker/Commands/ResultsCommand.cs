@@ -42,7 +42,7 @@ internal static class ResultsCommand
             cancel.ThrowIfCancellationRequested(); // nothing was watched: this is no good end
         }
 
-        Screen.Note($"{count} result{(count == 1 ? "" : "s")}.");
+        Screen.Note($"{Plural.Of(count, "result")}.");
         return ExitCode.Ok;
 
         void Listening()
@@ -70,7 +70,7 @@ internal static class ResultsCommand
             }
             else
             {
-                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {result.Embeddings.Count} vector{(result.Embeddings.Count == 1 ? "" : "s")} of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
             }
         }
     }

@@ -72,7 +72,7 @@ internal static partial class RunCommand
 
         var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var memory = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxMemory;
-        Plan(logger, Environment.ProcessorCount, slots, host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * memory / 1_000_000);
+        Plan(logger, Plural.Of(Environment.ProcessorCount, "core"), Plural.Of(slots, "job"), host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * memory / 1_000_000);
         Decoding(logger, host.Services.GetRequiredService<ImageDecoder>().Describe());
 
         // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one
@@ -127,8 +127,8 @@ internal static partial class RunCommand
     [LoggerMessage(Level = LogLevel.Error, Message = "The model {Model} fails its self-test: {Doubt} It is served all the same (Faces:SelfTest), and each result says so")]
     private static partial void Doubtful(ILogger logger, string model, string doubt);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Plan: {Cores} cores; {Slots} jobs at once (Jobs:Parallelism), one core each; prefetch {Prefetch} (Broker:Prefetch); decoding takes up to {Megabytes} MB (Images:MaxMemory for each job)")]
-    private static partial void Plan(ILogger logger, int cores, int slots, int prefetch, long megabytes);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Plan: {Cores}; {Jobs} at once (Jobs:Parallelism), one core each; prefetch {Prefetch} (Broker:Prefetch); decoding takes up to {Megabytes} MB (Images:MaxMemory for each job)")]
+    private static partial void Plan(ILogger logger, string cores, string jobs, int prefetch, long megabytes);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Pictures are decoded by {Decoders}")]
     private static partial void Decoding(ILogger logger, string decoders);

@@ -60,7 +60,7 @@ internal static class SubmitCommand
         }
         finally
         {
-            Screen.Say($"{Count(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+            Screen.Say($"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
         }
 
         if (wait && waiting.Open > 0)
@@ -105,8 +105,6 @@ internal static class SubmitCommand
             advance();
         }));
     }
-
-    private static string Count(int count, string noun) => $"{count} {noun}{(count == 1 ? "" : "s")}";
 
     private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
 
@@ -154,7 +152,7 @@ internal static class SubmitCommand
             counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
             Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
             Screen.Say(report.Result is { } result
-                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Count(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
+                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
                 : $"{file}: {outcome}, {report.Error}");
         }
     }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 using Spectre.Console;
@@ -54,7 +55,7 @@ internal static class TopologyCommand
         await using var services = Services.Build(settings);
         var topology = services.GetRequiredService<Topology>();
         await services.GetRequiredService<TopologyDesk>().DeclareAsync(cancel);
-        Screen.Say($"{topology.Exchanges.Count()} exchanges and {topology.Queues.Count()} queues are there.");
+        Screen.Say($"{Plural.Of(topology.Exchanges.Count(), "exchange")} and {Plural.Of(topology.Queues.Count(), "queue")} are there.");
         return ExitCode.Ok;
     }
 
@@ -65,7 +66,7 @@ internal static class TopologyCommand
         var left = await desk.LeftAsync(management, cancel);
         if (!dry && !force && left.Count > 0)
         {
-            Screen.Note($"Looking at {left.Count} queues twice, {TopologyDesk.Apart.TotalMinutes:0} minutes apart; --force does not wait.");
+            Screen.Note($"Looking at {Plural.Of(left.Count, "queue")} twice, {TopologyDesk.Apart.TotalMinutes:0} minutes apart; --force does not wait.");
         }
 
         var pruned = dry ? left.ToDictionary(q => q, _ => (string?)"would be deleted if it is empty") : await desk.PruneAsync(left, management, force, cancel);

@@ -48,7 +48,7 @@ internal static class VerifyBoxes
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    Screen.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    Screen.Complain(file, $"{EmbedCommand.Text(outcome)} Left out.");
                     marked.RemoveAll(m => m.File == its.Key);
                     continue;
                 }

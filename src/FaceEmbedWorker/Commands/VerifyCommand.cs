@@ -80,17 +80,17 @@ internal static class VerifyCommand
 
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
-        var (photos, without, missing) = await EmbedAsync(services, folder, people, which, cancel);
+        var (photos, without, unread, missing) = await EmbedAsync(services, folder, people, which, cancel);
+        var all = missing == 0 && unread.Count == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
         if (pairsFile is not null)
         {
-            var exit = VerifyPairs.Verify(photos, folder, pairsFile, which, json);
-            return exit == ExitCode.Ok && missing > 0 ? ExitCode.SomeFailed : exit;
+            return VerifyPairs.Verify(photos, folder, pairsFile, which, json) is not ExitCode.Ok and var failed ? failed : all;
         }
 
         var pairs = Pairs(photos);
         if (!pairs.Exists(p => p.Same) || pairs.TrueForAll(p => p.Same))
         {
-            Screen.Complain(folder, $"{photos.Count} pictures with a face of {photos.Select(p => p.Person).Distinct().Count()} people give no pairs to compare. It wants two people or more, and two pictures of at least one.");
+            Screen.Complain(folder, $"{Plural.Of(photos.Count, "picture")} with a face, of {Plural.Of(photos.Select(p => p.Person).Distinct().Count(), "person", "people")}: there are no pairs to compare. It wants two people or more, and two pictures of at least one.");
             return ExitCode.SomeFailed;
         }
 
@@ -101,7 +101,7 @@ internal static class VerifyCommand
         var figures = new VerifyFigures(embedder.Card.Id, embedder.FaceSpace, photos.Select(p => p.Person).Distinct().Count(), photos.Count, without,
             verification.SamePairs, verification.DifferentPairs, verification.Auc, verification.Eer, verification.TarAtFmr(1e-2), verification.TarAtFmr(1e-3),
             verification.Threshold(1e-3), embedder.Card.Threshold, which, verification.Threshold(1e-2), verification.Threshold(1e-4), verification.TarAtFmr(1e-4),
-            Ends(intervals.Eer), Ends(intervals.Tar[2]), Ends(intervals.Tar[1]), Ends(intervals.Tar[0]));
+            Ends(intervals.Eer), Ends(intervals.Tar[2]), Ends(intervals.Tar[1]), Ends(intervals.Tar[0]), unread);
         Print(figures);
         if (json is not null)
         {
@@ -114,13 +114,14 @@ internal static class VerifyCommand
             OutputFile.Write(report, await VerifyReport.WriteAsync(figures, conditions, verification, pairs, services.GetRequiredService<ImageDecoder>(), services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes));
         }
 
-        return missing == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+        return all;
     }
 
     /// <summary>
-    /// The face in the middle of each picture, or its largest; the pictures without one; and how many folders or files cannot be looked at.
+    /// The face in the middle of each picture, or its largest; the pictures without one; the files that are no picture or cannot be read;
+    /// and how many folders or files cannot be looked at.
     /// </summary>
-    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel)
+    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, List<string> Unread, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel)
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
@@ -130,7 +131,7 @@ internal static class VerifyCommand
             Screen.Complain(path, why);
         }
 
-        var (photos, without) = (new List<VerifyPhoto>(), new List<string>());
+        var (photos, without, unread) = (new List<VerifyPhoto>(), new List<string>(), new List<string>());
         await Screen.ProgressAsync("embedding", files.Count, async advance =>
         {
             await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, slots, cancel))
@@ -140,15 +141,20 @@ internal static class VerifyCommand
                 {
                     photos.Add(new VerifyPhoto(Path.GetRelativePath(folder, file).Split(Path.DirectorySeparatorChar)[0], file, which == Largest ? result.Embeddings[0] : result.Embeddings.MinBy(e => FromMiddle(e.Box!, result.Image))!));
                 }
-                else
+                else if (outcome is JobOutcome.Completed { Result.Outcome: EmbedResult.NoFace })
                 {
                     without.Add(file);
-                    Screen.Complain(file, outcome is JobOutcome.Completed c ? $"{c.Result.Outcome}; left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    Screen.Complain(file, "there is no face in it. Left out.");
+                }
+                else
+                {
+                    unread.Add(file);
+                    Screen.Complain(file, $"{EmbedCommand.Text(outcome)} Left out.");
                 }
             }
         });
         HintAtFolders(folder, photos);
-        return (photos, without, missing.Count);
+        return (photos, without, unread, missing.Count);
     }
 
     /// <summary>A folder of folders of people was given: each counts as one person.</summary>
@@ -196,8 +202,10 @@ internal static class VerifyCommand
     private static void Print(VerifyFigures figures)
     {
         var table = new Table().AddColumns("figure", "value").HideHeaders();
+        table.AddRow("verdict", Screen.Cell(VerifyReport.Verdict(figures, "the pairs in the report (--report)")));
         table.AddRow("model, space", Screen.Cell($"{figures.Model}, {figures.Space}"));
         table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
+        table.AddRow("files that give no picture", Text($"{figures.NoPicture.Count}"));
         table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
         table.AddRow("EER (95 % interval)", Text($"{figures.Eer * 100:0.00} % ({figures.EerInterval[0] * 100:0.00} to {figures.EerInterval[1] * 100:0.00})"));
@@ -221,14 +229,15 @@ internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double 
 
 /// <summary>
 /// What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines; intervals
-/// hold 95 % [low, high].
+/// hold 95 % [low, high]. <c>NoPicture</c> are the files that cannot be decoded, are refused or cannot be read.
 /// </summary>
 internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
     double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
     double SuggestedThreshold, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,
     [property: JsonPropertyName("threshold_at_fmr_1e-4")] double ThresholdAtFmr1e4, [property: JsonPropertyName("tar_at_fmr_1e-4")] double TarAtFmr1e4,
     double[] EerInterval, [property: JsonPropertyName("tar_at_fmr_1e-2_interval")] double[] TarAtFmr1e2Interval,
-    [property: JsonPropertyName("tar_at_fmr_1e-3_interval")] double[] TarAtFmr1e3Interval, [property: JsonPropertyName("tar_at_fmr_1e-4_interval")] double[] TarAtFmr1e4Interval);
+    [property: JsonPropertyName("tar_at_fmr_1e-3_interval")] double[] TarAtFmr1e3Interval, [property: JsonPropertyName("tar_at_fmr_1e-4_interval")] double[] TarAtFmr1e4Interval,
+    IReadOnlyList<string> NoPicture);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
 [JsonSerializable(typeof(VerifyFigures))]

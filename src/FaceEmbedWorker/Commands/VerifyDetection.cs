@@ -66,7 +66,7 @@ internal static class VerifyDetection
                 if (outcome is not JobOutcome.Completed { Result: { Outcome: not EmbedResult.Stub } result })
                 {
                     unread++;
-                    Screen.Complain(file, outcome is JobOutcome.Completed { Result: var stub } ? $"{stub.Error}: {stub.Message} Left out." : $"{EmbedCommand.Text(outcome)} Left out.");
+                    Screen.Complain(file, $"{EmbedCommand.Text(outcome)} Left out.");
                     continue;
                 }
 

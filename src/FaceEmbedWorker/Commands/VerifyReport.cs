@@ -27,7 +27,7 @@ internal static class VerifyReport
             figure img,figure .gone{width:112px;height:112px;font-size:.75rem;overflow:hidden}figcaption{font-size:.85rem;color:#5a6675;overflow-wrap:anywhere}
             .same{fill:#2a7de1}.different{fill:#e2703a}</style></head><body>
             <h1>Verification of {{Escape(figures.Model)}}</h1>
-            <p class="verdict">{{Escape(Verdict(figures))}}</p>
+            <p class="verdict">{{Escape(Verdict(figures, "the pairs below"))}}</p>
             <p class="small">{{Escape(conditions)}}; face taken of a picture: {{figures.Face}}; embedding space {{Escape(figures.Space)}}</p>
             <h2>Thresholds</h2><p>Two faces are taken for one person where the cosine of their vectors is above the threshold. The lower it is, the more strangers match.</p>
             <div class="wide"><table>
@@ -41,6 +41,7 @@ internal static class VerifyReport
             <tr><td>People</td><td>{{figures.People:N0}}</td></tr>
             <tr><td>Pictures with a face</td><td>{{figures.Pictures:N0}}</td></tr>
             <tr><td>Pictures without a face, left out</td><td>{{figures.WithoutFace.Count:N0}}</td></tr>
+            <tr><td>Files that give no picture, left out</td><td>{{figures.NoPicture.Count:N0}}</td></tr>
             <tr><td>Pairs of one person</td><td>{{figures.SamePairs:N0}}</td></tr>
             <tr><td>Pairs of two people</td><td>{{figures.DifferentPairs:N0}}</td></tr>
             <tr><td>Equal error rate (EER), 95 % interval</td><td>{{figures.Eer * 100:0.00}} %, {{figures.EerInterval[0] * 100:0.00}} to {{figures.EerInterval[1] * 100:0.00}}</td></tr>
@@ -61,14 +62,15 @@ internal static class VerifyReport
     }
 
     /// <summary>What the figures mean, in words.</summary>
-    internal static string Verdict(VerifyFigures figures)
+    /// <param name="pairs">Where the worst pairs are to be seen.</param>
+    internal static string Verdict(VerifyFigures figures, string pairs)
     {
         var quality = figures.Eer switch
         {
             < 0.01 => "The model tells these people apart well.",
-            < 0.05 => "The model tells most of these people apart; see below which it does not.",
-            < 0.2 => "The model often mistakes these people for each other: a look at the pairs below may say why.",
-            _ => "The model does not tell these people apart: face-embed model check says whether it is worth anything, and the pairs below whether the names are right.",
+            < 0.05 => $"The model tells most of these people apart; {pairs} show which it does not.",
+            < 0.2 => $"The model often mistakes these people for each other: {pairs} may say why.",
+            _ => $"The model does not tell these people apart: face-embed model check says whether it is worth anything, and {pairs} whether the names are right.",
         };
         var few = figures.DifferentPairs < 10_000 ? Invariant($" With {figures.DifferentPairs:N0} pairs of two people, the threshold for 1 in 10,000 is a guess{(figures.DifferentPairs < 1000 ? ", and so is that for 1 in 1,000" : "")}.") : "";
         return Invariant($"{quality} At a threshold of {figures.SuggestedThreshold:0.000}, where 1 in 1,000 pairs of two people match, {figures.TarAtFmr1e3 * 100:0.0} % of the pairs of one person do.{few}");

@@ -33,6 +33,11 @@ internal sealed class ImageDecoder : IDisposable
             throw new ImageException(ImageFault.TooLarge, $"The picture has {bytes.Length:N0} bytes; Images:MaxBytes allows {options.MaxBytes:N0}.");
         }
 
+        if (bytes.Length == 0)
+        {
+            throw new ImageException(ImageFault.Empty, "The picture is empty: it has 0 bytes.");
+        }
+
         var format = ImageFormat.Of(bytes)
             ?? throw new ImageException(ImageFault.Undecodable, "The bytes are not a picture of any known format.");
         if (!ImageFormat.Decoded.Contains(format))

@@ -6,6 +6,9 @@ internal enum ImageFault
     /// <summary>Not a picture, truncated or corrupt.</summary>
     Undecodable,
 
+    /// <summary>No bytes at all: nothing to tell one picture from another by, so there is no stub for it either.</summary>
+    Empty,
+
     /// <summary>Over a limit in pixels, pages or progressive pixels.</summary>
     Refused,
 

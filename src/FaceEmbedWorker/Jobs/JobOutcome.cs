@@ -32,6 +32,7 @@ internal abstract record JobOutcome
     internal static string Word(ImageFault fault) => fault switch
     {
         ImageFault.Undecodable => "undecodable",
+        ImageFault.Empty => "malformed", // as a job whose body is empty
         ImageFault.Refused => "refused",
         ImageFault.TooLarge => "too_large",
         ImageFault.Unsupported => "unsupported",

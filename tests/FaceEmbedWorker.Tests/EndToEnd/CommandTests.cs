@@ -1,12 +1,13 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using FaceEmbedWorker.Commands;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>The verbs that need no broker, as a process of their own.</summary>
-public sealed class CommandTests : IDisposable
+public sealed partial class CommandTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-commands-").FullName;
 
@@ -25,17 +26,18 @@ public sealed class CommandTests : IDisposable
     [Fact]
     public async Task One_bad_file_does_not_stop_the_rest()
     {
-        var (heic, noise, lines) = (In("iphone.heic"), In("noise.jpg"), In("out.jsonl"));
+        var (heic, noise, empty, lines) = (In("iphone.heic"), In("noise.jpg"), In("empty.jpg"), In("out.jsonl"));
+        await File.WriteAllBytesAsync(empty, []);
         await File.WriteAllBytesAsync(heic, Convert.FromHexString("0000001866747970686569630000000068656963"));
         await File.WriteAllBytesAsync(noise, [1, 2, 3]);
 
-        var (code, output, errors) = await FaceEmbed.RunAsync("embed", heic, "no-such-file.jpg", noise, "tests/data/astronaut.png", "--out", lines);
+        var (code, output, errors) = await FaceEmbed.RunAsync("embed", heic, "no-such-file.jpg", noise, empty, "tests/data/astronaut.png", "--out", lines);
 
         Assert.Equal((1, ""), (code, output));
         Assert.Contains("iphone.heic: unsupported: The picture is HEIC", errors, StringComparison.Ordinal);
         Assert.Contains("no-such-file.jpg: there is no such file", errors, StringComparison.Ordinal);
         var documents = (await File.ReadAllLinesAsync(lines)).Select(l => JsonElement.Parse(l)).ToArray();
-        Assert.Equal(["no-such-file.jpg: rejected source_missing", $"{heic}: rejected unsupported", $"{noise}: stub undecodable", "tests/data/astronaut.png: embedded "],
+        Assert.Equal(["no-such-file.jpg: rejected source_missing", $"{heic}: rejected unsupported", $"{noise}: stub undecodable", $"{empty}: rejected malformed", "tests/data/astronaut.png: embedded "],
             documents.Select(d => $"{d.GetProperty("file")}: {d.GetProperty("outcome")} {(d.TryGetProperty("error", out var error) ? error : "")}"));
         Assert.All(documents, d => Assert.Null(MessageSchemas.Trouble(d.GetProperty("outcome").GetString() == "rejected" ? MessageSchemas.RejectedFile : MessageSchemas.Result, d)));
     }
@@ -131,6 +133,36 @@ public sealed class CommandTests : IDisposable
         Assert.Equal(0, Count(report, "http"));
     }
 
+    /// <summary>A file that is no picture is no picture without a face: it is counted, named, and the end is not 0.</summary>
+    [Fact]
+    public async Task Verify_says_its_verdict_and_what_was_no_picture()
+    {
+        foreach (var (person, photo) in new[] { ("one/a", TestData.GraceHopper), ("one/b", TestData.GraceHopper), ("two/c", TestData.Astronaut), ("two/faceless", Path.Combine(TestData.Folder, "formats", "rgb.png")) })
+        {
+            Directory.CreateDirectory(In(person.Split('/')[0]));
+            File.Copy(photo, In(person + Path.GetExtension(photo)));
+        }
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("verify", folder);
+        Assert.Equal((0, $"face-embed: {In("two/faceless.png")}: there is no face in it. Left out."), (code, errors));
+        Assert.Contains("The model tells these people apart well.", Flat(output), StringComparison.Ordinal);
+
+        await File.WriteAllBytesAsync(In("two/noise.jpg"), [1, 2, 3]);
+        await File.WriteAllBytesAsync(In("two/empty.jpg"), []);
+        (code, output, errors) = await FaceEmbed.RunAsync("verify", folder, "--json", In("figures.json"));
+        Assert.Equal(1, code);
+        Assert.Contains($"{In("two/noise.jpg")}: undecodable: The bytes are not a picture of any known format. Left out.", errors, StringComparison.Ordinal);
+        Assert.Contains($"{In("two/empty.jpg")}: malformed: The picture is empty: it has 0 bytes. Left out.", errors, StringComparison.Ordinal);
+        Assert.Matches(@"files that give no picture\s*│ 2 ", output);
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("figures.json")));
+        Assert.Equal((1, 2), (figures.GetProperty("without_face").GetArrayLength(), figures.GetProperty("no_picture").GetArrayLength()));
+
+        await File.WriteAllLinesAsync(In("pairs.txt"), ["2\t1", "one\t1\t2", "one\t1\ttwo\t1", "one\t1\t2", "one\t2\ttwo\t1"]);
+        Assert.Equal(1, (await FaceEmbed.RunAsync("verify", folder, "--pairs", In("pairs.txt"))).ExitCode);
+
+        static string Flat(string table) => Spaces().Replace(table.Replace("│", " ", StringComparison.Ordinal), " ");
+    }
+
     [Fact]
     public async Task Verify_one_level_too_high_says_so()
     {
@@ -143,7 +175,7 @@ public sealed class CommandTests : IDisposable
         var (code, _, errors) = await FaceEmbed.RunAsync("verify", folder);
         Assert.Equal(1, code);
         Assert.Contains($"{In("set")}: its pictures lie in 2 folders and count as one person. Where each of these is a person: face-embed verify {In("set")}", errors, StringComparison.Ordinal);
-        Assert.Contains("give no pairs to compare", errors, StringComparison.Ordinal);
+        Assert.Contains("there are no pairs to compare", errors, StringComparison.Ordinal);
     }
 
     /// <summary>WIDER FACE's crowds: 235 pictures, as docs/accuracy.md has them.</summary>
@@ -434,6 +466,9 @@ public sealed class CommandTests : IDisposable
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     private static int Count(string text, string part) => text.Split(part).Length - 1;
+
+    [GeneratedRegex(@"\s+")]
+    private static partial Regex Spaces();
 
     private string In(string name) => Path.Combine(folder, name);
 }

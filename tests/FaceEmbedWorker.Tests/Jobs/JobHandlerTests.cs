@@ -144,6 +144,16 @@ public class JobHandlerTests
         Assert.Null(result.Image.Format);
     }
 
+    /// <summary>Wherever it comes from: all empty files would have one stub.</summary>
+    [Fact]
+    public async Task An_empty_picture_is_malformed_as_an_empty_body_is()
+    {
+        var file = Path.GetTempFileName();
+        var outcome = await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.File(file)), None);
+        File.Delete(file);
+        Assert.Equal(("malformed", "The picture is empty: it has 0 bytes."), Assert.IsType<JobOutcome.Rejected>(outcome) is var (reason, message, _) ? (reason, message) : default);
+    }
+
     [Fact]
     public async Task Unreadable_bytes_are_rejected_where_that_is_asked_for()
     {
