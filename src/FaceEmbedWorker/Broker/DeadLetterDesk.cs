@@ -12,7 +12,8 @@ namespace FaceEmbedWorker.Broker;
 /// <param name="Id">The message's id, or its body's SHA-256.</param>
 /// <param name="Reason"><c>fw-error</c>; where the broker made the letter, its own word for why.</param>
 /// <param name="Key">Tells letters of one id apart, which may be of different pictures.</param>
-internal sealed record DeadLetter(string Id, string Reason, string Message, string? Detail, int Attempt, long Replays, string? FirstFailedAt, string? LastFailedAt, string? Worker, string? ContentType, int Bytes, string Key)
+/// <param name="File">The file that <c>submit</c> made the job of; null where it is another's job.</param>
+internal sealed record DeadLetter(string Id, string Reason, string Message, string? Detail, int Attempt, long Replays, string? FirstFailedAt, string? LastFailedAt, string? Worker, string? ContentType, int Bytes, string Key, string? File = null)
 {
     public static DeadLetter Of(JobMessage message) => new(
         message.Identity,
@@ -26,7 +27,8 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         message.Text(DeadLetters.WorkerHeader),
         message.Properties.ContentType,
         message.Body.Length,
-        KeyOf(message));
+        KeyOf(message),
+        JobPublisher.FileOf(message.Text(JobMessage.MetadataHeader)));
 
     /// <summary>Of its headers and the ends of its body: letters may be many and large.</summary>
     private static string KeyOf(JobMessage message)
@@ -58,7 +60,7 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
     /// <summary>All that is known of it, with names for people; of a JSON job the beginning of its body.</summary>
     public IEnumerable<(string Name, string Value)> Facts(JobMessage message) => new (string Name, string? Value)[]
     {
-        ("id", Id), ("reason", Reason), ("what", Message), ("detail", Detail), ("attempt", $"{Attempt}"), ("replays", $"{Replays}"), ("failed first", FirstFailedAt), ("failed last", LastFailedAt),
+        ("id", Id), ("key", Key), ("file", File), ("reason", Reason), ("what", Message), ("detail", Detail), ("attempt", $"{Attempt}"), ("replays", $"{Replays}"), ("failed first", FirstFailedAt), ("failed last", LastFailedAt),
         ("by", Worker), ("content type", ContentType), ("bytes", Bytes.ToString("N0", CultureInfo.InvariantCulture)),
         ("correlation id", message.Properties.CorrelationId), ("metadata", message.Text(JobMessage.MetadataHeader)),
         ("body", ContentType?.Contains("json", StringComparison.OrdinalIgnoreCase) == true ? Encoding.UTF8.GetString(message.Body.Span[..Math.Min(400, message.Body.Length)]) : null),

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
@@ -10,6 +11,7 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>Hands in jobs, and can listen to what becomes of them.</summary>
 internal sealed class JobPublisher : IAsyncDisposable
 {
+    private const string FileField = "file";
     private static readonly TimeSpan QueueTime = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(0.5);
 
@@ -196,6 +198,26 @@ internal sealed class JobPublisher : IAsyncDisposable
         return gone.Task;
     }
 
+    /// <summary>The metadata of a job that <c>submit</c> makes of a file.</summary>
+    public static string MetadataOf(string file) => JsonSerializer.Serialize(new Dictionary<string, string> { [FileField] = file }, SubmitJson.Default.DictionaryStringString);
+
+    /// <summary>The file that a job's metadata names, as <c>submit</c> writes it; null where there is none.</summary>
+    public static string? FileOf(string? metadata)
+    {
+        try
+        {
+            return metadata is null ? null : FileOf(JsonElement.Parse(metadata));
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
+    }
+
+    /// <inheritdoc cref="FileOf(string?)"/>
+    public static string? FileOf(JsonElement metadata) =>
+        metadata.ValueKind == JsonValueKind.Object && metadata.TryGetProperty(FileField, out var file) && file.ValueKind == JsonValueKind.String ? file.GetString() : null;
+
     private static JobReport DeadLetter(BasicDeliverEventArgs e)
     {
         var message = new JobMessage(ReadOnlyMemory<byte>.Empty, e.BasicProperties);
@@ -205,6 +227,9 @@ internal sealed class JobPublisher : IAsyncDisposable
     /// <summary>A result's message id is the job's, a colon, and the space.</summary>
     private static string JobIdOf(string? messageId) => messageId is null ? "" : messageId[..Math.Max(0, messageId.LastIndexOf(':'))];
 }
+
+[System.Text.Json.Serialization.JsonSerializable(typeof(Dictionary<string, string>))]
+internal sealed partial class SubmitJson : System.Text.Json.Serialization.JsonSerializerContext;
 
 /// <summary>A job that the broker did not take; the message says why.</summary>
 internal sealed class JobRefusedException(string message, Exception inner) : Exception(message, inner);

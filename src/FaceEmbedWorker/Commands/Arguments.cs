@@ -20,6 +20,12 @@ internal static partial class Arguments
             .Where(t => before.Contains(t) && t.Value.StartsWith("--", StringComparison.Ordinal))
             .Select(t => $"'{t.Value}' is no option here; a file of that name goes behind --.{Meant(t.Value, parsed)}");
         var empty = parsed.Tokens.Where(t => t.Value.Length == 0).Take(1).Select(_ => "An argument is empty, and nothing has an empty name.");
+        if (parsed.CommandResult.Command is { Action: null, Subcommands: { Count: > 0 } verbs } alone && parsed.UnmatchedTokens.Count == 0)
+        {
+            string[] names = [.. verbs.Select(v => v.Name)];
+            return [$"{alone.Name} needs a verb: {string.Join(", ", names[..^1])} or {names[^1]}."];
+        }
+
         return [.. misspelt, .. empty, .. parsed.Errors.Count > 0 && parsed.UnmatchedTokens is [var unknown, ..] ? [Unknown(unknown, parsed)] : parsed.Errors.Select(Sentence)];
     }
 
@@ -31,6 +37,11 @@ internal static partial class Arguments
     public static string Unknown(string written, ParseResult parsed)
     {
         var command = parsed.CommandResult.Command;
+        if (Known(command, written.Split('=')[0]).Contains(written.Split('=')[0]))
+        {
+            return $"'{written}' stands behind --, where nothing is an option or a verb: write it before.";
+        }
+
         var verbs = command.Subcommands.Count > 0 && !written.StartsWith('-') ? $"There is no verb '{(command is RootCommand ? "" : command.Name + " ")}{written}'." : $"'{written}' is nothing that {(command is RootCommand ? "face-embed" : command.Name)} takes.";
         return verbs + Meant(written, parsed);
     }
@@ -53,10 +64,13 @@ internal static partial class Arguments
     private static string Meant(string written, ParseResult parsed)
     {
         var (command, name) = (parsed.CommandResult.Command, written.Split('=')[0]);
-        var nearest = (name.StartsWith('-') ? command.Options.SelectMany(o => o.Aliases.Append(o.Name)).Append("--help") : command.Subcommands.Select(c => c.Name))
-            .Select(known => (Known: known, Distance: Distance(name, known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
+        var nearest = Known(command, name).Where(known => known != name).Select(known => (Known: known, Distance: Distance(name, known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
         return nearest.Known is { } meant ? $" Did you mean '{meant}'?" : "";
     }
+
+    /// <summary>The options that could stand where one is written, or the verbs.</summary>
+    private static IEnumerable<string> Known(Command command, string name) =>
+        name.StartsWith('-') ? command.Options.SelectMany(o => o.Aliases.Append(o.Name)).Append("--help") : command.Subcommands.Select(c => c.Name);
 
     /// <summary>The library's own words.</summary>
     [GeneratedRegex(@"^Argument '(.*)' not recognized\. Must be one of:(.*)$", RegexOptions.Singleline)]

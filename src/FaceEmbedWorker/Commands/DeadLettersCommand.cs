@@ -12,6 +12,8 @@ namespace FaceEmbedWorker.Commands;
 /// <summary><c>face-embed dead-letters</c>: looks at the jobs that were given up, hands them in again, or throws them away.</summary>
 internal static class DeadLettersCommand
 {
+    private const string None = "There are no dead letters.", Gone = "the dead letter has gone in the meantime.";
+
     public static void AddTo(RootCommand root, string[] settings)
     {
         var command = new Command("dead-letters", "Look at the jobs that were given up, hand them in again, or throw them away.");
@@ -64,7 +66,7 @@ internal static class DeadLettersCommand
 
     private static void AddShow(Command parent, string[] settings)
     {
-        var id = new Argument<string>("ID") { Description = "As list shows it, or its beginning." };
+        var id = new Argument<string>("ID") { Description = "Id or key as list shows it, or its beginning." };
         var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file; -: to standard output, and nothing else.", HelpName = "FILE" };
         save.Validators.Add(result =>
         {
@@ -78,36 +80,41 @@ internal static class DeadLettersCommand
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            var (wanted, found) = (parsed.GetRequiredValue(id), new Dictionary<string, (DeadLetter Letter, JobMessage Message)>(StringComparer.Ordinal));
-            await desk.ScanAsync((letter, message) =>
-            {
-                if (letter.Id.StartsWith(wanted, StringComparison.Ordinal) && !found.ContainsKey(wanted) && (found.Count < MostNamed || letter.Id == wanted))
-                {
-                    found[letter.Id] = (letter, message with { Body = message.Body.ToArray() });
-                }
-
-                return Task.FromResult(false);
-            }, cancel);
-            if (Resolve(wanted, [.. found.Keys]) is not { } exact)
+            if (await DeadLetterNames.FindAsync(desk, [parsed.GetRequiredValue(id)], single: true, cancel) is not { } keys)
             {
                 return ExitCode.SomeFailed;
             }
 
-            var (letter, message) = found[exact];
+            (DeadLetter Letter, JobMessage Message)? found = null;
+            await desk.ScanAsync((letter, message) =>
+            {
+                if (found is null && keys.Contains(letter.Key))
+                {
+                    found = (letter, message with { Body = message.Body.ToArray() });
+                }
+
+                return Task.FromResult(false);
+            }, cancel);
+            if (found is not { } one)
+            {
+                Screen.Complain(parsed.GetRequiredValue(id), Gone);
+                return ExitCode.SomeFailed;
+            }
+
             var file = parsed.GetValue(save);
             if (file != ToOutput)
             {
-                Print(letter, message);
+                Print(one.Letter, one.Message);
             }
 
-            return file is not null && !SavePicture(message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
+            return file is not null && !SavePicture(one.Message, file) ? ExitCode.SomeFailed : ExitCode.Ok;
         });
         parent.Add(command);
     }
 
     private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, bool replay)
     {
-        var ids = new Argument<string[]>("ID") { Description = "As list shows them, or their beginnings.", Arity = ArgumentArity.ZeroOrMore };
+        var ids = new Argument<string[]>("ID") { Description = "Ids or keys as list shows them, or their beginnings.", Arity = ArgumentArity.ZeroOrMore };
         var reason = ReasonOption();
         var all = new Option<bool>("--all") { Description = "Every dead letter." };
         var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
@@ -115,22 +122,25 @@ internal static class DeadLettersCommand
         var command = new Command(name, description) { ids, reason, all, dry, yes };
         command.Validators.Add(result =>
         {
-            var ways = (result.GetValue(ids)!.Length > 0 ? 1 : 0) + (result.GetValue(reason) is null ? 0 : 1) + (result.GetValue(all) ? 1 : 0);
-            if (ways != 1)
+            string[] ways = [.. result.GetValue(ids)!.Length > 0 ? ["IDs"] : Array.Empty<string>(), .. result.GetValue(reason) is null ? Array.Empty<string>() : ["--reason"], .. result.GetValue(all) ? ["--all"] : Array.Empty<string>()];
+            if (ways.Length != 1)
             {
-                result.AddError($"Say which dead letters to {name}: either IDs, or --reason, or --all.");
+                result.AddError(ways.Length == 0 ? $"Say which dead letters to {name}: either IDs, or --reason, or --all."
+                    : $"{string.Join(" and ", ways)} are given, and each says which dead letters to {name}: give one of them. --reason takes all of its reason.");
             }
         });
         command.SetAction(async (parsed, cancel) =>
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            if (parsed.GetValue(all) && !parsed.GetValue(dry) && !parsed.GetValue(yes) && !Console.IsInputRedirected && !Console.IsOutputRedirected && !await AsksAsync(desk, name, cancel))
+            if (parsed.GetValue(all) && !parsed.GetValue(dry) && !parsed.GetValue(yes) && !Console.IsInputRedirected && !Console.IsOutputRedirected
+                && await CountAsync(desk, cancel) is > 0 and var waiting
+                && !await Screen.AskAsync($"{name} {(waiting == 1 ? "the 1 dead letter" : $"all {Plural.Of(waiting, "dead letter")}")}?", cancel))
             {
                 return ExitCode.SomeFailed;
             }
 
-            if (await NamedAsync(desk, parsed.GetRequiredValue(ids), cancel) is not { } wanted)
+            if (await DeadLetterNames.FindAsync(desk, parsed.GetRequiredValue(ids), single: false, cancel) is not { } wanted)
             {
                 return ExitCode.SomeFailed;
             }
@@ -147,17 +157,18 @@ internal static class DeadLettersCommand
                 return ExitCode.SomeFailed;
             }
 
-            Screen.Say($"{count} {(parsed.GetValue(dry) ? would : done)}.");
             if (parsed.GetValue(reason) is { } asked && !reasons.Contains(asked))
             {
                 NoSuchReason(asked, reasons);
                 return ExitCode.SomeFailed;
             }
 
+            Screen.Say(reasons.Count == 0 ? None : $"{count} {(parsed.GetValue(dry) ? would : done)}.");
+
             var missing = wanted.Except(seen).ToArray();
-            foreach (var id in missing)
+            foreach (var key in missing)
             {
-                Screen.Complain(id, "the dead letter has gone in the meantime.");
+                Screen.Complain(key, Gone);
             }
 
             return missing.Length == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
@@ -165,10 +176,10 @@ internal static class DeadLettersCommand
             bool IsWanted(DeadLetter letter)
             {
                 reasons.Add(letter.Reason);
-                var isWanted = parsed.GetValue(all) || letter.Reason == parsed.GetValue(reason) || wanted.Contains(letter.Id);
+                var isWanted = parsed.GetValue(all) || letter.Reason == parsed.GetValue(reason) || wanted.Contains(letter.Key);
                 if (isWanted)
                 {
-                    seen.Add(letter.Id);
+                    seen.Add(letter.Key);
                 }
 
                 return isWanted;
@@ -187,70 +198,13 @@ internal static class DeadLettersCommand
     private static Option<string?> ReasonOption() => new("--reason") { Description = "Only those with this fw-error.", HelpName = "R" };
 
     private static void NoSuchReason(string reason, IEnumerable<string> reasons) =>
-        Screen.Complain(reason, $"no dead letter has this reason{(reasons.Any() ? $"; there are {string.Join(", ", reasons)}" : "")}.");
+        Screen.Complain(reason, $"no dead letter has this reason{(reasons.Any() ? $"; there are {string.Join(", ", reasons)}" : "; there are no dead letters")}.");
 
-    /// <summary>Letters that are told where a beginning stands for several.</summary>
-    private const int MostNamed = 5;
-
-    /// <summary>A person's word that all are meant.</summary>
-    private static async Task<bool> AsksAsync(DeadLetterDesk desk, string name, CancellationToken cancel)
+    private static async Task<int> CountAsync(DeadLetterDesk desk, CancellationToken cancel)
     {
         var count = 0;
         await desk.ScanAsync((_, _) => Task.FromResult(++count < 0), cancel);
-        return await Screen.AskAsync($"{name} {(count == 1 ? "the 1 dead letter" : $"all {Plural.Of(count, "dead letter")}")}?", cancel);
-    }
-
-    /// <summary>
-    /// The whole ids of letters that were named by their beginnings; null where one of them is nobody's or several's, which is told.
-    /// </summary>
-    private static async Task<HashSet<string>?> NamedAsync(DeadLetterDesk desk, string[] named, CancellationToken cancel)
-    {
-        if (named.Length == 0)
-        {
-            return [];
-        }
-
-        var found = named.Distinct(StringComparer.Ordinal).ToDictionary(n => n, _ => new HashSet<string>(StringComparer.Ordinal), StringComparer.Ordinal);
-        await desk.ScanAsync((letter, _) =>
-        {
-            foreach (var (name, ids) in found)
-            {
-                if (letter.Id.StartsWith(name, StringComparison.Ordinal) && (ids.Count < MostNamed || letter.Id == name))
-                {
-                    ids.Add(letter.Id);
-                }
-            }
-
-            return Task.FromResult(false);
-        }, cancel);
-        var exact = found.Select(f => Resolve(f.Key, f.Value)).ToArray();
-        return exact.Contains(null) ? null : exact.OfType<string>().ToHashSet(StringComparer.Ordinal);
-    }
-
-    private static string? Resolve(string named, HashSet<string> found)
-    {
-        if (found.Contains(named))
-        {
-            return named;
-        }
-
-        if (found.Count == 1)
-        {
-            return found.Single();
-        }
-
-        Screen.Complain(named, found.Count == 0 ? "there is no such dead letter; face-embed dead-letters list shows all." : $"several dead letters begin so: {string.Join(", ", found)}{(found.Count >= MostNamed ? ", …" : "")}.");
-        return null;
-    }
-
-    /// <summary>For each id the shortest beginning, of 8 letters or more, that is no other's.</summary>
-    internal static IReadOnlyList<string> Shortened(IReadOnlyList<string> ids)
-    {
-        var sorted = ids.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal).ToArray();
-        var lengths = sorted.Select((id, i) => Math.Max(i > 0 ? Shared(id, sorted[i - 1]) : 0, i + 1 < sorted.Length ? Shared(id, sorted[i + 1]) : 0)).ToArray();
-        return [.. ids.Select(id => id[..Math.Min(id.Length, Math.Max(8, lengths[Array.BinarySearch(sorted, id, StringComparer.Ordinal)] + 1))])];
-
-        static int Shared(string a, string b) => a.Zip(b).TakeWhile(c => c.First == c.Second).Count();
+        return count;
     }
 
     private static void Print(DeadLetterList list)
@@ -258,7 +212,7 @@ internal static class DeadLettersCommand
         var (total, counts, letters) = list;
         if (total == 0)
         {
-            Screen.Say("There are no dead letters.");
+            Screen.Say(None);
             return;
         }
 
@@ -280,14 +234,7 @@ internal static class DeadLettersCommand
         }
 
         Screen.Show(table);
-        table = new Table().AddColumns("id", "reason", "failed last", "attempt", "replays", "what");
-        foreach (var (letter, id) in letters.Zip(Shortened([.. letters.Select(l => l.Id)])))
-        {
-            table.AddRow(Screen.Cell(id), Screen.Cell(letter.Reason), Screen.Cell(letter.LastFailedAt?.Split('.')[0] ?? ""),
-                letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), Screen.Cell(letter.Message));
-        }
-
-        Screen.Show(table);
+        Screen.Show(DeadLetterTable.Of(letters));
         Screen.Say($"{letters.Count} of {total} listed.");
     }
 

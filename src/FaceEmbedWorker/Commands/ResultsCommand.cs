@@ -70,7 +70,7 @@ internal static class ResultsCommand
             }
             else
             {
-                Screen.Say(FormattableString.Invariant($"{result.JobId}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
+                Screen.Say(FormattableString.Invariant($"{result.JobId}{(JobPublisher.FileOf(result.Metadata) is { } name ? $" ({name})" : "")}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, attempt {result.Attempt}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}"));
             }
         }
     }

@@ -1,4 +1,5 @@
 using Spectre.Console;
+using Spectre.Console.Rendering;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -24,7 +25,16 @@ internal static class Screen
     public static async Task<bool> AskAsync(string question, CancellationToken cancel)
     {
         Console.Write($"{LogLine.Plain(question)} [y/N] ");
-        return (await Console.In.ReadLineAsync(cancel))?.Trim().ToUpperInvariant() is "Y" or "YES";
+        try
+        {
+            var answer = await Task.Run(Console.In.ReadLine, cancel).WaitAsync(cancel); // a read of the console cannot be cancelled: it is left behind
+            return answer?.Trim().ToUpperInvariant() is "Y" or "YES";
+        }
+        catch (OperationCanceledException)
+        {
+            Console.WriteLine();
+            throw;
+        }
     }
 
     /// <summary>What is wrong, in one line on standard error.</summary>
@@ -109,10 +119,22 @@ internal static class Screen
     }
 
     /// <summary>A line where the bar is: what is left of the bar is erased first, for the line may have more rows, or be shorter.</summary>
-    private sealed class AboveBar(string text) : Spectre.Console.Rendering.Renderable
+    private sealed class AboveBar(string text) : Renderable
     {
-        protected override IEnumerable<Spectre.Console.Rendering.Segment> Render(Spectre.Console.Rendering.RenderOptions options, int maxWidth) =>
-            [Spectre.Console.Rendering.Segment.Control("\e[0J"), new(text), Spectre.Console.Rendering.Segment.LineBreak];
+        protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) => [Segment.Control("\e[0J"), new(text), Segment.LineBreak];
+    }
+
+    /// <summary>Columns of the terminal.</summary>
+    public static int Width => AnsiConsole.Profile.Width;
+
+    /// <summary>Columns that a text takes: an ideograph takes two.</summary>
+    public static int WidthOf(string text) => new Segment(LogLine.Plain(text)).CellCount();
+
+    /// <summary>A text in one line of so many columns, with an ellipsis where it is longer.</summary>
+    public static string Cut(string text, int width)
+    {
+        var line = new Segment(LogLine.Plain(text));
+        return line.CellCount() <= width ? line.Text : $"{Segment.Truncate(line, width - 1)?.Text}…";
     }
 
     /// <summary>For a cell of a table.</summary>

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.CommandLine;
-using System.Text.Json;
 using System.Threading.Channels;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
@@ -91,9 +90,12 @@ internal static class SubmitCommand
             try
             {
                 var picture = await PictureFile.ReadAsync(file, maxBytes, token);
-                var metadata = JsonSerializer.Serialize(new Dictionary<string, string> { ["file"] = file }, SubmitJson.Default.DictionaryStringString);
-                await publisher.SubmitAsync(id, picture, ContentType(picture), metadata, token);
+                await publisher.SubmitAsync(id, picture, ContentType(picture), JobPublisher.MetadataOf(file), token);
                 Interlocked.Increment(ref confirmed);
+                if (!wait)
+                {
+                    Screen.Say($"{file}: job {id}");
+                }
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException or JobRefusedException)
             {
@@ -144,7 +146,14 @@ internal static class SubmitCommand
             }
         }
 
-        public string Summary() => string.Join(", ", counts.Select(c => $"{c.Value} {c.Key}").Concat(open.IsEmpty ? [] : [$"{open.Count} without a result yet"]));
+        public string Summary() => string.Join(", ", counts.Select(c => Words(c.Key, c.Value)).Concat(open.IsEmpty ? [] : [$"{open.Count} without a result yet"]));
+
+        private static string Words(string outcome, int count) => outcome switch
+        {
+            EmbedResult.Embedded => $"{count:N0} embedded",
+            EmbedResult.NoFace => $"{count:N0} without a face",
+            _ => Plural.Of(count, outcome),
+        };
 
         private void Show(string file, JobReport report)
         {
@@ -152,11 +161,8 @@ internal static class SubmitCommand
             counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
             Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
             Screen.Say(report.Result is { } result
-                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}")
-                : $"{file}: {outcome}, {report.Error}");
+                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}, job {report.JobId}")
+                : $"{file}: {outcome}, {report.Error}; job {report.JobId}");
         }
     }
 }
-
-[System.Text.Json.Serialization.JsonSerializable(typeof(Dictionary<string, string>))]
-internal sealed partial class SubmitJson : System.Text.Json.Serialization.JsonSerializerContext;

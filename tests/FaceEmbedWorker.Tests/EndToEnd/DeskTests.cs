@@ -183,6 +183,30 @@ public abstract class DeskTests(TestBroker broker)
     }
 
     [Fact]
+    public async Task Letters_of_one_id_are_told_apart_by_their_keys()
+    {
+        broker.Require();
+        Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "malformed", "The body is empty.", []);
+        await BuryAsync(probe, "photo-1", "expired", "Another picture of the same id.", [1]);
+        await BuryAsync(probe, "photo-2", "expired", "Another id.", [2]);
+        await using var desk = await DeskAsync(probe);
+        await using var browser = await Browser.OpenAsync();
+        await browser.GoAsync(Link(desk).AbsoluteUri);
+        await browser.UntilAsync("document.getElementById('state')?.textContent === '3 dead letters.'");
+
+        await browser.UntilAsync("[...document.querySelectorAll('#letters .top')].map(t => /key [0-9a-f]{8}/.test(t.textContent)).join() === 'true,true,false'");
+        await browser.EvaluateAsync("[...document.querySelectorAll('#letters button')].find(b => b.textContent.includes('Another picture')).click()");
+        await browser.UntilAsync("/^Several dead letters have this id; this one's key is [0-9a-f]{8}\\.$/.test(document.querySelector('#letter p')?.textContent)");
+        await ClickAsync(browser, "#letter button", "Discard");
+        await browser.UntilAsync("/^Discard the dead letter photo-1 of key [0-9a-f]{8}\\? That is for good\\.$/.test(document.getElementById('question').textContent)");
+        await browser.EvaluateAsync("document.getElementById('yes').click()");
+        await browser.UntilAsync("document.getElementById('state').textContent === '1 discarded. 2 dead letters.' && document.querySelector('#letters .why').textContent === 'The body is empty.' && !document.getElementById('letters').textContent.includes('key ')");
+        Assert.Equal(130, await desk.InterruptAsync());
+    }
+
+    [Fact]
     public async Task A_broker_that_is_away_is_told_and_the_desk_goes_on_when_it_is_back()
     {
         broker.Require();

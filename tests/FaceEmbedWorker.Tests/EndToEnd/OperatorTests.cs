@@ -142,6 +142,106 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal("behind", JsonElement.Parse(output).GetProperty("letters")[0].GetProperty("id").GetString());
     }
 
+    /// <summary>Two pictures that were sent with one id: neither is shown, replayed or discarded for the other.</summary>
+    [Fact]
+    public async Task Dead_letters_of_one_id_are_told_apart_by_their_keys()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "malformed", "The first of them.", [1]);
+        await BuryAsync(probe, "photo-1", "expired", "The second of them.", [2]);
+        await BuryAsync(probe, "photo-2", "expired", "Another id.", [3]);
+        var list = JsonElement.Parse((await RunAsync("list", "--json")).Output);
+        var second = list.GetProperty("letters").EnumerateArray().Single(l => l.GetProperty("message").GetString() == "The second of them.").GetProperty("key").GetString()!;
+
+        var (code, output, errors) = await RunAsync("show", "photo-1");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Matches($@"photo-1: 2 dead letters have this id\. Name one by its key: [0-9a-f]{{8}} \(malformed, .*\), {second[..8]} \(expired, .*\)\.$", errors);
+
+        (code, output, _) = await RunAsync("show", second[..8]);
+        Assert.Equal(0, code);
+        Assert.Contains("The second of them.", output, StringComparison.Ordinal);
+        Assert.Contains(second, output, StringComparison.Ordinal);
+        Assert.Equal((0, "1 discarded.", ""), await RunAsync("discard", second[..8]));
+        Assert.Contains("The first of them.", (await RunAsync("show", "photo-1")).Output, StringComparison.Ordinal);
+        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are expired, malformed."), await RunAsync("discard", "--reason", "nonsense"));
+        Assert.Equal((0, "2 discarded.", ""), await RunAsync("discard", "--all"));
+        Assert.Equal((0, "There are no dead letters.", ""), await RunAsync("discard", "--all"));
+        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are no dead letters."), await RunAsync("discard", "--reason", "nonsense"));
+
+        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+    }
+
+    [Fact]
+    public async Task Dead_letters_take_a_line_each_and_the_question_ends_with_Ctrl_C_at_once()
+    {
+        broker.Require();
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        const string path = "photos/2026/summer/by the sea.jpg";
+        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "attempts_exhausted", "Attempt 6 of 6, source_unavailable: the host photos.example.org did not answer in 10 s.", [1]);
+        await BuryAsync(probe, "019a2f3d-1111-7000-8000-000000000002", "undecodable", "The picture is corrupt: its data ends early.", [2], $$"""{"file":"{{path}}"}""");
+        await BuryAsync(probe, "customers/4711/photos/2026/summer/img_0001.jpg", "malformed", "写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真", [3]);
+
+        foreach (var (columns, expected) in new[]
+        {
+            (80, new[] { "019a2f3c  ", "019a2f3d  ", "customer  ", "…", "…" }),
+            (160, ["019a2f3c  ", "019a2f3d  ", "customer  ", path, "did not answer in 10 s."]),
+        })
+        {
+            await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
+            var screen = await wide.ShowsAsync("EXIT 0");
+            var lines = screen[screen.IndexOf("failed last", StringComparison.Ordinal)..].Split('\n');
+            Assert.Equal(6, lines.Length); // the heading, one each, the count, the end
+            Assert.All(expected, text => Assert.Contains(text, screen, StringComparison.Ordinal));
+            Assert.All(lines[1..4], line => Assert.Matches(" 20[0-9-]{8} [0-9:]{5}  ", line));
+        }
+
+        var piped = (await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])).Output.Split('\n');
+        Assert.Equal(3, piped.Length);
+        Assert.Matches(@"^019a2f3d-1111-7000-8000-000000000002  undecodable  20[0-9T:.-]+Z  The picture is corrupt: its data ends early\.$", piped[1]);
+
+        await using var terminal = await Terminal.RunAsync(80, 40, ["dead-letters", "discard", "--all", .. probe.Settings]);
+        await terminal.ShowsAsync("discard all 3 dead letters? [y/N]");
+        await terminal.PressAsync("C-c");
+        await terminal.ShowsAsync("EXIT 130", seconds: 4); // it was ended after 5
+        Assert.Contains("\nface-embed: interrupted.\n", await terminal.ScreenAsync(), StringComparison.Ordinal);
+        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
+    }
+
+    /// <summary>Ids are made by <c>submit</c>: what a log, a result or a dead letter says of one leads to its file.</summary>
+    [Fact]
+    public async Task Submit_says_which_job_is_of_which_file()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        var folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
+        var (photo, noise) = (Path.Combine(folder, "a.jpg"), Path.Combine(folder, "b.jpg"));
+        File.Copy(TestData.GraceHopper, photo);
+        await File.WriteAllBytesAsync(noise, [1, 2, 3]);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["submit", folder, .. probe.Settings]);
+        Assert.Equal((0, ""), (code, errors));
+        var jobs = output.Split('\n')[..^1].Select(l => l.Split(": job ")).ToDictionary(l => l[0], l => l[1]);
+        Assert.Equal([photo, noise], jobs.Keys.Order());
+        Assert.EndsWith("2 jobs confirmed by the broker.", output, StringComparison.Ordinal);
+
+        await using var watch = FaceEmbed.Start(["results", "--follow", .. probe.Settings]);
+        await probe.UntilAsync(() => watch.Errors.Contains("Watching", StringComparison.Ordinal) ? probe : null, "a watcher");
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Undecodable=Reject");
+        await worker.SaidAsync($"Job {jobs[noise]}: dead letter, undecodable", seconds: 30);
+        await watch.SaidAsync(jobs[photo], seconds: 30);
+        var letter = JsonElement.Parse((await FaceEmbed.RunAsync(["dead-letters", "list", "--json", .. probe.Settings])).Output).GetProperty("letters")[0];
+        Assert.Equal((jobs[noise], noise), (letter.GetProperty("id").GetString(), letter.GetProperty("file").GetString()));
+
+        (code, output, _) = await FaceEmbed.RunAsync(["submit", folder, "--wait", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Matches($@"a\.jpg: embedded, 1 vector of space [0-9a-f]+, [0-9.]+ ms, by \S+, job [0-9a-f-]{{36}}\n", output);
+        Assert.Matches(@"b\.jpg: dead letter, undecodable: .*; job [0-9a-f-]{36}\n", output);
+        Assert.EndsWith("\n1 dead letter, 1 embedded", output, StringComparison.Ordinal);
+        Directory.Delete(folder, recursive: true);
+    }
+
     [Fact]
     public async Task Results_are_watched_beside_their_consumer()
     {
@@ -185,5 +285,17 @@ public abstract class OperatorTests(TestBroker broker)
         (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
         Assert.Equal(1, code);
         Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
+    private static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string? metadata = null)
+    {
+        var headers = new Dictionary<string, object?> { ["fw-error"] = reason, ["fw-error-message"] = message, ["fw-attempt"] = 1, ["fw-last-failed-at"] = DateTime.UtcNow.ToString("O", System.Globalization.CultureInfo.InvariantCulture) };
+        if (metadata is not null)
+        {
+            headers["metadata"] = metadata;
+        }
+
+        await probe.Channel.BasicPublishAsync(probe.Topology.Dead, "worker", mandatory: true, new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent, Headers = headers }, body);
     }
 }
