@@ -39,6 +39,13 @@ internal static class BrokerErrors
     public static BrokerRefusedException Tls(Uri broker, Exception e) =>
         new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", e);
 
+    /// <summary>What is said of a connection that the broker has blocked (connection.blocked), with its own reason.</summary>
+    public static string Alarm(string reason) => $"The broker takes no messages: {reason} (an alarm of its memory or disk).";
+
+    /// <summary>For a tool that somebody waits for: the alarm has not ended in that time.</summary>
+    public static BrokerRefusedException AlarmStays(string reason, TimeSpan waited) =>
+        new($"{Alarm(reason)} It has lasted for {waited.TotalSeconds:0.#} s. End it, and call again: what was confirmed is on its queue.");
+
     /// <summary>One line, without credentials.</summary>
     public static string Describe(Exception exception)
     {

@@ -79,6 +79,16 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
     public string Queue => topology.Dead;
 
+    /// <inheritdoc cref="IBrokerLink.Blocked"/>
+    public string? Blocked => connection.Blocked;
+
+    /// <inheritdoc cref="IBrokerLink.BlockedChanged"/>
+    public event Action? BlockedChanged
+    {
+        add => connection.BlockedChanged += value;
+        remove => connection.BlockedChanged -= value;
+    }
+
     /// <summary>Counts the letters by reason, and lists the first of those with a reason, or of all. Takes nothing out.</summary>
     public async Task<DeadLetterList> ListAsync(string? reason, int limit, CancellationToken cancel, TimeSpan? patience = null)
     {
@@ -98,7 +108,9 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
     /// <summary>Takes letters out: those to be handed in again once their copy is confirmed, the others for good.</summary>
     /// <param name="taken">Called for each as it goes.</param>
+    /// <param name="patience">How long to wait for the broker, and for the end of an alarm.</param>
     /// <exception cref="JobRefusedException">The broker did not take a copy; that letter and those behind it stay.</exception>
+    /// <exception cref="BrokerRefusedException">As of <see cref="ScanAsync"/>, or the broker takes nothing.</exception>
     public Task TakeAsync(Func<DeadLetter, bool> wanted, bool replay, Action taken, CancellationToken cancel, TimeSpan? patience = null) => ScanAsync(async (letter, message) =>
     {
         if (!wanted(letter))
@@ -108,7 +120,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
         if (replay)
         {
-            await ReplayAsync(message, cancel);
+            await ReplayAsync(message, patience, cancel);
         }
 
         taken();
@@ -156,14 +168,19 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
     /// <summary>Hands the job in again: a copy without what went before, confirmed. The letter itself is then to be taken out.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
-    private async Task ReplayAsync(JobMessage letter, CancellationToken cancel)
+    private async Task ReplayAsync(JobMessage letter, TimeSpan? patience, CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
         var properties = DeadLetters.ForReplay(letter);
+        var limit = patience ?? TimeSpan.FromSeconds(options.Value.ConfirmSeconds);
         try
         {
             await channel.BasicPublishAsync(topology.Jobs, Topology.JobKey, mandatory: true, properties, letter.Body, cancel)
-                .AsTask().WaitAsync(TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, cancel);
+                .AsTask().WaitAsync(limit, time, cancel);
+        }
+        catch (TimeoutException) when (Blocked is { } why)
+        {
+            throw BrokerErrors.AlarmStays(why, limit);
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {

@@ -40,6 +40,16 @@ internal sealed class JobPublisher : IAsyncDisposable
     /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
     public Task OpenAsync(CancellationToken cancel) => connection.OpenAsync(cancel);
 
+    /// <inheritdoc cref="IBrokerLink.Blocked"/>
+    public string? Blocked => connection.Blocked;
+
+    /// <inheritdoc cref="IBrokerLink.BlockedChanged"/>
+    public event Action? BlockedChanged
+    {
+        add => connection.BlockedChanged += value;
+        remove => connection.BlockedChanged -= value;
+    }
+
     /// <summary>Workers that take jobs; null where that cannot be told.</summary>
     public async Task<long?> TakersAsync(CancellationToken cancel)
     {
@@ -56,6 +66,7 @@ internal sealed class JobPublisher : IAsyncDisposable
 
     /// <summary>Publishes one job, again where the connection is lost under it; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
+    /// <exception cref="BrokerRefusedException">The broker takes nothing for as long as it may take to confirm.</exception>
     public async Task SubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -66,6 +77,10 @@ internal sealed class JobPublisher : IAsyncDisposable
             {
                 await Task.Delay(Pause, time, patience.Token);
             }
+        }
+        catch (OperationCanceledException) when (!cancel.IsCancellationRequested && Blocked is { } why)
+        {
+            throw BrokerErrors.AlarmStays(why, TimeSpan.FromSeconds(options.ConfirmSeconds));
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {

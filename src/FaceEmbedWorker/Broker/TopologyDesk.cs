@@ -1,19 +1,28 @@
 using System.Globalization;
 using System.Text.Json;
 using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>Declares the topology for those who do not let workers do it, and takes away what an old retry ladder left.</summary>
-internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology topology, TimeProvider time)
+internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<TopologyDesk> logger)
 {
     /// <summary>Between two looks at a queue: what is on its way to it, or back, or behind an election, shows by then.</summary>
     public static readonly TimeSpan Apart = TimeSpan.FromMinutes(2);
 
     /// <summary>Twice as long as the management API's figures are old.</summary>
     public static readonly TimeSpan Settle = TimeSpan.FromSeconds(11);
+
+    /// <summary>Waits for the broker as every tool does, and declares nothing.</summary>
+    /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
+    public async Task ReachAsync(CancellationToken cancel)
+    {
+        await using var connection = new BrokerConnection("topology", confirms: false, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);
+        await connection.OpenAsync(cancel);
+    }
 
     /// <summary>Declares what is missing, whatever Broker:Declare says.</summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or something of the same name differs.</exception>

@@ -63,10 +63,15 @@ internal static class BenchCommand
             OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
         }
 
+        await using var services = Services.Build(settings);
+        if (amqp)
+        {
+            await services.GetRequiredService<TopologyDesk>().ReachAsync(cancel); // a broker that is away is told before the work
+        }
+
         var (phase, phases) = (0, amqp ? 5 : 4);
         Screen.Note(Text($"Measuring for about {(amqp ? 14 : 11) * seconds:0} s."));
         Begin("stages");
-        await using var services = Services.Build(settings);
         var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
         var photos = files.Count > 0 ? await Task.WhenAll(files.Select(f => PictureFile.ReadAsync(f, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, cancel))) : [portrait];

@@ -145,6 +145,7 @@ internal static class DeadLettersCommand
                 return ExitCode.SomeFailed;
             }
 
+            desk.BlockedChanged += () => Screen.NoteAlarm(desk.Blocked);
             var (seen, reasons, count) = (new HashSet<string>(StringComparer.Ordinal), new SortedSet<string>(StringComparer.Ordinal), 0);
             try
             {
@@ -155,6 +156,11 @@ internal static class DeadLettersCommand
                 Screen.Say($"{count} {done}.");
                 Screen.Complain(name, e.Message);
                 return ExitCode.SomeFailed;
+            }
+            catch (BrokerRefusedException) when (count > 0)
+            {
+                Screen.Say($"{count} {done}.");
+                throw;
             }
 
             if (parsed.GetValue(reason) is { } asked && !reasons.Contains(asked))

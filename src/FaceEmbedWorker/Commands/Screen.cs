@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Broker;
 using Spectre.Console;
 using Spectre.Console.Rendering;
 
@@ -20,6 +21,15 @@ internal static class Screen
 
     /// <summary>A line on standard error that is no complaint.</summary>
     public static void Note(string text) => Write(Console.Error, Console.IsErrorRedirected, LogLine.Plain(text));
+
+    /// <summary>That the broker takes nothing at present, and why, while a verb waits for the end of that.</summary>
+    public static void NoteAlarm(string? reason)
+    {
+        if (reason is not null)
+        {
+            Note($"{BrokerErrors.Alarm(reason)} Waiting for its end.");
+        }
+    }
 
     /// <summary>A person's yes.</summary>
     public static async Task<bool> AskAsync(string question, CancellationToken cancel)

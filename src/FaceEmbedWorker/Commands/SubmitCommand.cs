@@ -46,6 +46,7 @@ internal static class SubmitCommand
         }
 
         await publisher.OpenAsync(cancel);
+        publisher.BlockedChanged += () => Screen.NoteAlarm(publisher.Blocked);
         var waiting = new Waiting();
         if (wait)
         {

@@ -39,6 +39,7 @@ internal static class TopologyCommand
             arguments[$"exchange {name}"] = type;
         }
 
+        await services.GetRequiredService<TopologyDesk>().ReachAsync(cancel);
         var table = new Table().AddColumns("should exist", "as", "", "found");
         var findings = await new BrokerCheck(services.GetRequiredService<IOptions<BrokerOptions>>(), topology).TopologyAsync(cancel);
         foreach (var finding in findings)
@@ -54,7 +55,9 @@ internal static class TopologyCommand
     {
         await using var services = Services.Build(settings);
         var topology = services.GetRequiredService<Topology>();
-        await services.GetRequiredService<TopologyDesk>().DeclareAsync(cancel);
+        var desk = services.GetRequiredService<TopologyDesk>();
+        await desk.ReachAsync(cancel);
+        await desk.DeclareAsync(cancel);
         Screen.Say($"{Plural.Of(topology.Exchanges.Count(), "exchange")} and {Plural.Of(topology.Queues.Count(), "queue")} are there.");
         return ExitCode.Ok;
     }
@@ -63,6 +66,7 @@ internal static class TopologyCommand
     {
         await using var services = Services.Build(settings);
         var desk = services.GetRequiredService<TopologyDesk>();
+        await desk.ReachAsync(cancel);
         var left = await desk.LeftAsync(management, cancel);
         if (!dry && !force && left.Count > 0)
         {

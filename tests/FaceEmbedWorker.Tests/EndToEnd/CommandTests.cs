@@ -338,7 +338,11 @@ public sealed partial class CommandTests : IDisposable
     public async Task Without_a_broker_every_verb_says_so_and_ends_with_69()
     {
         var broker = $"--Broker:Uri=amqp://guest:guest@127.0.0.1:{TestBroker.FreePort()}/";
-        await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["results"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"], ["dead-letters", "web"] }.Select(async verb =>
+        await Task.WhenAll(new string[][]
+        {
+            ["submit", "tests/data/astronaut.png"], ["results"], ["dead-letters", "list"], ["dead-letters", "replay", "--all"], ["dead-letters", "web"], ["topology", "show"], ["topology", "declare"],
+            ["topology", "prune", "--management", "http://127.0.0.1:1"], ["bench", "--amqp"],
+        }.Select(async verb =>
         {
             var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, broker]);
             Assert.Equal((69, ""), (code, output));

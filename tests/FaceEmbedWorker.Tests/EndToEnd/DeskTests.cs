@@ -207,6 +207,33 @@ public abstract class DeskTests(TestBroker broker)
     }
 
     [Fact]
+    public async Task An_alarm_of_the_broker_is_told_in_the_browser_and_the_letter_stays()
+    {
+        broker.Require();
+        Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "expired", "Too late.", [1]);
+        await using var desk = await DeskAsync(probe);
+        await using var browser = await Browser.OpenAsync();
+        await browser.GoAsync(Link(desk).AbsoluteUri);
+        await browser.UntilAsync("document.getElementById('state')?.textContent === '1 dead letter.'");
+        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        try
+        {
+            await browser.EvaluateAsync("document.getElementById('all').click(), document.getElementById('replay').click()");
+            await browser.UntilAsync("document.getElementById('state').textContent.startsWith('0 replayed. The broker takes no messages: low on memory (an alarm of its memory or disk). It has lasted for 5 s.')", seconds: 30);
+        }
+        finally
+        {
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        }
+
+        await ClickAsync(browser, "#again", "");
+        await browser.UntilAsync("document.getElementById('state').textContent === '1 dead letter.'");
+        Assert.Equal(130, await desk.InterruptAsync());
+    }
+
+    [Fact]
     public async Task A_broker_that_is_away_is_told_and_the_desk_goes_on_when_it_is_back()
     {
         broker.Require();

@@ -209,6 +209,36 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
     }
 
+    /// <summary>An alarm of the broker: what waits for it says so, and ends with 69 where it stays.</summary>
+    [Fact]
+    public async Task An_alarm_of_the_broker_is_told_and_waited_for()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "expired", "The first.", [1]);
+        const string told = "The broker takes no messages: low on memory (an alarm of its memory or disk).";
+        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        try
+        {
+            await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["dead-letters", "replay", "--all"] }.Select(async verb =>
+            {
+                var (code, _, errors) = await FaceEmbed.RunAsync([.. verb, .. probe.Settings, "--Broker:ConfirmSeconds=4"]);
+                Assert.Equal(69, code);
+                Assert.Equal([$"{told} Waiting for its end.", $"face-embed: {told} It has lasted for 4 s. End it, and call again: what was confirmed is on its queue."], errors.Split('\n'));
+            }));
+            await using var submit = FaceEmbed.Start(["submit", "tests/data/astronaut.png", .. probe.Settings]);
+            await probe.UntilAsync(() => submit.Errors.Contains(told, StringComparison.Ordinal) ? probe : null, "the alarm in words");
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            Assert.Equal(0, await submit.ExitAsync());
+        }
+        finally
+        {
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        }
+
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the letter, where it was");
+    }
+
     /// <summary>Ids are made by <c>submit</c>: what a log, a result or a dead letter says of one leads to its file.</summary>
     [Fact]
     public async Task Submit_says_which_job_is_of_which_file()
