@@ -86,26 +86,26 @@ internal sealed class BrokerOptions : IValidatableObject
     {
         if (!System.Uri.TryCreate(Uri, UriKind.Absolute, out var uri) || uri.Scheme is not ("amqp" or "amqps"))
         {
-            yield return new ValidationResult("The field Uri must look like amqp://user:password@host:5672/vhost (amqps:// for TLS).", [nameof(Uri)]);
+            yield return new ValidationResult("it must look like amqp://user:password@host:5672/vhost (amqps:// for TLS).", [nameof(Uri)]);
         }
 
         else if (uri.Scheme == "amqp" && CaFile.Length + CertificateFile.Length > 0)
         {
-            yield return new ValidationResult("The field Uri begins with amqp://, which is not encrypted; with CaFile or CertificateFile it must begin with amqps://.", [nameof(Uri)]);
+            yield return new ValidationResult("it begins with amqp://, which is not encrypted; with CaFile or CertificateFile it must begin with amqps://.", [nameof(Uri)]);
         }
 
         foreach (var (name, file) in new[] { (nameof(CaFile), CaFile), (nameof(CertificateFile), CertificateFile), (nameof(CertificateKeyFile), CertificateKeyFile) })
         {
             if (file.Length > 0 && !File.Exists(file))
             {
-                yield return new ValidationResult($"The field {name} is '{file}', and there is no such file.", [name]);
+                yield return new ValidationResult($"there is no file '{file}'.", [name]);
             }
         }
 
         if (!RetryDelays.Split(',', StringSplitOptions.TrimEntries).All(s =>
             double.TryParse(s, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 0.001 and <= 86400))
         {
-            yield return new ValidationResult($"The field RetryDelays is '{RetryDelays}'; it must be seconds between 0.001 and 86400, comma-separated, such as 1,5,30.", [nameof(RetryDelays)]);
+            yield return new ValidationResult($"'{RetryDelays}' is not what it can be: seconds between 0.001 and 86400, comma-separated, such as 1,5,30.", [nameof(RetryDelays)]);
         }
     }
 }

@@ -34,7 +34,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         {
             lock (state)
             {
-                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs" : null;
+                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
             }
         }
     }

@@ -4,6 +4,7 @@ using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 
@@ -85,11 +86,11 @@ internal sealed class JobReader(JobMessage message)
         }
         catch (JsonException e)
         {
-            throw Malformed($"The JSON job cannot be read: {e.Message}", e);
+            throw Malformed($"The JSON job cannot be read: {JsonFault.Of(e, picture!.ByteOf)}", e);
         }
         catch (InvalidOperationException e) // half a surrogate pair, written as \u escape
         {
-            throw Malformed($"A text of the JSON job is no Unicode: {e.Message}", e);
+            throw Malformed("A text of the JSON job is no Unicode: it has half of a surrogate pair (\\ud800 to \\udfff) alone.", e);
         }
     }
 
@@ -135,7 +136,7 @@ internal sealed class JobReader(JobMessage message)
 
         if (image.TryGetProperty("data", out var data) && data.ValueKind != JsonValueKind.String)
         {
-            throw Malformed($"The JSON job's 'data' is {Kind(data)}, not a string.");
+            throw Malformed($"The JSON job's image.data is {Kind(data)}, not a string.");
         }
 
         return (data.ValueKind == JsonValueKind.String, OptionalString(image, "url"), OptionalString(image, "path"), OptionalString(image, "s3")) switch
@@ -204,7 +205,7 @@ internal sealed class JobReader(JobMessage message)
         }
         catch (JsonException e)
         {
-            throw Malformed($"The header 'metadata' is not JSON: {e.Message}", e);
+            throw Malformed($"The header 'metadata' is not JSON: {JsonFault.Of(e)}", e);
         }
     }
 
@@ -262,5 +263,12 @@ internal sealed class JobReader(JobMessage message)
         _ => throw Malformed($"The header '{name}' is not text in UTF-8."),
     };
 
-    private static string Kind(JsonElement element) => element.ValueKind.ToString().ToLower(CultureInfo.InvariantCulture);
+    private static string Kind(JsonElement element) => element.ValueKind switch
+    {
+        JsonValueKind.Object => "an object",
+        JsonValueKind.Array => "an array",
+        JsonValueKind.Number => "a number",
+        JsonValueKind.String => "a string",
+        var kind => kind.ToString().ToLowerInvariant(), // true, false, null
+    };
 }

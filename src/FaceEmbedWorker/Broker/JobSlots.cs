@@ -206,7 +206,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
         catch (MalformedJobException e)
         {
-            return (null, new JobOutcome.Rejected(DeadLetters.Malformed, e.Message, e.InnerException?.Message), null);
+            return (null, new JobOutcome.Rejected(DeadLetters.Malformed, e.Message), null);
         }
         catch (OperationCanceledException) when (abandon.IsCancellationRequested)
         {

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Text;
 using System.Runtime.InteropServices;
+using System.Text;
 using System.Text.Json;
 
 namespace FaceEmbedWorker.Broker;
@@ -24,12 +25,19 @@ internal sealed class JsonPicture
         if (json.Length > Large && Find(json.Span) is { } place)
         {
             picture = json[place];
-            Rest = (byte[])[.. json.Span[..place.Start.Value], .. System.Text.Encoding.ASCII.GetBytes(mark), .. json.Span[place.End.Value..]];
+            Rest = (byte[])[.. json.Span[..place.Start.Value], .. Encoding.ASCII.GetBytes(mark), .. json.Span[place.End.Value..]];
         }
     }
 
     /// <summary>What is to be parsed.</summary>
     public ReadOnlyMemory<byte> Rest { get; }
+
+    /// <summary>A byte's place in its line of the message, by that in <see cref="Rest"/>: behind the picture they differ.</summary>
+    public long ByteOf(long line, long at)
+    {
+        var before = Rest.Span[..Math.Max(0, Rest.Span.IndexOf(Encoding.ASCII.GetBytes(mark)))];
+        return !picture.IsEmpty && line == before.Count((byte)'\n') && at > before.Length - (before.LastIndexOf((byte)'\n') + 1) ? at + picture.Length - mark.Length : at;
+    }
 
     /// <returns>Null where the text is no base64, or empty.</returns>
     public byte[]? Decode(JsonElement text)

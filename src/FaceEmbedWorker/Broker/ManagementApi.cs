@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Security.Authentication;
 using System.Text;
 using System.Text.Json;
+using FaceEmbedWorker.Faces;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -50,7 +51,7 @@ internal sealed class ManagementApi : IDisposable
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {e.Message} The user who asks (in this address, or else in Broker:Uri) needs the tag 'monitoring' or 'management'.", e);
+            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {(e is JsonException fault ? $"this is no JSON: {JsonFault.Of(fault)}" : e.Message)} The user who asks (in this address, or else in Broker:Uri) needs the tag 'monitoring' or 'management'.", e);
         }
     }
 

@@ -29,12 +29,17 @@ internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvi
     public IReadOnlyDictionary<string, long> Depths => Queues?.Ready ?? new Dictionary<string, long>();
 
     /// <summary>Why no jobs are taken at this moment; null where they are.</summary>
-    public string? NotReady => Life switch
+    public string? NotReady => Now.NotReady;
+
+    /// <summary>The intake waits for the end of something, and goes on by itself; what is in hand stays.</summary>
+    public bool Paused => Now.Paused;
+
+    private (string? NotReady, bool Paused) Now => Life switch
     {
-        { Closed: true, Ended: false } => "stopping",
-        null or { Ended: true } => gate.Blocked is { } why ? $"the broker takes no messages: {why}" : $"not connected to the broker{Link?.Trouble}",
-        { Ready: false } => $"the broker does not hand out {topology.Jobs} yet",
-        _ => gate.Reason,
+        { Closed: true, Ended: false } => ("stopping", false),
+        null or { Ended: true } => gate.Blocked is { } why ? ($"the broker takes no messages: {why}", true) : ($"not connected to the broker{Link?.Trouble}", false),
+        { Ready: false } => ($"the broker does not hand out {topology.Jobs} yet", false),
+        _ => gate.Reason is { } closed ? (closed, true) : default,
     };
 
     /// <summary>Why the process should be started again, whatever the broker does; null where it works.</summary>

@@ -2,6 +2,7 @@ using System.ComponentModel;
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
 using System.Reflection;
+using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
@@ -27,6 +28,7 @@ internal static class Settings
     /// <summary>In the environment: another folder of secrets than the one where Docker and many charts mount them.</summary>
     public const string SecretsVariable = "FACE_EMBED_SECRETS";
 
+    private const string SettingsFile = "appsettings.json";
     private const string DefaultSecrets = "/run/secrets";
 
     /// <summary>Section -> class: every setting there is.</summary>
@@ -72,13 +74,24 @@ internal static class Settings
         return ([.. rest], [.. settings]);
     }
 
-    public static IConfigurationRoot Read(string[] commandLine) => new ConfigurationBuilder()
-        .SetBasePath(AppContext.BaseDirectory)
-        .AddJsonFile("appsettings.json", optional: true)
-        .AddInMemoryCollection(Secrets(Environment.GetEnvironmentVariable(SecretsVariable)))
-        .AddEnvironmentVariables(EnvironmentPrefix)
-        .AddCommandLine(commandLine)
-        .Build();
+    /// <exception cref="SettingsException">The file of settings is no JSON.</exception>
+    public static IConfigurationRoot Read(string[] commandLine)
+    {
+        try
+        {
+            return new ConfigurationBuilder()
+                .SetBasePath(AppContext.BaseDirectory)
+                .AddJsonFile(SettingsFile, optional: true)
+                .AddInMemoryCollection(Secrets(Environment.GetEnvironmentVariable(SecretsVariable)))
+                .AddEnvironmentVariables(EnvironmentPrefix)
+                .AddCommandLine(commandLine)
+                .Build();
+        }
+        catch (InvalidDataException e) when (e.GetBaseException() is JsonException fault)
+        {
+            throw new SettingsException($"The settings in {Path.Combine(AppContext.BaseDirectory, SettingsFile)} cannot be read: {JsonFault.Of(fault)}", e);
+        }
+    }
 
     /// <summary>One file a setting, so that a password is in no command line, no environment and no listing of either.</summary>
     /// <exception cref="SettingsException">The folder was named and cannot be read.</exception>
@@ -158,12 +171,21 @@ internal static class Settings
         CheckValues(section, typeof(T));
         var options = new T();
         section.Bind(options);
-        var wrong = new List<ValidationResult>();
-        Validator.TryValidateObject(options, new ValidationContext(options), wrong, validateAllProperties: true);
-        return wrong.Count == 0
-            ? Options.Create(options)
-            : throw new SettingsException(string.Join(" ", wrong.Select(w => $"{name}:{w.MemberNames.FirstOrDefault()} is wrong: {w.ErrorMessage}")));
+        string[] wrong = [.. Of(typeof(T)).SelectMany(p => p.GetCustomAttributes<ValidationAttribute>().Where(a => !a.IsValid(p.GetValue(options))).Select(rule => $"{name}:{p.Name} {Broken(p, rule, p.GetValue(options))}"))];
+        if (wrong.Length == 0 && options is IValidatableObject whole)
+        {
+            wrong = [.. whole.Validate(new ValidationContext(options)).Select(w => $"{name}:{w.MemberNames.FirstOrDefault()} is wrong: {w.ErrorMessage}")];
+        }
+
+        return wrong.Length == 0 ? Options.Create(options) : throw new SettingsException(string.Join(" ", wrong));
     }
+
+    private static string Broken(PropertyInfo setting, ValidationAttribute rule, object? value) => rule switch
+    {
+        RequiredAttribute => "is empty, and must not be.",
+        MaxLengthAttribute most => string.Create(CultureInfo.InvariantCulture, $"is longer than {most.Length} letters."),
+        _ => string.Create(CultureInfo.InvariantCulture, $"is '{value}'; it can be {Allowed(setting)}."),
+    };
 
     /// <summary>A binder would take numbers for words, add up several that a comma parts, and speak of its types.</summary>
     /// <exception cref="SettingsException">A value is nothing that its setting can be.</exception>

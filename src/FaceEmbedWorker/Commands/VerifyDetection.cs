@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
@@ -48,7 +49,7 @@ internal static class VerifyDetection
         }
         catch (Exception e) when (e is JsonException or FormatException or InvalidOperationException)
         {
-            Screen.Complain(marks, $"it does not mark faces: {e.Message} It should hold file -> [[x, y], …] as JSON, or lines file,x,y in pixels of the upright picture.");
+            Screen.Complain(marks, $"it does not mark faces: {(e is JsonException fault ? JsonFault.Of(fault) : e.Message)} It should hold file -> [[x, y], …] as JSON, or lines file,x,y in pixels of the upright picture.");
             return ExitCode.SomeFailed;
         }
 

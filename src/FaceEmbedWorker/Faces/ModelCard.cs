@@ -87,7 +87,7 @@ internal sealed record ModelCard
         }
         catch (Exception e) when (e is JsonException or FormatException)
         {
-            throw new ModelException($"The model card {path} cannot be read: {e.Message} Correct it, or remove it to run the model under the default contract (models/README.md).", e);
+            throw new ModelException($"The model card {path} cannot be read: {(e is JsonException fault ? JsonFault.Of(fault) : e.Message)} Correct it, or remove it to run the model under the default contract (models/README.md).", e);
         }
     }
 

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -206,7 +207,7 @@ internal sealed class DeadLetterSite : IAsyncDisposable
         }
         catch (Exception e) when (e is BrokerRefusedException or JsonException)
         {
-            await JsonAsync(context, e is JsonException ? StatusCodes.Status400BadRequest : StatusCodes.Status503ServiceUnavailable, new DeskTrouble(e.Message), DeskJson.Default.DeskTrouble);
+            await JsonAsync(context, e is JsonException ? StatusCodes.Status400BadRequest : StatusCodes.Status503ServiceUnavailable, new DeskTrouble(e is JsonException fault ? JsonFault.Of(fault) : e.Message), DeskJson.Default.DeskTrouble);
         }
         finally
         {

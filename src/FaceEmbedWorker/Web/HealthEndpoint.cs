@@ -1,3 +1,4 @@
+using System.Net;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Jobs;
@@ -44,6 +45,12 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IO
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.WebHost.UseKestrelCore().UseUrls(url.Replace("[::]", "*", StringComparison.Ordinal)).ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         server = builder.Build();
+        if (new Uri(url).IsLoopback)
+        {
+            server.Use(next => context => IsAnothersName(context.Request.Host.Host)
+                ? TextAsync(context, StatusCodes.Status421MisdirectedRequest, "This page is for this machine alone: ask for it by localhost or an address (Health:Url).") : next(context));
+        }
+
         server.UseOpenTelemetryPrometheusScrapingEndpoint(metrics, predicate: null, path: null, configureBranchedPipeline: null, optionsName: null);
         server.Run(AnswerAsync);
         try
@@ -77,6 +84,12 @@ internal sealed partial class HealthEndpoint(IOptions<HealthOptions> options, IO
         (_, "/runbook") => WebPage.WriteAsync(context, "text/plain; charset=utf-8", Runbook),
         _ => TextAsync(context, StatusCodes.Status404NotFound, "there are /, /status.json, /runbook, /startupz, /livez, /readyz and /metrics"),
     };
+
+    /// <summary>
+    /// A name of someone else's that leads here (DNS rebinding): a browser of this machine would let that site read the page. An address
+    /// cannot be made to lead here.
+    /// </summary>
+    private static bool IsAnothersName(string host) => host.Length > 0 && host != "localhost" && !IPAddress.TryParse(host, out _);
 
     private string? NotReady => StatusReport.WhyNotReady(health, handler.ModelDoubt);
 

@@ -15,7 +15,7 @@ internal sealed class HealthOptions : IValidatableObject
     {
         if (Url.Length > 0 && (!Uri.TryCreate(Url, UriKind.Absolute, out var uri) || uri.Scheme != "http" || uri.PathAndQuery != "/"))
         {
-            yield return new ValidationResult($"The field Url is '{Url}'; it must look like http://127.0.0.1:8081, or be empty.", [nameof(Url)]);
+            yield return new ValidationResult($"'{Url}' must look like http://127.0.0.1:8081, or be empty.", [nameof(Url)]);
         }
     }
 }

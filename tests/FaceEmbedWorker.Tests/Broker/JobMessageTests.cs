@@ -80,18 +80,20 @@ public class JobMessageTests
 
     [Theory]
     [InlineData("", "empty")]
-    [InlineData("{", "cannot be read")]
-    [InlineData("[]", "is array, not an object")]
+    [InlineData("{", "cannot be read: it ends before its last object or list does (line 1, byte 2).")]
+    [InlineData("{\n  \"image\": x}", "cannot be read: 'x' is an invalid start of a value (line 2, byte 12).")]
+    [InlineData("{\"image\":{},}", "cannot be read: nothing follows a comma (line 1, byte 13).")]
+    [InlineData("[]", "is an array, not an object")]
     [InlineData("{}", "no object 'image'")]
     [InlineData("""{"image":{}}""", "exactly one")]
     [InlineData("""{"image":{"data":"AQID","url":"x"}}""", "exactly one")]
     [InlineData("""{"image":{"data":""}}""", "is empty")]
     [InlineData("""{"image":{"data":"%%%"}}""", "not base64")]
-    [InlineData("""{"image":{"data":7}}""", "is number, not a string")]
-    [InlineData("""{"id":7,"image":{"data":"AQID"}}""", "'id' is number")]
+    [InlineData("""{"image":{"data":7}}""", "is a number, not a string")]
+    [InlineData("""{"id":7,"image":{"data":"AQID"}}""", "'id' is a number")]
     [InlineData("""{"id":"","image":{"data":"AQID"}}""", "0 bytes")]
     [InlineData("""{"image":{"data":"AQID"},"mode":"face"}""", "mode 'face' is unknown")]
-    [InlineData("""{"image":{"data":"AQID"},"metadata":[]}""", "'metadata' is array")]
+    [InlineData("""{"image":{"data":"AQID"},"metadata":[]}""", "'metadata' is an array")]
     [InlineData("""{"id":"\ud800","image":{"data":"AQID"}}""", "no Unicode")]
     [InlineData("""{"image":{"path":"\udc00"}}""", "no Unicode")]
     [InlineData("""{"image":{"s3":"bucket"}}""", "is not bucket/key")]
@@ -99,6 +101,17 @@ public class JobMessageTests
     [InlineData("""{"image":{"data":"AQID"},"deadline":"2026"}""", "is no time")]
     [InlineData("""{"image":{"data":"AQID"},"vector_encoding":"hex"}""", "numbers or base64")]
     public void A_malformed_json_job_says_what_is_wrong(string json, string told) => Malformed(Json(json), told);
+
+    /// <summary>A large picture is cut out before the rest is parsed, and who sent it counts it all the same.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("\n\n  ")]
+    public void What_is_wrong_behind_a_large_picture_is_where_it_was_sent(string before)
+    {
+        var json = $$"""{{{before}}"image":{"data":"{{Convert.ToBase64String(new byte[100_000])}}"},"mode": x}""";
+        var at = json.Length - 1 - (json.LastIndexOf('\n') + 1);
+        Malformed(Json(json), $"cannot be read: 'x' is an invalid start of a value (line {json.Count(c => c == '\n') + 1}, byte {at}).");
+    }
 
     [Theory]
     [InlineData("""{"id":"photo-42","image":{}}""", "photo-42")]
@@ -155,7 +168,7 @@ public class JobMessageTests
         Malformed(Message([(byte)'{', (byte)'"', 0xFF, (byte)'"', (byte)'}'], "application/json"), "not UTF-8");
         Malformed(Json("""{"id":"NAME","image":{"data":"AQID"}}""".Replace("NAME", new string('x', 10_000), StringComparison.Ordinal)), "10000 bytes");
         Malformed(Message([1], "text/plain"), "'text/plain'");
-        Malformed(Message([1], headers: new() { ["metadata"] = "{"u8.ToArray() }), "'metadata' is not JSON");
+        Malformed(Message([1], headers: new() { ["metadata"] = "{"u8.ToArray() }), "'metadata' is not JSON: it ends before its last object or list does (line 1, byte 2).");
         Malformed(Message([1], headers: new() { ["metadata"] = Encoding.ASCII.GetBytes($$"""{"a":"{{new string('x', 20_000)}}"}""") }), "16,384 are allowed");
         Malformed(Message([1], headers: new() { ["mode"] = new byte[] { 0xFF } }), "'mode' is not text");
         Malformed(Message([1], headers: new() { ["mode"] = 7 }), "'mode' is not text");

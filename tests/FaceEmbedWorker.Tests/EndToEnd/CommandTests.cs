@@ -211,6 +211,9 @@ public sealed partial class CommandTests : IDisposable
         Assert.Contains("1 (50.0 %)", output, StringComparison.Ordinal);
         Assert.Contains("g.jpg (5, 5)", output, StringComparison.Ordinal);
 
+        await File.WriteAllTextAsync(In("noses.json"), "{ \"g.jpg\": [[256, 200]] x }");
+        Assert.Contains("it does not mark faces: 'x' is invalid after a value. Expected either ',', '}', or ']' (line 1, byte 25).", (await FaceEmbed.RunAsync("verify", folder)).Errors, StringComparison.Ordinal);
+        File.Delete(In("noses.json"));
         await File.WriteAllTextAsync(In("points.csv"), "not points");
         (code, _, var errors) = await FaceEmbed.RunAsync("verify", folder);
         Assert.Equal(1, code);
@@ -307,7 +310,10 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(1, "/nope/x.onnx: there is no such file.", "model", "inspect", "/nope/x.onnx")]
     [InlineData(1, "no worker answers", "health", "--Health:Url=http://127.0.0.1:1")]
     [InlineData(73, "/nope/o: it cannot be written: there is no such folder.", "embed", "tests/data/astronaut.png", "--out", "/nope/o")]
-    [InlineData(78, "Broker:Uri", "run", "--Broker:Uri=http://x")]
+    [InlineData(78, "Broker:Uri is wrong: it must look like amqp://user:password@host:5672/vhost", "run", "--Broker:Uri=http://x")]
+    [InlineData(78, "Health:Url is wrong: 'x' must look like http://127.0.0.1:8081, or be empty.", "run", "--Health:Url=x")]
+    [InlineData(78, "Faces:EmbeddingModel is empty, and must not be.", "run", "--Faces:EmbeddingModel=")]
+    [InlineData(78, "Faces:DetectionDetail is '9'; it can be a whole number from 1 to 4.", "run", "--Faces:DetectionDetail=9")]
     [InlineData(78, "nowhere.onnx", "run", "--Faces:EmbeddingModel=nowhere.onnx")]
     [InlineData(78, "nowhere.onnx", "embed", "x", "--Faces:DetectionModel=nowhere.onnx")]
     public async Task What_is_wrong_is_told_in_one_line_and_an_exit_code(int expected, string told, params string[] arguments)
@@ -390,7 +396,7 @@ public sealed partial class CommandTests : IDisposable
         (code, output, errors) = await FaceEmbed.RunAsync("settings", "--Jobs:Parallelism=-1");
         Assert.Equal(78, code);
         Assert.Contains("Jobs:Parallelism = -1", output, StringComparison.Ordinal);
-        Assert.Contains("Jobs:Parallelism is wrong", errors, StringComparison.Ordinal);
+        Assert.Contains("Jobs:Parallelism is '-1'; it can be a whole number from 0 to 1024.", errors, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -104,6 +105,65 @@ public sealed class StatusPageTests(DebianBroker broker)
 
         await browser.UntilAsync("document.getElementById('state').className === 'warn'", seconds: 60);
         await probe.ReconnectAsync(); // to tidy up
+    }
+
+    /// <summary>An alarm, and failures in a row: the worker is connected, holds jobs, and goes on by itself.</summary>
+    [Fact]
+    public async Task The_headline_says_what_the_intake_is_paused_for()
+    {
+        broker.Require();
+        Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        var url = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={url}", "--Jobs:DeadlineSeconds=0.001", "--Jobs:Parallelism=1");
+        await using var browser = await Browser.OpenAsync();
+        await browser.GoAsync($"{url}/");
+        await browser.UntilAsync("document.getElementById('state')?.textContent === 'Takes jobs'");
+        for (var i = 0; i < 6; i++)
+        {
+            await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), "image/jpeg", $"photo-{i}");
+        }
+
+        await browser.UntilAsync("document.getElementById('state').textContent === 'Paused: 5 different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds' && document.title === 'paused · face-embed'");
+        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        try
+        {
+            await browser.UntilAsync("document.getElementById('state').textContent === 'Paused: the broker takes no messages: low on memory'", seconds: 60);
+        }
+        finally
+        {
+            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        }
+    }
+
+    /// <summary>Under a name of its own a site that a browser of this machine shows would be let in (DNS rebinding).</summary>
+    [Theory]
+    [InlineData("http://127.0.0.1", HttpStatusCode.MisdirectedRequest)]
+    [InlineData("http://[::]", HttpStatusCode.OK)]
+    public async Task A_page_on_loopback_answers_to_no_name_but_localhost(string address, HttpStatusCode toNames)
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        var port = TestBroker.FreePort();
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={address}:{port}");
+        using var http = new HttpClient();
+        foreach (var path in new[] { "/", "/status.json", "/metrics", "/livez" })
+        {
+            Assert.Equal(toNames, await AskAsync(path, "evil.example"));
+            Assert.Equal(toNames, await AskAsync(path, $"worker.photos.svc:{port}"));
+            foreach (var own in new[] { $"127.0.0.1:{port}", $"localhost:{port}", "10.1.2.3", $"[::1]:{port}" })
+            {
+                Assert.Equal(HttpStatusCode.OK, await AskAsync(path, own));
+            }
+        }
+
+        async Task<HttpStatusCode> AskAsync(string path, string host)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, $"http://127.0.0.1:{port}{path}");
+            request.Headers.Host = host;
+            using var answer = await http.SendAsync(request);
+            return answer.StatusCode;
+        }
     }
 
     /// <summary>For the README, where FACE_EMBED_SCREENSHOTS names a folder.</summary>
