@@ -66,7 +66,7 @@ internal static class CheckCommand
         }
 
         Screen.Show(table);
-        Screen.Say(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} are in the way.");
+        Screen.Say(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} {(failed == 1 ? "is" : "are")} in the way.");
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
 
         void Lines(IEnumerable<BrokerFinding> findings)
