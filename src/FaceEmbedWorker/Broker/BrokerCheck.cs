@@ -140,7 +140,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         {
             return reason.ReplyCode switch
             {
-                404 => new(name, options.Declare, options.Declare ? "does not exist yet; the worker declares it" : "does not exist, and Broker:Declare is off: declare it as src/README.md lists", Exists: false),
+                404 => new(name, options.Declare, options.Declare ? "does not exist yet; the worker declares it (whether it may shows then)" : "does not exist, and Broker:Declare is off: face-embed topology declare makes it", Exists: false),
                 406 => new(name, false, Topology.Words(reason.ReplyText), Exists: true),
                 _ => new(name, false, $"{reason.ReplyText} ({reason.ReplyCode}). Grant the permission, or set Broker:Declare to false."),
             };

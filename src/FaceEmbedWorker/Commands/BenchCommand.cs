@@ -318,7 +318,18 @@ internal static class BenchCommand
         {
             var broker = services.GetRequiredService<IOptions<BrokerOptions>>().Value;
             var name = $"face-embed-bench-{Guid.NewGuid():N}";
-            var options = Options.Create(new BrokerOptions { Uri = broker.Uri, Jobs = $"{name}.jobs", Results = $"{name}.results", Prefetch = broker.Prefetch, RetryDelays = broker.RetryDelays });
+            var options = Options.Create(new BrokerOptions
+            {
+                Uri = broker.Uri,
+                CaFile = broker.CaFile,
+                CertificateFile = broker.CertificateFile,
+                CertificateKeyFile = broker.CertificateKeyFile,
+                Jobs = $"{name}.jobs",
+                Results = $"{name}.results",
+                Prefetch = broker.Prefetch,
+                PrefetchMegabytes = broker.PrefetchMegabytes,
+                RetryDelays = broker.RetryDelays,
+            });
             var topology = new Topology(options);
             await using var publisher = new JobPublisher(options, topology, TimeProvider.System, NullLogger<JobPublisher>.Instance);
             await publisher.OpenAsync(cancel);

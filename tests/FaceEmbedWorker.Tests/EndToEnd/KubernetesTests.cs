@@ -109,6 +109,8 @@ public class KubernetesTests
             Assert.Equal(("photos2", "faces2"), (Setting(container, "Broker__Jobs"), Setting(container, "Broker__Results")));
             Assert.StartsWith("registry.example.com/face-embed-my-model:", container.Image, StringComparison.Ordinal);
         });
+        var check = Assert.Single(objects.OfType<V1CronJob>(), j => j.Name() == "face-embed-check").Spec.JobTemplate.Spec.Template.Spec.Containers.Single();
+        Assert.Equal("true", Setting(check, "Broker__Declare")); // as its workers, which declare
         Assert.All(objects.OfType<V1NetworkPolicy>(), p => Assert.Equal("face-embed-2", p.Namespace()));
     }
 
@@ -136,6 +138,7 @@ public class KubernetesTests
         Assert.Equal("face-embed-operator", Pod("face-embed-operator").Volumes.Single().Secret.SecretName);
         Assert.Equal(worker.Volumes.Single().Secret.SecretName, Pod("face-embed-check").Volumes.Single().Secret.SecretName);
         Assert.Equal(worker.Containers.Single().Env.Single(e => e.Name == "FaceEmbed__Broker__Declare").Value, Setting(Pod("face-embed-check").Containers.Single(), "Broker__Declare"));
+        Assert.Equal(worker.Containers.Single().Resources.Limits, Pod("face-embed-check").Containers.Single().Resources.Limits); // what it weighs is what a worker has
         foreach (var name in jobs.Keys)
         {
             Assert.Equal(0, (await FaceEmbed.RunAsync([.. Pod(name).Containers.Single().Args.Select(a => a == "$(MANAGEMENT)" ? "https://a:b@c:15671/" : a), "--help"])).ExitCode);
@@ -171,9 +174,10 @@ public class KubernetesTests
 
         static async Task<Dictionary<string, Dictionary<string, string>>> SecretsAsync()
         {
-            var yaml = await RunAsync(Path.Combine(Folder, "overlays", "production", "secrets"), "--dry-run=client", "-o", "yaml");
-            return yaml!.Split("apiVersion: v1\n", StringSplitOptions.RemoveEmptyEntries).Select(text => KubernetesYaml.Deserialize<V1Secret>($"apiVersion: v1\n{text}", strict: true))
-                .ToDictionary(s => s.Name(), s => s.Data.ToDictionary(d => d.Key, d => System.Text.Encoding.UTF8.GetString(d.Value)));
+            var yaml = await RunAsync(Path.Combine(Folder, "overlays", "production", "secrets"));
+            var secrets = yaml!.Split("---\n", StringSplitOptions.RemoveEmptyEntries).Select(text => KubernetesYaml.Deserialize<V1Secret>(text, strict: true)).ToArray();
+            Assert.All(secrets, s => Assert.Equal(("face-embed", "true"), (s.Namespace(), s.GetLabel("rabbitmq.com/topology-operator")))); // or the operator imports none
+            return secrets.ToDictionary(s => s.Name(), s => s.Data.ToDictionary(d => d.Key, d => System.Text.Encoding.UTF8.GetString(d.Value)));
         }
     }
 

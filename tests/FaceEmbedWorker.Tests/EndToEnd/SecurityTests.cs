@@ -256,7 +256,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
 
         Assert.True(code == 1, output + errors);
-        Assert.Contains($"{probe.Topology.Jobs}.wait.600000: 1 jobs wait in it", output, StringComparison.Ordinal);
+        Assert.Contains($"{probe.Topology.Jobs}.wait.600000: 1 job waits in it", output, StringComparison.Ordinal);
         Assert.Contains($"{probe.Topology.Jobs}.wait.900000: deleted", output, StringComparison.Ordinal);
         Assert.Equal(1u, await probe.ReadyAsync($"{probe.Topology.Jobs}.wait.600000"));
         await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 2 }); // it is bound again
@@ -299,6 +299,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "encrypted");
         await probe.ResultAsync("encrypted");
+        var (code, output, errors) = await FaceEmbed.RunAsync(["bench", TestData.GraceHopper, "--seconds", "0.2", "--amqp", .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
+        Assert.True(code == 0, output + errors);
     }
 
     /// <summary>One authority and one certificate serve the AMQP connection and the management API.</summary>
