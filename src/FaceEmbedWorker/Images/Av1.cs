@@ -5,7 +5,7 @@ internal static class Av1
 {
     private const int SequenceHeader = 1;
 
-    /// <summary>Units of a stream that are looked at; a picture has a few, and each of its tiles may be one.</summary>
+    /// <summary>Units of all streams of a file that are looked at; a picture has a few, and each of its tiles may be one.</summary>
     private const int MostUnits = 10_000;
 
     /// <summary>Of a stream with more units than that: so many that it is refused.</summary>
@@ -18,9 +18,10 @@ internal static class Av1
     /// Largest width x height that the stream's pictures may have, and the most bytes that decoding holds of each pixel, by all of its
     /// sequence headers; 0 where this is no AV1, or says nothing.
     /// </summary>
-    public static (long Pixels, int PixelBytes) Read(ReadOnlySpan<byte> stream)
+    /// <param name="units">Of the file's other streams, which may lie over one another; these are added.</param>
+    public static (long Pixels, int PixelBytes) Read(ReadOnlySpan<byte> stream, ref int units)
     {
-        var (pixels, pixelBytes, units) = (0L, 0, 0);
+        var (pixels, pixelBytes) = (0L, 0);
         for (var at = 0; at < stream.Length;)
         {
             if (++units > MostUnits)

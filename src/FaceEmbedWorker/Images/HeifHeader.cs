@@ -41,9 +41,11 @@ internal static class HeifHeader
         // what is decoded has the size and depth that its own stream says, whatever the boxes around it claim
         var held = 0L;
         var streams = HevcParameters(bytes, meta);
-        foreach (var (from, to) in AvifItems(bytes, meta))
+        var units = 0;
+        var items = AvifItems(bytes, meta, out var scattered);
+        foreach (var (from, to) in items)
         {
-            streams.Add(Av1.Read(bytes.Slice(from, to - from)));
+            streams.Add(Av1.Read(bytes.Slice(from, to - from), ref units));
         }
 
         // the tiles of a grid may lie outside of it, be one and the same again and again, and are decoded at once
@@ -53,7 +55,7 @@ internal static class HeifHeader
             held = Math.Max(held, checked(Math.Max(coded, parts * pixels) * pixelBytes));
         }
 
-        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
+        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Unsupported = scattered ? $"an {format} whose picture lies in several pieces" : null, Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
     }
 
     /// <summary>Pictures that other pictures are put together of (<c>dimg</c>), each as often as it is named.</summary>
@@ -142,11 +144,13 @@ internal static class HeifHeader
         return found;
     }
 
-    /// <summary>Where the first bytes of each AV1 picture are (<c>iloc</c>), of those that lie in the file as they are.</summary>
-    private static List<(long From, long To)> AvifItems(HeaderReader bytes, (long From, long To) meta)
+    /// <summary>Where each AV1 picture is (<c>iloc</c>), once, of those that lie in the file as they are.</summary>
+    /// <param name="scattered">One of them is in several pieces.</param>
+    private static List<(long From, long To)> AvifItems(HeaderReader bytes, (long From, long To) meta, out bool scattered)
     {
         var found = new List<(long, long)>();
         var wanted = AvifNumbers(bytes, meta);
+        scattered = false;
         if (Find(bytes, "iloc"u8, meta.From + 4, meta.To) is not { } places)
         {
             return found;
@@ -168,11 +172,13 @@ internal static class HeifHeader
             var extents = bytes.U16(at);
             at += 2;
             total = AtMost(bytes, total + (ulong)extents);
+            var isWanted = wanted.Remove(item);
+            scattered |= isWanted && extents > 1;
             for (var extent = 0; extent < extents; extent++, at += index + offset + length)
             {
                 var place = from + (long)Math.Min(Number(bytes, at + index, offset), long.MaxValue / 4);
                 var size = (long)Math.Min(Number(bytes, at + index + offset, length), long.MaxValue / 4);
-                if (extent == 0 && inFile && wanted.Contains(item) && place < bytes.Length)
+                if (extent == 0 && inFile && isWanted && place < bytes.Length)
                 {
                     found.Add((place, size == 0 ? bytes.Length : Math.Min(bytes.Length, place + size)));
                 }

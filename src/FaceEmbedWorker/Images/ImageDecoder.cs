@@ -160,12 +160,15 @@ internal sealed class ImageDecoder : IDisposable
     private static Picture Endless(ImageHeader header, byte[] bytes, Func<byte[], Picture> decode)
     {
         byte[] expected;
-        using (var one = decode(JpegHeader.GoneOn(bytes, 0b0000_0000)))
+        var (copy, places) = JpegHeader.GoneOn(bytes, several: header.Whole); // one, as the estimate has it
+        JpegHeader.GoOn(copy, places, 0b0000_0000);
+        using (var one = decode(copy))
         {
             expected = SHA256.HashData(one.Pixels);
         }
 
-        var other = decode(JpegHeader.GoneOn(bytes, 0b0101_0101));
+        JpegHeader.GoOn(copy, places, 0b0101_0101);
+        var other = decode(copy);
         if (SHA256.HashData(other.Pixels).AsSpan().SequenceEqual(expected))
         {
             return other;

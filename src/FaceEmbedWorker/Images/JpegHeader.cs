@@ -116,14 +116,16 @@ internal static class JpegHeader
     }
 
     /// <summary>
-    /// A copy of a JPEG, of as many scans as it has, each of which goes on with <paramref name="with"/> where its bytes end: decoders pass
-    /// over that where the scan is whole, and read it where it is not. What follows the end of the image is left out.
+    /// A copy of a JPEG each of whose scans goes on where its bytes end: decoders pass over that where the scan is whole, and read it where
+    /// it is not. What follows the end of the image, or the one scan of a sequential JPEG, is left out.
     /// </summary>
-    public static byte[] GoneOn(byte[] jpeg, byte with)
+    /// <param name="several">It may have several scans.</param>
+    /// <returns>The copy, and the places at which <see cref="GoOn"/> fills it.</returns>
+    public static (byte[] Copy, IReadOnlyList<int> Places) GoneOn(byte[] jpeg, bool several)
     {
         var bytes = new HeaderReader(jpeg, "jpeg");
         var (at, scans) = (2, new List<(int End, int Next)>());
-        while (NextMarker(bytes, ref at) is var marker and not EndOfImage)
+        while ((several || scans.Count == 0) && NextMarker(bytes, ref at) is var marker && marker != EndOfImage)
         {
             if (marker is >= 0xD0 and <= 0xD8 or 0x01)
             {
@@ -139,20 +141,30 @@ internal static class JpegHeader
         }
 
         // one copy, as the memory's estimate has it
-        var (from, to, end) = (0, 0, at < 0 ? jpeg.Length : at - 2);
+        var (from, to, end) = (0, 0, at < 0 ? jpeg.Length : several ? at - 2 : at);
+        var places = new List<int>();
         var copy = new byte[Math.Max(end, scans[^1].Next) - scans.Sum(s => s.Next - s.End) + scans.Count * Continuation + 2];
         foreach (var (last, next) in scans)
         {
             jpeg.AsSpan(from, last - from).CopyTo(copy.AsSpan(to));
             to += last - from;
-            copy.AsSpan(to, Continuation).Fill(with);
+            places.Add(to);
             copy.AsSpan(to + Continuation - Fill, Fill).Fill(0xFF);
             (from, to) = (next, to + Continuation);
         }
 
         jpeg.AsSpan(from, Math.Max(end, from) - from).CopyTo(copy.AsSpan(to));
         (copy[^2], copy[^1]) = (0xFF, EndOfImage);
-        return copy;
+        return (copy, places);
+    }
+
+    /// <summary>Each scan of a copy by <see cref="GoneOn"/> goes on with <paramref name="with"/>.</summary>
+    public static void GoOn(byte[] copy, IReadOnlyList<int> places, byte with)
+    {
+        foreach (var place in places)
+        {
+            copy.AsSpan(place, Continuation - Fill).Fill(with);
+        }
     }
 
     private const int Continuation = 1024;

@@ -49,20 +49,19 @@ internal static class TiffHeader
                 : Tag(259, 1) == 7 && (Tag(262, 0), samples) is not (6, 3) ? "a TIFF of JPEG in colours other than YCbCr"
                 : !tags.ContainsKey(279) ? "a TIFF that does not say how long its strips are" : null,
             Held = samples > 64 || bits.Max() > 64 || Tag(322, 1) > int.MaxValue || Tag(323, 1) > int.MaxValue ? throw bytes.Corrupt("its header claims sizes that no picture has")
-                : pages.HeldOfOne + Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height), Tag(259, 1), bytes.Length),
+                : pages.HeldOfOne + Strips(width, height, Math.Max(3, (int)samples * (((int)bits.Max() + 7) / 8)), tiled, (long)Tag(322, 1), (long)Tag(323, 1), (long)Math.Min(Tag(278, int.MaxValue), (ulong)height), Tag(259, 1)),
             HeldByImageSharp = Math.Max(0, pages.HeldByImageSharp - pages.HeldOfOne),
         };
     }
 
     /// <summary>
-    /// A row of strips or tiles; a compressed one is held as it is decoded and, no longer than the file, as it came; a JPEG, which may be a
-    /// progressive one, with its coefficients.
+    /// A row of strips or tiles; a compressed one, and a tile, is held twice on its way; a JPEG, which may be a progressive one, with its
+    /// coefficients.
     /// </summary>
-    private static long Strips(int width, int height, int bytesPerPixel, bool tiled, long tileWidth, long tileHeight, long stripHeight, ulong compression, long length)
+    private static long Strips(int width, int height, int bytesPerPixel, bool tiled, long tileWidth, long tileHeight, long stripHeight, ulong compression)
     {
         var (across, rows) = tiled ? ((width + tileWidth - 1) / Math.Max(1, tileWidth) * tileWidth, tileHeight) : (width, Math.Max(1, stripHeight));
-        var decoded = checked(across * rows * bytesPerPixel);
-        return checked(decoded + (compression switch { 1 when !tiled => 0, 7 => decoded * 3, _ => Math.Min(decoded, length) }));
+        return checked(across * rows * bytesPerPixel * (compression switch { 1 when !tiled => 1, 7 => 4, _ => 2 }));
     }
 
     /// <summary>

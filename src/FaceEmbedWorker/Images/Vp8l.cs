@@ -77,8 +77,9 @@ internal static class Vp8l
             }
             else if (symbol < 256 + Lengths)
             {
-                left -= Number(ref bits, symbol - 256);
+                var length = Number(ref bits, symbol - 256);
                 Number(ref bits, distance.Next(ref bits));
+                left = bits.At == before ? 0 : left - length;
             }
             else
             {

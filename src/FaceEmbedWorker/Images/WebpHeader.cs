@@ -46,14 +46,14 @@ internal static class WebpHeader
         }
 
         var (width, height) = (canvas ?? still ?? default) is var size ? (bytes.Side((ulong)size.Width), bytes.Side((ulong)size.Height)) : default;
-        var groups = Groups(bytes, 12, bytes.Length, width, height);
+        var groups = Groups(bytes, 12, bytes.Length, width, height, frame: false);
         return new ImageHeader("webp", width, height) { HeldByImageSharp = groups * MoreOfImageSharp, Orientation = orientation, Pages = Math.Max(1, frames), Whole = true, Held = (long)width * height * FrameBytes + groups * GroupBytes, Cut = bytes.U32(4) + 8L > bytes.Length };
     }
 
     /// <summary>Of the picture and its alpha channel; of an animation, of its first frame's.</summary>
-    private static long Groups(HeaderReader bytes, long at, long end, int width, int height)
+    private static long Groups(HeaderReader bytes, long at, long end, int width, int height, bool frame)
     {
-        var groups = 0L;
+        var (groups, alphas) = (0L, 0);
         for (; at <= end - 8; at += 8L + bytes.U32(at + 4) + (bytes.U32(at + 4) & 1))
         {
             var (data, length) = (at + 8, Math.Min(bytes.U32(at + 4), end - at - 8));
@@ -67,13 +67,19 @@ internal static class WebpHeader
                 return groups;
             }
 
+            if (bytes.Is(at, "ALPH"u8) && ++alphas > 1)
+            {
+                throw bytes.Corrupt("it has two alpha channels");
+            }
+
             if (bytes.Is(at, "ALPH"u8) && length > 1 && (bytes.U8(data) & 3) == 1)
             {
                 groups += Vp8l.Groups(bytes.Slice(data + 1, length - 1), width, height);
             }
             else if (bytes.Is(at, "ANMF"u8) && length > 16)
             {
-                return Groups(bytes, data + 16, data + length, U24(bytes, data + 6) + 1, U24(bytes, data + 9) + 1);
+                return frame ? throw bytes.Corrupt("a frame of it holds a frame")
+                    : Groups(bytes, data + 16, data + length, U24(bytes, data + 6) + 1, U24(bytes, data + 9) + 1, frame: true);
             }
         }
 

@@ -301,19 +301,90 @@ public class HostileHeaderTests
         Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 3);
     }
 
+    /// <summary>Lengths that take no bits, one of which is 1: a small picture of 16 million steps.</summary>
+    [Fact]
+    public void A_lossless_webp_of_lengths_that_take_no_bits_is_left()
+    {
+        var start = Stopwatch.GetTimestamp();
+        int[] bits = [0, 0, 1, 0, 0, 0, .. Green(), .. Enumerable.Repeat((int[])[1, 0, 0, 0], 4).SelectMany(c => c)]; // no transform, no cache, groups; no cache; codes
+        var stream = bits.Chunk(8).Select(b => (byte)b.Select((bit, i) => bit << i).Sum()).Concat(new byte[4]).ToArray();
+        for (var again = 0; again < 100; again++)
+        {
+            Assert.InRange(Vp8l.Groups(stream, 16384, 16384), 1, 65536);
+        }
+
+        Assert.InRange(Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 3);
+
+        // 280 symbols, of which 256 alone has a length: 138 and 118 zeros, then 1
+        static int[] Green() => [0, .. Number(0, 4), .. Lengths(), 0, 1, .. Number(127, 7), 1, .. Number(107, 7), 0, 1, .. Number(0, 7)];
+
+        static int[] Lengths() => [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+
+        static IEnumerable<int> Number(int value, int count) => Enumerable.Range(0, count).Select(i => value >> i & 1);
+    }
+
+    [Fact]
+    public void A_webp_has_one_alpha_channel_and_its_frames_hold_no_frames()
+    {
+        Corrupt(Webp([.. Chunk("ALPH", [1, 0, 0]), .. Chunk("ALPH", [1, 0, 0])]), "it has two alpha channels");
+        byte[] nested = [];
+        for (var deep = 0; deep < 3; deep++)
+        {
+            nested = Chunk("ANMF", [.. new byte[16], .. nested]);
+        }
+
+        Corrupt(Webp(nested), "a frame of it holds a frame");
+
+        static void Corrupt(byte[] webp, string what) => Assert.Contains(what, Assert.Throws<ImageException>(() => ImageHeader.Read("webp", webp)).Message, StringComparison.Ordinal);
+
+        static byte[] Webp(byte[] chunks)
+        {
+            byte[] canvas = Chunk("VP8X", [0x12, 0, 0, 0, 99, 0, 0, 99, 0, 0]);
+            return [.. "RIFF"u8, .. BitConverter.GetBytes(4 + canvas.Length + chunks.Length), .. "WEBP"u8, .. canvas, .. chunks];
+        }
+
+        static byte[] Chunk(string name, byte[] data) => [.. System.Text.Encoding.ASCII.GetBytes(name), .. BitConverter.GetBytes(data.Length), .. data, .. new byte[data.Length & 1]];
+    }
+
+    /// <summary>A sequential JPEG is its first scan: what claims to be scans behind it takes nothing.</summary>
+    [Theory]
+    [InlineData("Libvips")]
+    [InlineData("ImageSharp")]
+    public void Scans_behind_the_one_of_a_sequential_jpeg_take_no_memory(string by)
+    {
+        var jpeg = TestData.Read("formats/baseline.jpg");
+        byte[] many = [.. jpeg[..^2], .. Enumerable.Repeat((byte[])[0xFF, 0xDA, 0, 2], 300_000).SelectMany(b => b)];
+        using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
+        var before = GC.GetTotalAllocatedBytes(precise: true);
+        using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
+        using var picture = decoder.Open(many).Decode(1, CancellationToken.None);
+        Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, 20_000_000);
+    }
+
     /// <summary>The decoder goes by the last; the first is what the estimate believed.</summary>
     [Fact]
     public void All_sequence_headers_of_an_av1_stream_count()
     {
         // profile 0, reduced, 16 bits of sizes: 8 bits and 4:2:0; profile 2: 12 bits and 4:4:4
         var (small, large) = (Sequence(profile: 0, side: 64), Sequence(profile: 2, side: 4096));
-        Assert.Equal((64 * 64, 14), Av1.Read(small));
-        Assert.Equal((4096 * 4096, 24), Av1.Read(large));
-        Assert.Equal((4096 * 4096, 24), Av1.Read([.. small, .. large]));
-        Assert.Equal((4096 * 4096, 24), Av1.Read([.. large, .. small]));
+        Assert.Equal((64 * 64, 14), Read(small));
+        Assert.Equal((4096 * 4096, 24), Read(large));
+        Assert.Equal((4096 * 4096, 24), Read([.. small, .. large]));
+        Assert.Equal((4096 * 4096, 24), Read([.. large, .. small]));
         byte[] padding = [15 << 3 | 2, 0x88, 0x27, .. new byte[5000]];
-        Assert.Equal((4096 * 4096, 24), Av1.Read([.. small, .. padding, .. large]));
-        Assert.True(Av1.Read([.. Enumerable.Repeat(small, 20_000).SelectMany(s => s)]).Pixels > 1_000_000_000);
+        Assert.Equal((4096 * 4096, 24), Read([.. small, .. padding, .. large]));
+        Assert.True(Read([.. Enumerable.Repeat(small, 20_000).SelectMany(s => s)]).Pixels > 1_000_000_000);
+
+        var units = 9_999; // of the file's other streams
+        Assert.Equal((64 * 64, 14), Av1.Read(small, ref units));
+        Assert.True(Av1.Read(small, ref units).Pixels > 1_000_000_000);
+
+        static (long Pixels, int PixelBytes) Read(byte[] stream)
+        {
+            var none = 0;
+            return Av1.Read(stream, ref none);
+        }
 
         static byte[] Sequence(int profile, int side)
         {
