@@ -222,7 +222,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
     [GeneratedRegex("```(?:python|csharp|sql|bash)\n(.*?)```", RegexOptions.Singleline)]
     private static partial Regex CodeBlock();
 
-    [GeneratedRegex(@"[0-9.]+ ms, by \S+")]
+    [GeneratedRegex(@"[0-9.]+ ms, by \S+, job [0-9a-f-]+…?")]
     private static partial Regex Measured();
 
     [GeneratedRegex(@"\bspace (\w{12})\b")]
