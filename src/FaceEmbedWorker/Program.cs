@@ -15,20 +15,32 @@ try
         return Fail(ExitCode.Usage, $"{string.Join(' ', wrong.SelectMany(w => w.Split(['\r', '\n', '\t'], StringSplitOptions.RemoveEmptyEntries)))} See {$"face-embed {Arguments.Path(parsed.CommandResult.Command)}".TrimEnd()} --help.");
     }
 
-    var invocation = new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false };
+    using var help = new StringWriter(); // help, version and completions: printed as all else is
+    var invocation = new InvocationConfiguration { ProcessTerminationTimeout = null, EnableDefaultExceptionHandler = false, Output = help };
     if (parsed.CommandResult.Command.Name == RunCommand.Name)
     {
-        return await parsed.InvokeAsync(invocation);
+        return await InvokeAsync(CancellationToken.None); // the worker has its own way to stop
     }
 
     using var interrupt = new Interrupt();
     try
     {
-        return await parsed.InvokeAsync(invocation, interrupt.Token);
+        return await InvokeAsync(interrupt.Token);
     }
     catch (OperationCanceledException) when (interrupt.Token.IsCancellationRequested)
     {
         return Fail(interrupt.Code, "interrupted.");
+    }
+
+    async Task<int> InvokeAsync(CancellationToken cancel)
+    {
+        var code = await parsed.InvokeAsync(invocation, cancel);
+        if (help.ToString().TrimEnd() is { Length: > 0 } text)
+        {
+            Screen.SayLines(text);
+        }
+
+        return code;
     }
 }
 catch (Exception e) when (e is SettingsException or ModelException)

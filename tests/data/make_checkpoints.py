@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes checkpoints/ with PyTorch (Debian 12: python3-torch 1.13): a MobileFaceNet of tiny widths, saved in every way that is read,
-and in golden.json what PyTorch computes with it. Run: python3 tests/data/make_checkpoints.py
+"""Makes checkpoints/ with PyTorch (Debian 12: python3-torch 1.13): MobileFaceNets of tiny widths, saved in every way that is read,
+and in golden.json what PyTorch computes with them. Run: python3 tests/data/make_checkpoints.py
 """
 import gzip
 import io
 import json
 import pathlib
 import pickle
+import struct
 import tarfile
 
 import torch
@@ -101,16 +102,17 @@ def trained(model):
     return model.eval()
 
 
-def picture(size):
-    """[1, 3, size, size]; value i is sin(i / 100)."""
-    return torch.sin(torch.arange(3 * size * size, dtype=torch.float64) / 100).float().reshape(1, 3, size, size)
+def picture(height, width=None):
+    """[1, 3, height, width]; value i is sin(i / 100)."""
+    width = width or height
+    return torch.sin(torch.arange(3 * height * width, dtype=torch.float64) / 100).float().reshape(1, 3, height, width)
 
 
 golden = {}
 
 
-def note(name, size, output):
-    golden[name] = {"size": size, "output": [float(f"{v:.9g}") for v in output.detach().flatten().tolist()]}
+def note(name, size, output, width=None):
+    golden[name] = {"size": size, **({"width": width} if width else {}), "output": [float(f"{v:.9g}") for v in output.detach().flatten().tolist()]}
 
 
 small = trained(MobileFaceNet((6, 8, 10), 12, 16, kernel=3))
@@ -167,5 +169,136 @@ with open(here / "evil.pth", "wb") as file:
     for _ in range(3):
         pickle.load(pickles)
     file.write(head[: pickles.tell()] + pickle.dumps({"state_dict": Evil()}, protocol=2))
+
+
+
+# expansion, channels, count, first stride, as in the original; the widths are tiny
+BOTTLENECKS = [(2, 4, 5, 2), (4, 6, 1, 2), (2, 6, 6, 1), (4, 6, 1, 2), (2, 6, 2, 1)]
+
+
+def bottlenecks(kind, inputs):
+    blocks = []
+    for wider, outputs, count, first in BOTTLENECKS:
+        for i in range(count):
+            blocks.append(kind(inputs, outputs, first if i == 0 else 1, wider))
+            inputs = outputs
+    return nn.Sequential(*blocks)
+
+
+class NumberedBlock(nn.Module):
+    """Of Xiaoccer's layout."""
+
+    def __init__(self, inputs, outputs, stride, wider):
+        super().__init__()
+        wide = inputs * wider
+        self.adds = stride == 1 and inputs == outputs
+        self.conv = nn.Sequential(
+            nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.PReLU(wide),
+            nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.PReLU(wide),
+            nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        return x + self.conv(x) if self.adds else self.conv(x)
+
+
+class Tall(nn.Module):
+    """Xiaoccer's layout: 112 high, 96 wide."""
+
+    def __init__(self, first, features, outputs):
+        super().__init__()
+        self.conv1 = Block(3, first, 3, 2, 1)
+        self.dw_conv1 = Block(first, first, 3, 1, 1, groups=first)
+        self.blocks = bottlenecks(NumberedBlock, first)
+        self.conv2 = Block(BOTTLENECKS[-1][1], features)
+        self.linear7 = Block(features, features, (7, 6), groups=features, activation=False)
+        self.linear1 = Block(features, outputs, activation=False)
+
+    def features(self, x):
+        return self.linear7(self.conv2(self.blocks(self.dw_conv1(self.conv1(x)))))
+
+    def forward(self, x):
+        return self.linear1(self.features(x)).flatten(1)
+
+
+class Relu6Block(nn.Module):
+    """Of foamliu's layout."""
+
+    def __init__(self, inputs, outputs, stride, wider):
+        super().__init__()
+        wide = inputs * wider
+        self.adds = stride == 1 and inputs == outputs
+        self.conv = nn.Sequential(
+            nn.Sequential(nn.Conv2d(inputs, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            nn.Sequential(nn.Conv2d(wide, wide, 3, stride, 1, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()),
+            nn.Conv2d(wide, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        return x + self.conv(x) if self.adds else self.conv(x)
+
+
+class Separable(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 3, 1, 1, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return nn.functional.relu6(self.bn2(self.pointwise(nn.functional.relu6(self.bn1(self.depthwise(x))))))
+
+
+class GlobalDepthwise(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.depthwise = nn.Conv2d(channels, channels, 7, groups=channels, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        return self.bn(self.depthwise(x))
+
+
+class Capped(nn.Module):
+    """foamliu's layout: ReLU6 for PReLU."""
+
+    def __init__(self, first, features, outputs):
+        super().__init__()
+        self.conv1 = nn.Sequential(nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU6())
+        self.dw_conv = Separable(first)
+        self.features = bottlenecks(Relu6Block, first)
+        self.conv2 = nn.Sequential(nn.Conv2d(BOTTLENECKS[-1][1], features, 1, bias=False), nn.BatchNorm2d(features), nn.ReLU6())
+        self.gdconv = GlobalDepthwise(features)
+        self.conv3 = nn.Conv2d(features, outputs, 1)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x):
+        return self.bn(self.conv3(self.gdconv(self.conv2(self.features(self.dw_conv(self.conv1(x))))))).flatten(1)
+
+
+def save_safetensors(state, path):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for key, value in state.items():
+        raw = value.numpy().tobytes()
+        header[key] = {"dtype": {torch.float32: "F32", torch.int64: "I64"}[value.dtype], "shape": list(value.shape), "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+for name, width, tensors, model in (("tall", 96, 283, Tall(4, 10, 8)), ("capped", None, 256, Capped(4, 10, 8))):
+    trained(model)
+    if name == "capped":  # so that activations meet both bounds of ReLU6
+        for module in model.modules():
+            if isinstance(module, nn.Sequential) and isinstance(module[-1], nn.ReLU6):
+                module[1].bias.data[::2] += 4
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+    assert len([k for k in state if not k.endswith("num_batches_tracked")]) == tensors, "as many as the real one has"
+    note(name, 112, model(picture(112, width)), width)
+    if name == "tall":
+        note("tall features", 130, model.features(picture(130)).mean((2, 3)))
+    torch.save({"iters": 7, "net_state_dict": state}, here / f"{name}.ckpt")
+    torch.save({"epoch": 7, "model": {"backbone": {f"module.{k}": v for k, v in state.items()}, "margin": {"weight": torch.zeros(3, 8)}}}, here / f"{name}.pth.tar", _use_new_zipfile_serialization=False)
+    save_safetensors(state, here / f"{name}.safetensors")
 
 (here / "golden.json").write_text(json.dumps(golden, indent=1) + "\n")

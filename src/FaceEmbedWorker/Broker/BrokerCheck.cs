@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
 using FaceEmbedWorker.Jobs;
@@ -70,7 +71,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
             findings.Add(await MayAsync(connection, $"write to {exchange}", channel => TryWriteAsync(channel, exchange, token), token));
         }
 
-        foreach (var queue in new[] { topology.Jobs, topology.Suspects })
+        foreach (var queue in new[] { topology.Jobs, topology.Bulk, topology.Suspects }.OfType<string>())
         {
             findings.Add(await MayAsync(connection, $"read {queue}", channel => TryReadAsync(channel, queue, token), token));
         }
@@ -89,7 +90,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         var findings = new List<BrokerFinding>();
         if (await http.GetAsync("api/whoami", cancel) is { } who)
         {
-            findings.Add(new("management", true, $"user {who.GetProperty("name").GetString()}, tags {who.GetProperty("tags")}"));
+            findings.Add(new("management", true, $"user {who.GetProperty("name").GetString()}, tags {Tags(who.GetProperty("tags"))}"));
         }
 
         foreach (var (queue, _, _, _) in topology.Queues)
@@ -101,6 +102,62 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         }
 
         return findings;
+    }
+
+    /// <summary>A list, or on RabbitMQ 3.8 a text with commas.</summary>
+    private static string Tags(JsonElement tags) => tags.ValueKind == JsonValueKind.Array ? string.Join(", ", tags.EnumerateArray().Select(t => t.GetString())) : tags.GetString() ?? "";
+
+    /// <summary>Whether each queue is bound as it should be, which AMQP does not tell: what nothing is bound to is lost on its way.</summary>
+    /// <exception cref="BrokerRefusedException">The management API does not answer.</exception>
+    public async Task<IReadOnlyList<BrokerFinding>> BindingsAsync(Uri management, CancellationToken cancel)
+    {
+        using var http = new ManagementApi(management, options);
+        var findings = new List<BrokerFinding>();
+        foreach (var (queue, _, exchange, keys) in topology.Queues)
+        {
+            if (await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}/bindings", cancel) is { ValueKind: JsonValueKind.Array } bindings)
+            {
+                string[] missing = [.. keys.Where(key => !bindings.EnumerateArray().Any(b => b.GetProperty("source").GetString() == exchange && b.GetProperty("routing_key").GetString() == key))];
+                findings.Add(new($"bindings of {queue}", missing.Length == 0 || options.Declare, missing.Length == 0 ? "as they should be"
+                    : $"not bound to {exchange} with the key {string.Join(" or ", missing)}: {(options.Declare ? "a worker binds it when it connects" : "face-embed topology declare binds it")}", missing.Length == 0));
+            }
+        }
+
+        return findings;
+    }
+
+    /// <summary>
+    /// Whether each outcome's result goes to some queue: one that goes nowhere is held, and nothing else is begun meanwhile.
+    /// </summary>
+    /// <param name="outcomes">The routing keys that this worker publishes with.</param>
+    /// <exception cref="BrokerRefusedException">The management API does not answer.</exception>
+    public async Task<IReadOnlyList<BrokerFinding>> RoutesAsync(Uri management, IReadOnlyList<string> outcomes, CancellationToken cancel)
+    {
+        using var http = new ManagementApi(management, options);
+        if (this.options is { Declare: true, ResultsQueue: true }
+            || await http.GetAsync($"api/exchanges/{http.VirtualHost}/{Uri.EscapeDataString(topology.Results)}/bindings/source", cancel) is not { ValueKind: JsonValueKind.Array } bindings)
+        {
+            return []; // the worker binds its default queue; or there is no such exchange, as the look at the topology says
+        }
+
+        string[] patterns = [.. bindings.EnumerateArray().Select(b => b.GetProperty("routing_key").GetString() ?? "")];
+        string[] lost = [.. outcomes.Where(key => !patterns.Any(pattern => Takes(pattern, key)))];
+        if (lost.Length > 0 && await http.GetAsync($"api/exchanges/{http.VirtualHost}/{Uri.EscapeDataString(topology.Results)}", cancel) is { } exchange
+            && ((exchange.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String) || exchange.GetProperty("arguments").TryGetProperty("alternate-exchange", out _)))
+        {
+            return [new($"results of {topology.Results}", true, $"no queue is bound with the key {string.Join(" or ", lost)}; its policy or its alternate exchange must lead such a result to one")];
+        }
+
+        return [new($"results of {topology.Results}", lost.Length == 0, lost.Length == 0 ? $"a queue is bound for each of {string.Join(", ", outcomes)}"
+            : $"no queue is bound to {topology.Results} with the key {string.Join(" or ", lost)}: the worker holds such a result, and takes no jobs meanwhile. Bind one{(lost.Contains(EmbedResult.Stub) ? ", or set Jobs:Undecodable=Reject: a job that is no picture is then a dead letter, and no stub" : "")}.")];
+    }
+
+    /// <summary>Whether a topic exchange's pattern takes a key of one word.</summary>
+    internal static bool Takes(string pattern, string key)
+    {
+        var words = pattern.Split('.');
+        string[] fixedWords = [.. words.Where(w => w != "#")];
+        return fixedWords.Length == 0 || (fixedWords is [var word] && (word == "*" || word == key));
     }
 
     /// <summary>
@@ -136,7 +193,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
 
             return new(name, true, $"exists{text}", Exists: true);
         }
-        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { Initiator: ShutdownInitiator.Peer } reason)
         {
             return reason.ReplyCode switch
             {
@@ -155,13 +212,13 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
             await attempt(channel);
             return new(name, true, "allowed");
         }
-        catch (OperationInterruptedException e) when (e.ShutdownReason is { } reason)
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { Initiator: ShutdownInitiator.Peer, ReplyCode: 403 or 404 or 406 } reason)
         {
             return reason.ReplyCode switch
             {
                 403 => new(name, false, $"{reason.ReplyText}. Grant it as deploy/README.md lists."),
                 404 => new(name, true, "not there yet"),
-                _ => new(name, true, "allowed"),
+                _ => new(name, true, "allowed"), // the priority that is no number: see TryReadAsync
             };
         }
     }
@@ -183,12 +240,33 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
     public static async Task<T> ConnectedAsync<T>(BrokerOptions options, Func<IConnection, CancellationToken, Task<T>> talk, CancellationToken cancel)
     {
         var factory = BrokerLogin.Factory(options, "check");
+        Socket? socket = null;
+        factory.SocketFactory = family =>
+        {
+            var client = new TcpClientAdapter(new Socket(family, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true });
+            socket = client.Client;
+            return client;
+        };
         try
         {
             return await BrokerConnection.Bounded(async token =>
             {
                 await using var connection = await factory.CreateConnectionAsync(token);
-                return await talk(connection, token);
+                var alarm = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+                connection.ConnectionBlockedAsync += (_, e) =>
+                {
+                    alarm.TrySetException(new BrokerRefusedException($"{BrokerErrors.Alarm(e.Reason)} End it: until then nothing more can be tried here, and a worker takes no jobs."));
+                    socket?.Dispose(); // the broker reads nothing on it now, and a polite end would wait for an answer
+                    return Task.CompletedTask;
+                };
+                try
+                {
+                    return await await Task.WhenAny(talk(connection, token), alarm.Task);
+                }
+                catch (Exception) when (alarm.Task.IsFaulted)
+                {
+                    return await alarm.Task; // what the closed socket ended is the alarm's, too
+                }
             }, cancel);
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)

@@ -132,13 +132,16 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     }
 
     /// <summary>Declares once more what has been deleted since.</summary>
-    public async Task DeclareAsync(CancellationToken cancel)
+    public Task DeclareAsync(CancellationToken cancel) => DeclareAsync(topology, cancel);
+
+    /// <exception cref="BrokerRefusedException">The broker does not let us.</exception>
+    public async Task DeclareAsync(Topology what, CancellationToken cancel)
     {
         if (connection is { IsOpen: true } open)
         {
             await Bounded(async token =>
             {
-                await topology.DeclareAsync(open, token);
+                await what.DeclareAsync(open, token);
                 return true;
             }, cancel);
         }

@@ -44,7 +44,7 @@ internal static class BrokerErrors
 
     /// <summary>For a tool that somebody waits for: the alarm has not ended in that time.</summary>
     public static BrokerRefusedException AlarmStays(string reason, TimeSpan waited) =>
-        new($"{Alarm(reason)} It has lasted for {waited.TotalSeconds:0.#} s. End it, and call again: what was confirmed is on its queue.");
+        new($"{Alarm(reason)} It has not ended in {waited.TotalSeconds:0.#} s. End it, and try again: what was confirmed is on its queue.");
 
     /// <summary>One line, without credentials.</summary>
     public static string Describe(Exception exception)
@@ -53,7 +53,7 @@ internal static class BrokerErrors
         return Chain(exception).OfType<BrokerRefusedException>().FirstOrDefault() is { } refused ? refused.Message.TrimEnd('.').ReplaceLineEndings(" ")
             : innermost is OperationInterruptedException { ShutdownReason: { } reason } ? $"{reason.ReplyText} ({reason.ReplyCode})"
             : innermost is OperationCanceledException ? "no answer in time"
-            : innermost.Message.ReplaceLineEndings(" ");
+            : innermost.Message.TrimEnd('.').ReplaceLineEndings(" ");
     }
 
     private static IEnumerable<Exception> Chain(Exception exception)

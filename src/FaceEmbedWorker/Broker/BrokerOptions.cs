@@ -36,6 +36,9 @@ internal sealed class BrokerOptions : IValidatableObject
     [Description("A default queue that takes every result, so that none is lost before you have your own.")]
     public bool ResultsQueue { get; set; } = true;
 
+    [Description("A second queue of jobs (face.jobs.bulk), taken from while the first is empty, and for Jobs:BulkShare always ([messages](messages.md)).")]
+    public bool BulkQueue { get; set; }
+
     [Description("Jobs handed out before one is settled; 0: three for each worked on at once.")]
     [Range(0, 65535)]
     public int Prefetch { get; set; }
@@ -67,7 +70,10 @@ internal sealed class BrokerOptions : IValidatableObject
     internal Func<string?>? ReadUri;
 
     /// <summary>The address with the login of this moment.</summary>
-    internal string CurrentUri => ReadUri?.Invoke() is { } now && System.Uri.TryCreate(now, UriKind.Absolute, out var uri) && uri.Scheme is "amqp" or "amqps" ? now : Uri;
+    internal string CurrentUri => ReadUri?.Invoke() is { } now && System.Uri.TryCreate(now, UriKind.Absolute, out var uri) && IsAddress(uri) ? now : Uri;
+
+    /// <summary>Without the slashes (amqp:user:password@host) there would be no host, which the client takes for localhost.</summary>
+    private static bool IsAddress(Uri uri) => uri is { Scheme: "amqp" or "amqps", Host.Length: > 0 };
 
     /// <summary>The same for whoever only looks.</summary>
     public BrokerOptions WithoutDeclaring()
@@ -84,7 +90,7 @@ internal sealed class BrokerOptions : IValidatableObject
 
     public IEnumerable<ValidationResult> Validate(ValidationContext validationContext)
     {
-        if (!System.Uri.TryCreate(Uri, UriKind.Absolute, out var uri) || uri.Scheme is not ("amqp" or "amqps"))
+        if (!System.Uri.TryCreate(Uri, UriKind.Absolute, out var uri) || !IsAddress(uri))
         {
             yield return new ValidationResult("it must look like amqp://user:password@host:5672/vhost (amqps:// for TLS).", [nameof(Uri)]);
         }

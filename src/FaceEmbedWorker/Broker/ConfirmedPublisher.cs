@@ -119,7 +119,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
             error = "unroutable";
             Unroutable(logger, message.Exchange, message.Key, message.Id, pause.TotalSeconds);
             await DeclareAgainAsync(giveUp);
-            return $"no queue takes messages of exchange {message.Exchange}";
+            return $"no queue takes messages of exchange {message.Exchange} with routing key {message.Key}";
         }
         catch (PublishException)
         {

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -15,7 +16,7 @@ internal sealed class ConsumerLife : IDisposable
     private readonly ConcurrentDictionary<ulong, Delivery> unsettled = new();
     private readonly TimeProvider time;
     private volatile TaskCompletionSource changed = NewSignal();
-    private Subscription? subscription;
+    private ImmutableArray<Subscription> subscriptions = [];
     private readonly long begun;
     private long bytes;
     private int came;
@@ -62,14 +63,15 @@ internal sealed class ConsumerLife : IDisposable
 
     public bool CameSinceLastLook() => Interlocked.Exchange(ref came, 0) == 1;
 
+    /// <summary>Takes what comes by a queue, beside what comes by others.</summary>
     /// <param name="received">Must not throw.</param>
     /// <param name="failed">What a delivery threw before it could be taken in; it must be settled before this returns, for its body is the
     /// client's.</param>
-    public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed)
+    public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed, bool bulk = false)
     {
         var made = new Subscription();
-        subscription = made;
-        made.Tag = await Channel.ConsumeAsync(queue, prefetch, handed => ReceiveAsync(handed, received, failed), () => EndedAsync(made), CancellationToken.None).WaitAsync(SubscribeTime);
+        subscriptions = subscriptions.Add(made);
+        made.Tag = await Channel.ConsumeAsync(queue, prefetch, handed => ReceiveAsync(handed, received, failed, bulk), () => EndedAsync(made), CancellationToken.None).WaitAsync(SubscribeTime, time);
         Ready = true;
     }
 
@@ -78,21 +80,24 @@ internal sealed class ConsumerLife : IDisposable
     /// </summary>
     public async Task UnsubscribeAsync()
     {
-        if (Interlocked.Exchange(ref subscription, null) is not { } old || Ended)
+        foreach (var old in ImmutableInterlocked.InterlockedExchange(ref subscriptions, []))
         {
-            return;
-        }
+            if (Ended)
+            {
+                return;
+            }
 
-        old.Cancelled = true;
-        try
-        {
-            using var limit = new CancellationTokenSource(AnswerTime);
-            await Channel.CancelAsync(old.Tag, limit.Token).WaitAsync(AnswerTime);
-            await old.Over.Task.WaitAsync(AnswerTime); // deliveries on their way may come after the broker's answer
-        }
-        catch (Exception e)
-        {
-            await EndAsync($"the broker does not end a subscription: {BrokerErrors.Describe(e)}");
+            old.Cancelled = true;
+            try
+            {
+                using var limit = new CancellationTokenSource(AnswerTime, time);
+                await Channel.CancelAsync(old.Tag, limit.Token).WaitAsync(AnswerTime, time);
+                await old.Over.Task.WaitAsync(AnswerTime, time); // deliveries on their way may come after the broker's answer
+            }
+            catch (Exception e)
+            {
+                await EndAsync($"the broker does not end a subscription: {BrokerErrors.Describe(e)}");
+            }
         }
     }
 
@@ -102,7 +107,7 @@ internal sealed class ConsumerLife : IDisposable
     {
         try
         {
-            return await Channel.GetAsync(queue, CancellationToken.None).WaitAsync(AnswerTime) is { } handed ? Take(handed, alone: true, new JobMessage(handed.Body.ToArray(), handed.Properties)) : null;
+            return await Channel.GetAsync(queue, CancellationToken.None).WaitAsync(AnswerTime, time) is { } handed ? Take(handed, alone: true, new JobMessage(handed.Body.ToArray(), handed.Properties)) : null;
         }
         catch (Exception e)
         {
@@ -156,17 +161,17 @@ internal sealed class ConsumerLife : IDisposable
 
     public void Dispose() => Closed = true;
 
-    private async Task ReceiveAsync(Handed handed, Action<Delivery> received, Func<Delivery, Exception, Task> failed)
+    private async Task ReceiveAsync(Handed handed, Action<Delivery> received, Func<Delivery, Exception, Task> failed, bool bulk)
     {
         Delivery? delivery = null;
         try
         {
-            delivery = Take(handed, alone: false, new JobMessage(handed.Body.ToArray(), handed.Properties)); // the body is the client's again once this returns
+            delivery = Take(handed, alone: false, new JobMessage(handed.Body.ToArray(), handed.Properties) { CameAsBulk = bulk }); // the body is the client's again once this returns
             received(delivery);
         }
         catch (Exception e)
         {
-            await failed(delivery ?? Take(handed, alone: false, new JobMessage(handed.Body, handed.Properties)), e);
+            await failed(delivery ?? Take(handed, alone: false, new JobMessage(handed.Body, handed.Properties) { CameAsBulk = bulk }), e);
         }
     }
 

@@ -9,16 +9,16 @@ using RabbitMQ.Client.Exceptions;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>A dead letter, without its body.</summary>
-/// <param name="Id">The message's id, or its body's SHA-256.</param>
+/// <param name="Id"><see cref="JobMessage.JobId"/>, whoever made the letter.</param>
 /// <param name="Reason"><c>fw-error</c>; where the broker made the letter, its own word for why.</param>
 /// <param name="Key">Tells letters of one id apart, which may be of different pictures.</param>
 /// <param name="File">The file that <c>submit</c> made the job of; null where it is another's job.</param>
 internal sealed record DeadLetter(string Id, string Reason, string Message, string? Detail, int Attempt, long Replays, string? FirstFailedAt, string? LastFailedAt, string? Worker, string? ContentType, int Bytes, string Key, string? File = null)
 {
     public static DeadLetter Of(JobMessage message) => new(
-        message.Identity,
+        JobMessage.Short(message.JobId)!,
         message.Text(DeadLetters.ErrorHeader) ?? message.Text("x-first-death-reason") ?? "unknown",
-        message.Text(DeadLetters.MessageHeader) ?? "The broker made this dead letter: the job was handed out too often, or expired.",
+        message.Text(DeadLetters.MessageHeader) ?? ByBroker(message.Text("x-first-death-reason")),
         message.Text(DeadLetters.DetailHeader),
         message.Attempt,
         message.Number(DeadLetters.ReplaysHeader),
@@ -29,6 +29,14 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         message.Body.Length,
         KeyOf(message),
         JobPublisher.FileOf(message.Text(JobMessage.MetadataHeader)));
+
+    private static string ByBroker(string? reason) => $"The broker made this dead letter: {reason switch
+    {
+        "delivery_limit" => "the job was handed out too often, and never settled.",
+        "expired" => "the job waited longer than its expiration.",
+        "rejected" => "nothing that became of the job could be published; the worker's log says why.",
+        _ => "the job was handed out too often, expired, or nothing that became of it could be published.",
+    }}";
 
     /// <summary>Of its headers and the ends of its body: letters may be many and large.</summary>
     private static string KeyOf(JobMessage message)
@@ -55,6 +63,14 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         {
             return message.Bytes();
         }
+        catch (MalformedJobException) when (JsonPicture.Of(message.Body) is { } picture)
+        {
+            return picture;
+        }
+        catch (MalformedJobException e) when (message.Body.Length > 0 && message.Properties.ContentType?.Contains("json", StringComparison.OrdinalIgnoreCase) != true)
+        {
+            throw new MalformedJobException("The body is not a picture of any known format.", e); // whatever else is wrong with the job
+        }
     }
 
     /// <summary>All that is known of it, with names for people; of a JSON job the beginning of its body.</summary>
@@ -75,35 +91,50 @@ internal sealed record DeadLetterList(int Total, IReadOnlyDictionary<string, int
 /// <summary>Looks through the dead letters, and takes out only what was confirmed elsewhere or is to be discarded.</summary>
 internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger<DeadLetterDesk> logger) : IAsyncDisposable
 {
-    private readonly BrokerConnection connection = new("dead-letters", confirms: true, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);
+    private readonly BrokerConnection connection = Connection("dead-letters", options, time, logger);
+
+    /// <summary>
+    /// Its own, for an alarm blocks the connection that publishes: the broker would not read there that the letters are let go.
+    /// </summary>
+    private readonly BrokerConnection publishing = Connection("dead-letters-replay", options, time, logger);
 
     public string Queue => topology.Dead;
 
     /// <inheritdoc cref="IBrokerLink.Blocked"/>
-    public string? Blocked => connection.Blocked;
+    public string? Blocked => publishing.Blocked;
 
     /// <inheritdoc cref="IBrokerLink.BlockedChanged"/>
     public event Action? BlockedChanged
     {
-        add => connection.BlockedChanged += value;
-        remove => connection.BlockedChanged -= value;
+        add => publishing.BlockedChanged += value;
+        remove => publishing.BlockedChanged -= value;
     }
 
-    /// <summary>Counts the letters by reason, and lists the first of those with a reason, or of all. Takes nothing out.</summary>
+    /// <summary>Counts the letters by reason, and lists the newest of those with a reason, or of all. Takes nothing out.</summary>
     public async Task<DeadLetterList> ListAsync(string? reason, int limit, CancellationToken cancel, TimeSpan? patience = null)
     {
-        var (counts, letters) = (new SortedDictionary<string, int>(StringComparer.Ordinal), new List<DeadLetter>());
+        var (counts, letters) = (new SortedDictionary<string, int>(StringComparer.Ordinal), new PriorityQueue<DeadLetter, (string, string)>(OldestFirst));
         await ScanAsync((letter, _) =>
         {
             counts[letter.Reason] = counts.GetValueOrDefault(letter.Reason) + 1;
-            if (letters.Count < limit && (reason is null || letter.Reason == reason))
+            if (reason is null || letter.Reason == reason)
             {
-                letters.Add(letter);
+                letters.Enqueue(letter, (letter.LastFailedAt ?? "", letter.Key));
+                if (letters.Count > limit)
+                {
+                    letters.Dequeue();
+                }
             }
 
             return Task.FromResult(false);
         }, cancel, patience);
-        return new DeadLetterList(counts.Values.Sum(), counts, letters);
+        var listed = new DeadLetter[letters.Count];
+        for (var i = listed.Length - 1; i >= 0; i--)
+        {
+            listed[i] = letters.Dequeue();
+        }
+
+        return new DeadLetterList(counts.Values.Sum(), counts, listed);
     }
 
     /// <summary>Takes letters out: those to be handed in again once their copy is confirmed, the others for good.</summary>
@@ -111,7 +142,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     /// <param name="patience">How long to wait for the broker, and for the end of an alarm.</param>
     /// <exception cref="JobRefusedException">The broker did not take a copy; that letter and those behind it stay.</exception>
     /// <exception cref="BrokerRefusedException">As of <see cref="ScanAsync"/>, or the broker takes nothing.</exception>
-    public Task TakeAsync(Func<DeadLetter, bool> wanted, bool replay, Action taken, CancellationToken cancel, TimeSpan? patience = null) => ScanAsync(async (letter, message) =>
+    public Task TakeAsync(Func<DeadLetter, bool> wanted, bool replay, Action<DeadLetter> taken, CancellationToken cancel, TimeSpan? patience = null) => ScanAsync(async (letter, message) =>
     {
         if (!wanted(letter))
         {
@@ -123,7 +154,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
             await ReplayAsync(message, patience, cancel);
         }
 
-        taken();
+        taken(letter);
         return true;
     }, cancel, patience);
 
@@ -158,7 +189,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         }
         catch (Exception e) when (e is RabbitMQClientException or IOException or TimeoutException or OperationCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Call again; where it goes away each time, the next letter has headers that this program's client cannot read, and is to be taken out by the broker's management page.", e);
+            throw new BrokerRefusedException($"The broker went away under way: {BrokerErrors.Describe(e)}. Nothing is lost: what was not taken out is still a dead letter, at most handed in twice. Try again; where it goes away each time, the next letter has headers that this program's client cannot read, and is to be taken out by the broker's management page.", e);
         }
         finally
         {
@@ -170,7 +201,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
     private async Task ReplayAsync(JobMessage letter, TimeSpan? patience, CancellationToken cancel)
     {
-        var channel = await connection.ChannelAsync(cancel);
+        var channel = await publishing.OpenAsync(cancel, patience);
         var properties = DeadLetters.ForReplay(letter);
         var limit = patience ?? TimeSpan.FromSeconds(options.Value.ConfirmSeconds);
         try
@@ -180,13 +211,24 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         }
         catch (TimeoutException) when (Blocked is { } why)
         {
+            await publishing.AbandonAsync(channel); // a reset: the copy that waits there is never read
             throw BrokerErrors.AlarmStays(why, limit);
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
-            throw new JobRefusedException($"{letter.Identity} was not replayed, and is still a dead letter: {(e is PublishReturnException ? $"no queue is bound to {topology.Jobs}" : BrokerErrors.Describe(e))}.", e);
+            await publishing.AbandonAsync(channel);
+            throw new JobRefusedException($"{letter.JobId} was not replayed, and is still a dead letter: {(e is PublishReturnException ? $"no queue is bound to {topology.Jobs}" : BrokerErrors.Describe(e))}.", e);
         }
     }
 
-    public ValueTask DisposeAsync() => connection.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await connection.DisposeAsync();
+        await publishing.DisposeAsync();
+    }
+
+    private static readonly Comparer<(string, string)> OldestFirst = Comparer<(string Time, string Key)>.Create((a, b) => string.CompareOrdinal(a.Time, b.Time) is not 0 and var order ? order : string.CompareOrdinal(a.Key, b.Key));
+
+    private static BrokerConnection Connection(string role, IOptions<BrokerOptions> options, TimeProvider time, ILogger logger) =>
+        new(role, confirms: true, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);
 }

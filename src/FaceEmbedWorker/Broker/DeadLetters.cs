@@ -63,12 +63,17 @@ internal static class DeadLetters
     public static BasicProperties Least(JobMessage job, BasicProperties full)
     {
         var properties = job.LeastProperties();
-        foreach (var name in new[] { JobMessage.AttemptHeader, ErrorHeader, FirstFailedHeader, LastFailedHeader, WorkerHeader, VersionHeader, ReplaysHeader })
+        foreach (var name in new[] { JobMessage.AttemptHeader, ErrorHeader, FirstFailedHeader, LastFailedHeader, WorkerHeader, VersionHeader, ReplaysHeader, JobMessage.BulkHeader })
         {
             if (full.Headers!.TryGetValue(name, out var value))
             {
                 properties.Headers![name] = value;
             }
+        }
+
+        if (full.IsPriorityPresent())
+        {
+            properties.Priority = full.Priority;
         }
 
         if (full.Headers!.ContainsKey(MessageHeader))
@@ -85,11 +90,7 @@ internal static class DeadLetters
         var properties = Failed(job, reason, message, detail, now);
         properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
         properties.Headers.TryAdd(ReplaysHeader, 0);
-        if (!properties.IsMessageIdPresent())
-        {
-            properties.MessageId = jobId;
-        }
-
+        properties.MessageId = JobMessage.Short(jobId); // its result would have had that
         return properties;
     }
 

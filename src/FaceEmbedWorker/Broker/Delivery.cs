@@ -39,6 +39,9 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
 
     public bool Alone => alone;
 
+    /// <summary>By the queue of bulk jobs.</summary>
+    public bool IsBulk { get; } = message.CameAsBulk;
+
     public JobMessage Message { get; private set; } = message;
 
     /// <summary>Encoded bytes.</summary>

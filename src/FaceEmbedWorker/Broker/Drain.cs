@@ -24,8 +24,8 @@ internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane
         {
             GivingBack(logger, deadline.TotalSeconds);
             await abandon.CancelAsync();
-            await Task.WhenAny(Task.WhenAll(slots.Working, settler.AllAsync()), Task.Delay(ReturnTime / 2));
-            await Task.WhenAny(handBack.ReturnAllAsync(life), Task.Delay(ReturnTime));
+            await Task.WhenAny(Task.WhenAll(slots.Working, settler.AllAsync()), Task.Delay(ReturnTime / 2, time));
+            await Task.WhenAny(handBack.ReturnAllAsync(life), Task.Delay(ReturnTime, time));
         }
     }
 

@@ -17,10 +17,11 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
     public async Task WatchAsync(ConsumerLife life)
     {
         var look = after / 10 < LongestLook ? after / 10 : LongestLook;
+        var returning = Task.CompletedTask;
         while (!life.Ended && !life.Closed)
         {
             await Task.Delay(look, time, life.Token).ContinueWith(_ => { }, TaskScheduler.Default);
-            var old = life.Unsettled.Where(d => time.GetElapsedTime(d.Since) > after && d.State is DeliveryState.Waiting or DeliveryState.Settling && !d.IsReturning).ToArray();
+            var old = life.Unsettled.Where(d => time.GetElapsedTime(d.Since) > after && d.State is DeliveryState.Waiting or DeliveryState.Settling or DeliveryState.LetGo).ToArray();
             if (old.Length == 0 || life.Ended || life.Closed)
             {
                 continue;
@@ -31,12 +32,14 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
                 // no copy would get through: once is better than at every ack timeout, so the worker takes nothing until the alarm is over
                 await life.EndAsync($"{Plural.Of(old.Length, "job waits", "jobs wait")} for longer than {after.TotalSeconds:0} s while the broker takes no messages ({why})");
             }
-            else
+            else if (Array.FindAll(old, d => !d.IsReturning) is { Length: > 0 } held)
             {
-                HeldLong(logger, Plural.Of(old.Length, "job"), after.TotalSeconds);
-                await Task.WhenAll(old.Select(ReturnAsync));
+                HeldLong(logger, Plural.Of(held.Length, "job"), after.TotalSeconds);
+                returning = Task.WhenAll([returning, .. held.Select(ReturnAsync)]); // the looks go on: an alarm may come before the broker has taken the copies
             }
         }
+
+        await returning;
     }
 
     /// <summary>Gives back what nobody has begun.</summary>
@@ -53,7 +56,7 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
             return;
         }
 
-        await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime));
+        await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime, time));
         settler.Begin(delivery, null, new Returned());
         await delivery.Settlement;
     }

@@ -24,6 +24,9 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     private string? blocked;
     private TaskCompletionSource? flows;
 
+    /// <summary>Of a probe, or of the job that closed the gate.</summary>
+    private long lastFailure;
+
     /// <summary>Too many jobs failed: no job goes through but a probe.</summary>
     public bool Failing { get; private set; }
 
@@ -58,7 +61,8 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         {
             if (Failing)
             {
-                await Task.Delay(pause, time, cancel);
+                var left = pause - time.GetElapsedTime(lastFailure); // not from now: whoever waits may be handed back before it is over, and the next one goes on
+                await (left > TimeSpan.Zero ? Task.Delay(left, time, cancel) : Task.CompletedTask);
                 return true;
             }
         }
@@ -90,6 +94,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             {
                 failed.Add(id);
                 Failing |= failed.Count >= Failures;
+                lastFailure = probing || Failing != before ? time.GetTimestamp() : lastFailure;
                 pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
             }
 

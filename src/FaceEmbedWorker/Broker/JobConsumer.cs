@@ -35,6 +35,7 @@ internal sealed partial class JobConsumer : BackgroundService
     private TimeSpan lastPause;
     private ushort prefetch;
     private bool careful;
+    private bool bulkTurn;
     private long quiet;
     private long lastLook;
 
@@ -156,15 +157,18 @@ internal sealed partial class JobConsumer : BackgroundService
 
     private async Task SubscribeAsync(ConsumerLife life)
     {
-        prefetch = careful ? (ushort)1 : budget.Wanted;
-        await life.SubscribeAsync(topology.Jobs, prefetch, Receive, FailedAsync);
+        (prefetch, bulkTurn) = (careful ? (ushort)1 : budget.Wanted, careful && !bulkTurn && topology.Bulk is not null); // one by one: by turns
+        foreach (var bulk in bulkTurn ? [true] : careful || topology.Bulk is null ? [false] : new[] { true, false }) // where there is no such queue, nothing is in hand yet
+        {
+            await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk);
+        }
     }
 
     private void Receive(Delivery delivery)
     {
         budget.Saw(delivery.Bytes);
-        Telemetry.JobConsumed(topology.Jobs);
-        if (delivery.Life.Closed || !slots.Add(delivery))
+        Telemetry.JobConsumed(delivery.IsBulk ? topology.Bulk! : topology.Jobs);
+        if (delivery.Life.Closed || (topology.Bulk is not null && delivery.Message.IsBulk && !delivery.IsBulk) || !slots.Add(delivery)) // bulk: wait queues and replays lead to the first queue only
         {
             _ = handBack.ReturnAsync(delivery);
         }
@@ -223,8 +227,7 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         try
         {
-            var counts = await link.CountsAsync([topology.Jobs, topology.Suspects], stopping);
-            return (counts.GetValueOrDefault(topology.Jobs).Ready, counts.GetValueOrDefault(topology.Suspects).Ready);
+            return await depths.AskAsync(stopping);
         }
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {

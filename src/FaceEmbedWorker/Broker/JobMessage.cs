@@ -10,11 +10,17 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>A job as it came from the queue, or as it goes there. docs/messages.md is the contract.</summary>
 internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicProperties Properties)
 {
+    public const string PriorityField = "priority";
+    public const string BulkHeader = "fw-bulk";
     public const string ModeHeader = "mode";
     public const string MetadataHeader = "metadata";
     public const string DetailHeader = "detail";
     public const string DeadlineHeader = "deadline";
     public const string VectorEncodingHeader = "vector_encoding";
+    public const string MaxFacesHeader = "max_faces";
+    public const string MinFaceSizeHeader = "min_face_size";
+    public const string ReturnCropsHeader = "return_crops";
+    public const string LandmarksHeader = "landmarks";
     public const string AttemptHeader = "fw-attempt";
     public const string TraceParentHeader = "traceparent";
     public const string TraceStateHeader = "tracestate";
@@ -27,6 +33,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     private const int LongestName = 255;
     private const int LongestOption = 256;
+    private const int LongestLandmarks = 1024;
     private const int LongestExpiration = 10;
 
     /// <summary>
@@ -36,7 +43,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     private static readonly (string Name, int Longest, bool Cut)[] KeptHeaders =
     [
         (ModeHeader, LongestOption, true), (MetadataHeader, LongestMetadataHeader + 1, true), (DetailHeader, LongestOption, true), (DeadlineHeader, LongestOption, true), (VectorEncodingHeader, LongestOption, true),
-        (TraceParentHeader, 100, false), (TraceStateHeader, 1024, false), ("baggage", 8 * 1024, false), (DeadLetters.FirstFailedHeader, 40, false), (DeadLetters.ReplaysHeader, 0, false), (DeadLetters.ExpirationHeader, LongestExpiration, false),
+        (MaxFacesHeader, LongestOption, true), (MinFaceSizeHeader, LongestOption, true), (ReturnCropsHeader, LongestOption, true), (LandmarksHeader, LongestLandmarks, false),
+        (TraceParentHeader, 100, false), (TraceStateHeader, 1024, false), ("baggage", 8 * 1024, false), (DeadLetters.FirstFailedHeader, 40, false), (DeadLetters.ReplaysHeader, 0, false), (DeadLetters.ExpirationHeader, LongestExpiration, false), (BulkHeader, 0, false),
     ];
 
     /// <summary>This attempt's number; the first is 1.</summary>
@@ -69,7 +77,16 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>
     /// The job's id, however wrong the rest of the message is: its body's, where that has one; otherwise <see cref="Identity"/>.
     /// </summary>
-    public string JobId => WrittenId.Find(this) ?? Identity;
+    public string JobId => WrittenFields.Id(this) ?? Identity;
+
+    /// <summary>The property's; where there is none, what its body says, which the broker has not seen. Null: neither.</summary>
+    public byte? Priority => Properties.IsPriorityPresent() ? Properties.Priority : WrittenFields.Priority(this);
+
+    /// <summary>It came by the queue of bulk jobs.</summary>
+    public bool CameAsBulk { get; init; }
+
+    /// <summary>It belongs to the queue of bulk jobs, whichever it came by.</summary>
+    public bool IsBulk => CameAsBulk || Number(BulkHeader) > 0;
 
     /// <summary>The content type without its parameters; empty where there is none.</summary>
     public string MediaType => (Properties.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
@@ -101,9 +118,14 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
             copy.Headers![DeadLetters.ExpirationHeader] = expiration;
         }
 
-        if (Properties.IsPriorityPresent())
+        if (Priority is { } priority)
         {
-            copy.Priority = Properties.Priority;
+            copy.Priority = priority;
+        }
+
+        if (IsBulk)
+        {
+            copy.Headers![BulkHeader] = 1;
         }
 
         copy.ContentEncoding = Short(Properties.ContentEncoding);
@@ -156,7 +178,7 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
 
     private static object? Kept(object? value, int longest, bool cut) => value switch
     {
-        int or long => value,
+        sbyte or byte or short or ushort or int or uint or long => value,
         string text => Kept(Encoding.UTF8.GetBytes(text), longest, cut),
         byte[] bytes when bytes.Length <= longest => bytes,
         byte[] bytes when cut => bytes[..longest],

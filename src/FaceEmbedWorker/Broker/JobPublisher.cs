@@ -31,14 +31,32 @@ internal sealed class JobPublisher : IAsyncDisposable
         this.options = options.Value;
         this.topology = topology;
         this.time = time;
-        connection = new BrokerConnection("submit", confirms: true, options, topology, time, logger);
+        var asItIs = new Topology(Options.Create(options.Value.WithoutDeclaring()));
+        connection = new BrokerConnection("submit", confirms: true, options, asItIs, time, logger);
         link = new BrokerLink(connection);
-        listening = new BrokerConnection("submit-wait", confirms: false, options, topology, time, logger);
+        listening = new BrokerConnection("submit-wait", confirms: false, options, asItIs, time, logger);
     }
 
-    /// <summary>Connects.</summary>
+    /// <summary>
+    /// Connects. Where there is no queue of jobs yet, the whole topology is declared, if it may be; what somebody has deleted of it since is
+    /// not brought back, such as the default queue of results.
+    /// </summary>
     /// <exception cref="BrokerRefusedException">No, or no answer in half a minute.</exception>
-    public Task OpenAsync(CancellationToken cancel) => connection.OpenAsync(cancel);
+    public async Task OpenAsync(CancellationToken cancel)
+    {
+        await connection.OpenAsync(cancel);
+        try
+        {
+            if (options.Declare && !(await connection.CountsAsync([topology.Jobs], cancel)).ContainsKey(topology.Jobs))
+            {
+                await connection.DeclareAsync(topology, cancel);
+            }
+        }
+        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        {
+            throw refusal;
+        }
+    }
 
     /// <inheritdoc cref="IBrokerLink.Blocked"/>
     public string? Blocked => connection.Blocked;
@@ -51,12 +69,12 @@ internal sealed class JobPublisher : IAsyncDisposable
     }
 
     /// <summary>Workers that take jobs; null where that cannot be told.</summary>
-    public async Task<long?> TakersAsync(CancellationToken cancel)
+    public async Task<long?> TakersAsync(bool bulk, CancellationToken cancel)
     {
         try
         {
-            var counts = await connection.CountsAsync([topology.Jobs], cancel);
-            return counts.TryGetValue(topology.Jobs, out var count) && !count.IsDoubtful ? count.Consumers : null;
+            var counts = await connection.CountsAsync([QueueOf(bulk)], cancel);
+            return counts.TryGetValue(QueueOf(bulk), out var count) && !count.IsDoubtful ? count.Consumers : null;
         }
         catch (Exception) when (!cancel.IsCancellationRequested)
         {
@@ -64,16 +82,32 @@ internal sealed class JobPublisher : IAsyncDisposable
         }
     }
 
+    /// <summary>Jobs that wait in the queue; null where that cannot be told now.</summary>
+    /// <exception cref="BrokerRefusedException">There is no such queue, or it may not be looked at.</exception>
+    public async Task<long?> WaitingAsync(bool bulk, CancellationToken cancel)
+    {
+        try
+        {
+            var channel = await link.ChannelAsync(cancel);
+            return (await connection.CountsAsync([QueueOf(bulk)], cancel)).TryGetValue(QueueOf(bulk), out var count) ? count.Ready
+                : !channel.IsOpen ? null : throw new BrokerRefusedException($"There is no queue {QueueOf(bulk)}, or this user may not look at it: --ahead cannot be held.");
+        }
+        catch (Exception e) when (e is not BrokerRefusedException && !cancel.IsCancellationRequested)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Publishes one job, again where the connection is lost under it; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
     /// <exception cref="BrokerRefusedException">The broker takes nothing for as long as it may take to confirm.</exception>
-    public async Task SubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
+    public async Task SubmitAsync(NewJob job, CancellationToken cancel)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         patience.CancelAfter(TimeSpan.FromSeconds(options.ConfirmSeconds));
         try
         {
-            while (!await TrySubmitAsync(id, picture, contentType, metadata, patience.Token))
+            while (!await TrySubmitAsync(job, patience.Token))
             {
                 await Task.Delay(Pause, time, patience.Token);
             }
@@ -86,8 +120,9 @@ internal sealed class JobPublisher : IAsyncDisposable
         {
             throw new JobRefusedException(e switch
             {
-                PublishReturnException => $"no queue is bound to the exchange {topology.Jobs}; start a worker, or set Broker:Declare to true.",
-                PublishException => $"the broker refused the job: the queue {topology.Jobs} is full.",
+                PublishReturnException when job.Bulk => $"there is no queue of bulk jobs; start a worker with Broker:BulkQueue=true, or call face-embed topology declare --Broker:BulkQueue=true.",
+                PublishReturnException => $"no queue is bound to the exchange {topology.Jobs}: a job would be lost there. face-embed topology declare binds it.",
+                PublishException => $"the broker refused the job: the queue {QueueOf(job.Bulk)} is full.",
                 UnpublishableException => $"the broker does not take the job. {e.Message} Hand in a reference instead (docs/messages.md).",
                 _ => $"the broker did not confirm the job: {BrokerErrors.Describe(e)}.",
             }, e);
@@ -136,19 +171,29 @@ internal sealed class JobPublisher : IAsyncDisposable
 
     /// <returns>False where the channel went before the broker said anything: it is to be sent again, and a double has the same
     /// id.</returns>
-    private async Task<bool> TrySubmitAsync(string id, ReadOnlyMemory<byte> picture, string contentType, string metadata, CancellationToken cancel)
+    private async Task<bool> TrySubmitAsync(NewJob job, CancellationToken cancel)
     {
         var properties = new BasicProperties
         {
-            MessageId = id,
-            ContentType = contentType,
+            MessageId = job.Id,
+            ContentType = job.ContentType,
             DeliveryMode = DeliveryModes.Persistent,
-            Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = metadata },
+            Headers = new Dictionary<string, object?> { [JobMessage.MetadataHeader] = MetadataOf(job.Name) },
         };
+        if (job.Mode is { } mode)
+        {
+            properties.Headers[JobMessage.ModeHeader] = mode;
+        }
+
+        if (job.Priority is { } priority)
+        {
+            properties.Priority = priority;
+        }
+
         var channel = await link.ChannelAsync(cancel);
         try
         {
-            await channel.PublishAsync(topology.Jobs, Topology.JobKey, properties, picture, cancel).WaitAsync(cancel);
+            await channel.PublishAsync(topology.Jobs, job.Bulk ? Topology.BulkKey : Topology.JobKey, properties, job.Body, cancel).WaitAsync(cancel);
             return true;
         }
         catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
@@ -233,6 +278,8 @@ internal sealed class JobPublisher : IAsyncDisposable
     public static string? FileOf(JsonElement metadata) =>
         metadata.ValueKind == JsonValueKind.Object && metadata.TryGetProperty(FileField, out var file) && file.ValueKind == JsonValueKind.String ? file.GetString() : null;
 
+    private string QueueOf(bool bulk) => bulk && topology.Bulk is { } queue ? queue : topology.Jobs;
+
     private static JobReport DeadLetter(BasicDeliverEventArgs e)
     {
         var message = new JobMessage(ReadOnlyMemory<byte>.Empty, e.BasicProperties);
@@ -242,12 +289,3 @@ internal sealed class JobPublisher : IAsyncDisposable
     /// <summary>A result's message id is the job's, a colon, and the space.</summary>
     private static string JobIdOf(string? messageId) => messageId is null ? "" : messageId[..Math.Max(0, messageId.LastIndexOf(':'))];
 }
-
-[System.Text.Json.Serialization.JsonSerializable(typeof(Dictionary<string, string>))]
-internal sealed partial class SubmitJson : System.Text.Json.Serialization.JsonSerializerContext;
-
-/// <summary>A job that the broker did not take; the message says why.</summary>
-internal sealed class JobRefusedException(string message, Exception inner) : Exception(message, inner);
-
-/// <summary>What became of a job: a result, or why it is a dead letter.</summary>
-internal sealed record JobReport(string JobId, EmbedResult? Result, string? Error = null);

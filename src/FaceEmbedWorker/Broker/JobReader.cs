@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
@@ -22,7 +21,8 @@ internal sealed class JobReader(JobMessage message)
     private const int LongestMetadata = 1024 * 1024;
 
     private const int MostWarnings = 10;
-    private static readonly string[] JobFields = ["id", "image", JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader];
+    private static readonly string[] KnownFields = ["id", "image", JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader,
+        JobMessage.MaxFacesHeader, JobMessage.MinFaceSizeHeader, JobMessage.ReturnCropsHeader, JobMessage.LandmarksHeader, JobMessage.PriorityField];
     private static readonly string[] ImageFields = ["data", "url", "path", "s3", "sha256"];
     private JsonPicture? picture;
 
@@ -46,8 +46,15 @@ internal sealed class JobReader(JobMessage message)
 
     private EmbedJob ReadRaw() => OfHeaders(message.Identity, message.Bytes());
 
-    private EmbedJob OfHeaders(string id, byte[] bytes) => new(Named(id), new ImageSource.Data(bytes), ReadMode(TextHeader(JobMessage.ModeHeader)), ReadMetadataHeader(), message.Attempt,
-        ReadDetail(message.Header(JobMessage.DetailHeader)), ReadEncoding(TextHeader(JobMessage.VectorEncodingHeader)), ReadDeadline(TextHeader(JobMessage.DeadlineHeader)));
+    private EmbedJob OfHeaders(string id, byte[] bytes) => Job(Named(id), new ImageSource.Data(bytes), new JobFields(message), ReadMetadataHeader());
+
+    private EmbedJob Job(string id, ImageSource image, JobFields fields, JsonElement? metadata) => new(id, image, fields.Mode, metadata, message.Attempt, fields.Detail, fields.VectorEncoding, fields.Deadline)
+    {
+        MaxFaces = fields.MaxFaces,
+        MinFaceSize = fields.MinFaceSize,
+        ReturnCrops = fields.ReturnCrops,
+        Landmarks = fields.Landmarks,
+    };
 
     private EmbedJob ReadJson(bool isEvent)
     {
@@ -63,26 +70,19 @@ internal sealed class JobReader(JobMessage message)
             var root = document.RootElement;
             if (root.ValueKind != JsonValueKind.Object)
             {
-                throw Malformed($"The JSON job is {Kind(root)}, not an object.");
+                throw Malformed($"The JSON job is {JobFields.Kind(root)}, not an object.");
             }
 
+            JobFields.CheckPriority(root);
             var id = isEvent ? OpenEvent(ref root) : null;
             if (isEvent && root.ValueKind == JsonValueKind.String)
             {
                 return OfHeaders(id!, picture!.Decode(root) ?? throw Malformed("The CloudEvent's data_base64 is not base64, or empty.")) with { IsCloudEvent = true };
             }
 
-            return new EmbedJob(
-                Named(OptionalString(root, "id") ?? id ?? message.Identity),
-                ReadImage(root),
-                ReadMode(OptionalString(root, JobMessage.ModeHeader) ?? TextHeader(JobMessage.ModeHeader)),
-                root.TryGetProperty(JobMessage.MetadataHeader, out var metadata) ? Metadata(metadata) : ReadMetadataHeader(),
-                message.Attempt,
-                ReadDetail(root.TryGetProperty(JobMessage.DetailHeader, out var detail) ? detail.ValueKind == JsonValueKind.Number && detail.TryGetInt64(out var number) ? number : detail.GetRawText() : message.Header(JobMessage.DetailHeader)),
-                ReadEncoding(OptionalString(root, JobMessage.VectorEncodingHeader) ?? TextHeader(JobMessage.VectorEncodingHeader)),
-                ReadDeadline(OptionalString(root, JobMessage.DeadlineHeader) ?? TextHeader(JobMessage.DeadlineHeader)),
-                isEvent,
-                Warnings(root));
+            JobFields.CheckPriority(root);
+            var metadata = root.TryGetProperty(JobMessage.MetadataHeader, out var given) ? Metadata(given) : ReadMetadataHeader();
+            return Job(Named(JobFields.OptionalString(root, "id") ?? id ?? message.Identity), ReadImage(root), new JobFields(message, root), metadata) with { IsCloudEvent = isEvent, Warnings = Warnings(root) };
         }
         catch (JsonException e)
         {
@@ -100,18 +100,18 @@ internal sealed class JobReader(JobMessage message)
     {
         foreach (var name in new[] { "specversion", "id", "source", "type" })
         {
-            if (OptionalString(root, name) is not { Length: > 0 })
+            if (JobFields.OptionalString(root, name) is not { Length: > 0 })
             {
                 throw Malformed($"The CloudEvent has no '{name}'.");
             }
         }
 
-        if (OptionalString(root, "specversion") is not "1.0" and var version)
+        if (JobFields.OptionalString(root, "specversion") is not "1.0" and var version)
         {
             throw Malformed($"The CloudEvent is of version '{JobMessage.Clip(version!)}'; 1.0 is known here.");
         }
 
-        var id = OptionalString(root, "id")!;
+        var id = JobFields.OptionalString(root, "id")!;
         root = (root.TryGetProperty("data", out var data), root.TryGetProperty("data_base64", out var encoded)) switch
         {
             (true, false) when data.ValueKind == JsonValueKind.Object => data,
@@ -128,7 +128,7 @@ internal sealed class JobReader(JobMessage message)
             throw Malformed("The JSON job has no object 'image'. Write {\"image\":{\"data\":\"<base64>\"}}.");
         }
 
-        var sum = OptionalString(image, "sha256")?.ToLowerInvariant();
+        var sum = JobFields.OptionalString(image, "sha256")?.ToLowerInvariant();
         if (sum is not null && (sum.Length != 64 || !sum.All(char.IsAsciiHexDigit)))
         {
             throw Malformed("The JSON job's image.sha256 is not 64 hexadecimal digits.");
@@ -136,10 +136,10 @@ internal sealed class JobReader(JobMessage message)
 
         if (image.TryGetProperty("data", out var data) && data.ValueKind != JsonValueKind.String)
         {
-            throw Malformed($"The JSON job's image.data is {Kind(data)}, not a string.");
+            throw Malformed($"The JSON job's image.data is {JobFields.Kind(data)}, not a string.");
         }
 
-        return (data.ValueKind == JsonValueKind.String, OptionalString(image, "url"), OptionalString(image, "path"), OptionalString(image, "s3")) switch
+        return (data.ValueKind == JsonValueKind.String, JobFields.OptionalString(image, "url"), JobFields.OptionalString(image, "path"), JobFields.OptionalString(image, "s3")) switch
         {
             (true, null, null, null) when data.ValueEquals(""u8) => throw Malformed("The JSON job's image.data is empty."),
             (true, null, null, null) => picture!.Decode(data) is { } bytes
@@ -154,41 +154,9 @@ internal sealed class JobReader(JobMessage message)
         };
     }
 
-    private static VectorEncoding? ReadEncoding(string? encoding) => encoding switch
-    {
-        null => null,
-        "numbers" => VectorEncoding.Numbers,
-        "base64" => VectorEncoding.Base64,
-        _ => throw Malformed($"The vector_encoding '{JobMessage.Clip(encoding)}' is unknown; it can be numbers or base64."),
-    };
-
-    private static DateTimeOffset? ReadDeadline(string? deadline) => deadline is null ? null
-        : DateTimeOffset.TryParse(deadline, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var end) && deadline.Contains('T', StringComparison.OrdinalIgnoreCase) ? end
-        : throw Malformed($"The deadline '{JobMessage.Clip(deadline)}' is no time; write 2026-01-31T12:00:00Z.");
-
-    private static EmbedMode? ReadMode(string? mode) => mode switch
-    {
-        null => null,
-        "faces" => EmbedMode.Faces,
-        "image" => EmbedMode.Image,
-        _ => throw Malformed($"The mode '{JobMessage.Clip(mode)}' is unknown; it can be faces or image."),
-    };
-
-    private static int? ReadDetail(object? detail) => detail switch
-    {
-        null => null,
-        int and >= 1 and <= 4 and var n => n,
-        long and >= 1 and <= 4 and var n => (int)n,
-        byte[] text when int.TryParse(Encoding.UTF8.GetString(text), CultureInfo.InvariantCulture, out var n) && n is >= 1 and <= 4 => n,
-        byte[] text => throw Wrong(Encoding.UTF8.GetString(text)),
-        _ => throw Wrong($"{detail}"),
-    };
-
-    private static MalformedJobException Wrong(string detail) => Malformed($"The detail '{JobMessage.Clip(detail)}' is unknown; it can be 1, 2, 3 or 4.");
-
     private JsonElement? ReadMetadataHeader()
     {
-        if (TextHeader(JobMessage.MetadataHeader) is not { } text)
+        if (new JobFields(message).HeaderText(JobMessage.MetadataHeader) is not { } text)
         {
             return null;
         }
@@ -216,7 +184,7 @@ internal sealed class JobReader(JobMessage message)
     {
         if (element.ValueKind != JsonValueKind.Object)
         {
-            throw Malformed($"'metadata' is {Kind(element)}, not an object.");
+            throw Malformed($"'metadata' is {JobFields.Kind(element)}, not an object.");
         }
 
         var written = new ArrayBufferWriter<byte>();
@@ -240,7 +208,7 @@ internal sealed class JobReader(JobMessage message)
     /// <summary>Fields that no job has: a typing error would otherwise be found by nobody.</summary>
     private static string[]? Warnings(JsonElement root)
     {
-        string[] unknown = [.. Unknown(root, JobFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")).Take(MostWarnings)];
+        string[] unknown = [.. Unknown(root, KnownFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")).Take(MostWarnings)];
         return unknown.Length == 0 ? null : unknown;
     }
 
@@ -250,25 +218,4 @@ internal sealed class JobReader(JobMessage message)
         select $"The job's field '{path}{JobMessage.Clip(Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8PropertyName(property)))}' is unknown and was ignored.";
 
     private static MalformedJobException Malformed(string text, Exception? inner = null) => new(text, inner);
-
-    private static string? OptionalString(JsonElement element, string name) => !element.TryGetProperty(name, out var value) ? null
-        : value.ValueKind == JsonValueKind.String ? value.GetString()
-        : throw Malformed($"The JSON job's '{name}' is {Kind(value)}, not a string.");
-
-    private string? TextHeader(string name) => message.Header(name) switch
-    {
-        null => null,
-        string text => text,
-        byte[] bytes when Utf8.IsValid(bytes) => Encoding.UTF8.GetString(bytes),
-        _ => throw Malformed($"The header '{name}' is not text in UTF-8."),
-    };
-
-    private static string Kind(JsonElement element) => element.ValueKind switch
-    {
-        JsonValueKind.Object => "an object",
-        JsonValueKind.Array => "an array",
-        JsonValueKind.Number => "a number",
-        JsonValueKind.String => "a string",
-        var kind => kind.ToString().ToLowerInvariant(), // true, false, null
-    };
 }

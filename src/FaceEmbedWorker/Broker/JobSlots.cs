@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Security.Cryptography;
-using System.Threading.Channels;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging;
@@ -25,7 +24,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     /// <summary>Beyond twice its deadline: then a job does not heed it.</summary>
     public static readonly TimeSpan StuckTime = TimeSpan.FromSeconds(10);
 
-    private readonly Channel<Delivery> waiting = Channel.CreateUnbounded<Delivery>(); // bounded by the prefetch
+    private readonly WaitingJobs waiting = new(options.BulkShare);
     private readonly ConcurrentDictionary<Delivery, (long Since, string Id)> running = new();
     private readonly RecentResults recent = new();
     private readonly TimeSpan deadline = TimeSpan.FromSeconds(options.DeadlineSeconds);
@@ -44,34 +43,21 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     public void Start() => working = Task.WhenAll(Enumerable.Range(0, options.Slots).Select(_ => Task.Run(WorkAsync, CancellationToken.None)));
 
     /// <returns>False where the worker stops.</returns>
-    public bool Add(Delivery delivery) => waiting.Writer.TryWrite(delivery);
+    public bool Add(Delivery delivery) => waiting.Add(delivery);
 
     /// <summary>Ends when no job is being handled.</summary>
     public async Task IdleAsync(CancellationToken cancel)
     {
         while (!running.IsEmpty)
         {
-            await Task.Delay(20, cancel);
+            await Task.Delay(TimeSpan.FromMilliseconds(20), time, cancel);
         }
     }
 
-    public void Close() => waiting.Writer.TryComplete();
+    public void Close() => waiting.Close(options.Slots);
 
-    /// <summary>Lets go of what waits here and has ended with its life, with its bytes.</summary>
-    public void ForgetEnded()
-    {
-        for (var count = waiting.Reader.Count; count > 0 && waiting.Reader.TryRead(out var delivery); count--)
-        {
-            if (delivery.Life.Ended)
-            {
-                delivery.Forget();
-            }
-            else
-            {
-                waiting.Writer.TryWrite(delivery);
-            }
-        }
-    }
+    /// <inheritdoc cref="WaitingJobs.ForgetEnded"/>
+    public void ForgetEnded() => waiting.ForgetEnded();
 
     /// <summary>
     /// A job that runs far beyond its deadline does not heed it, and its slot is lost. The process ends, as in a crash: whoever starts it
@@ -110,7 +96,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     /// <summary>One slot: handles one job at a time.</summary>
     private async Task WorkAsync()
     {
-        await foreach (var delivery in waiting.Reader.ReadAllAsync())
+        while (await waiting.NextAsync() is { } delivery)
         {
             var (job, outcome) = await HandleThroughGateAsync(delivery);
             if (outcome is not null) // otherwise it is, or comes, on the queue again
@@ -187,8 +173,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
             running[delivery] = (start, delivery.Message.Properties.MessageId ?? "");
             job = delivery.Message.Read();
             running[delivery] = (start, job.Id);
-            var sum = job.Image is ImageSource.Data data ? Convert.ToHexStringLower(SHA256.HashData(data.Bytes)) : null;
-            if (delivery.Redelivered && sum is not null && recent.Find(job, sum) is { } known)
+            if (delivery.Redelivered && job.Image is ImageSource.Data data && recent.Find(job, Convert.ToHexStringLower(SHA256.HashData(data.Bytes))) is { } known)
             {
                 return (job, new JobOutcome.Completed(known), null);
             }

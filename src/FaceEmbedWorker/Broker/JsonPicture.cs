@@ -53,6 +53,23 @@ internal sealed class JsonPicture
         return Base64.DecodeFromUtf8(raw, bytes, out _, out var count) != OperationStatus.Done || count == 0 ? null : count == bytes.Length ? bytes : bytes[..count];
     }
 
+    /// <summary>The picture that a JSON job or an event carries, whatever else is wrong with it; null where there is none.</summary>
+    public static byte[]? Of(ReadOnlyMemory<byte> json)
+    {
+        try
+        {
+            var picture = new JsonPicture(json);
+            using var document = JsonDocument.Parse(picture.Rest);
+            return Places.Select(place => place.Aggregate((JsonElement?)document.RootElement, static (element, name) =>
+                    element is { ValueKind: JsonValueKind.Object } e && e.TryGetProperty(name, out var inner) ? inner : null))
+                .OfType<JsonElement>().Where(e => e.ValueKind == JsonValueKind.String).Select(picture.Decode).FirstOrDefault(bytes => bytes is not null);
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Where a large picture's text is, without its quotes.</summary>
     private static Range? Find(ReadOnlySpan<byte> json)
     {

@@ -15,6 +15,7 @@ internal sealed class ManagementApi : IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
     private readonly HttpClient http;
+    private readonly string user;
 
     /// <param name="address">Such as http://host:15672/ or http://user:password@host:15672/.</param>
     public ManagementApi(Uri address, BrokerOptions options)
@@ -22,6 +23,7 @@ internal sealed class ManagementApi : IDisposable
         var factory = BrokerLogin.Factory(options, "management");
         VirtualHost = Uri.EscapeDataString(factory.VirtualHost);
         var login = address.UserInfo.Length > 0 ? Uri.UnescapeDataString(address.UserInfo) : $"{factory.UserName}:{factory.Password}";
+        user = login.Split(':')[0];
         var tls = new SocketsHttpHandler { SslOptions = { RemoteCertificateValidationCallback = factory.Ssl.CertificateValidationCallback, ClientCertificates = factory.Ssl.Certs } };
         http = new HttpClient(tls) { BaseAddress = new UriBuilder(address) { UserName = "", Password = "" }.Uri, Timeout = Patience }; // what is named in errors has no password
         http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(login)));
@@ -42,6 +44,11 @@ internal sealed class ManagementApi : IDisposable
                 return null;
             }
 
+            if (answer.StatusCode is HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden)
+            {
+                throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} refuses the user {user}: {(answer.StatusCode == HttpStatusCode.Unauthorized ? "its name or password is wrong, or it lacks the tag 'monitoring' or 'management'" : "it may not see this")}. The user is that of Broker:Uri, unless this address names another.");
+            }
+
             answer.EnsureSuccessStatusCode();
             return JsonElement.Parse(await answer.Content.ReadAsByteArrayAsync(cancel));
         }
@@ -51,7 +58,7 @@ internal sealed class ManagementApi : IDisposable
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {(e is JsonException fault ? $"this is no JSON: {JsonFault.Of(fault)}" : e.Message)} The user who asks (in this address, or else in Broker:Uri) needs the tag 'monitoring' or 'management'.", e);
+            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {(e is JsonException fault ? $"this is no JSON: {JsonFault.Of(fault)}" : e.Message)}", e);
         }
     }
 

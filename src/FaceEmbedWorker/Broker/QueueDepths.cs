@@ -37,6 +37,14 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
     /// <summary>Null while it is not known.</summary>
     public Backlog? Backlog { get; private set; }
 
+    /// <summary>Jobs, bulk jobs among them, and suspects that are ready at this moment.</summary>
+    public async Task<(long Jobs, long Suspects)> AskAsync(CancellationToken cancel)
+    {
+        string[] jobs = topology.Bulk is { } bulk ? [topology.Jobs, bulk] : [topology.Jobs];
+        var counts = await link.CountsAsync([.. jobs, topology.Suspects], cancel);
+        return (jobs.Sum(queue => counts.GetValueOrDefault(queue).Ready), counts.GetValueOrDefault(topology.Suspects).Ready);
+    }
+
     public async Task WatchAsync(CancellationToken stopping)
     {
         while (!stopping.IsCancellationRequested)

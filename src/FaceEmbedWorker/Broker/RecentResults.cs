@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Broker;
@@ -47,11 +48,14 @@ internal sealed class RecentResults(int most = 256, long mostBytes = 16_000_000)
     }
 
     /// <summary>About as many as it takes in memory.</summary>
-    private static long Bytes(Key key, EmbedResult result) => 500 + 4L * (key.Metadata?.Length ?? 0) + result.Embeddings.Sum(e => 400 + (4L * e.Vector.Length)) + (400L * (result.Skipped?.Count ?? 0));
+    private static long Bytes(Key key, EmbedResult result) => 500 + 4L * (key.Metadata?.Length ?? 0) + result.Embeddings.Sum(e => 400 + (4L * e.Vector.Length) + (e.Crop?.Data.Length ?? 0)) + (400L * (result.Skipped?.Count ?? 0));
 
     /// <summary>All that makes a result: another picture, question or form of answer under the same id is another job.</summary>
-    private readonly record struct Key(string Id, string Sha256, EmbedMode? Mode, int? Detail, VectorEncoding? Encoding, bool IsCloudEvent, int Attempt, string? Metadata, string? Warnings)
+    private readonly record struct Key(EmbedJob Asked, string Sha256, string? Metadata, string? Warnings)
     {
-        public static Key Of(EmbedJob job, string sha256) => new(job.Id, sha256, job.Mode, job.Detail, job.VectorEncoding, job.IsCloudEvent, job.Attempt, job.Metadata?.GetRawText(), job.Warnings is { } warnings ? string.Join('\n', warnings) : null);
+        private static readonly ImageSource Nowhere = new ImageSource.Data([]);
+
+        public static Key Of(EmbedJob job, string sha256) =>
+            new(job with { Image = Nowhere, Metadata = null, Warnings = null, Deadline = null }, sha256, job.Metadata?.GetRawText(), job.Warnings is { } warnings ? string.Join('\n', warnings) : null);
     }
 }

@@ -7,7 +7,7 @@ using RabbitMQ.Client.Exceptions;
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
-/// Copies of results for those who asked for a reply: one try, and nothing waits for it, for the result is on the exchange all the same.
+/// What became of a job, for those who asked for a reply: one try, and nothing waits for it, for it is on its exchange all the same.
 /// </summary>
 /// <param name="link">Its own, for a reply that is not allowed closes its channel; opened for the first reply.</param>
 internal sealed partial class Replies(IBrokerLink link, ResultOptions options, ILogger logger) : IAsyncDisposable
@@ -30,7 +30,7 @@ internal sealed partial class Replies(IBrokerLink link, ResultOptions options, I
             var channel = await link.ChannelAsync(limit.Token);
             await channel.PublishAsync("", queue, properties, body, limit.Token).WaitAsync(limit.Token);
         }
-        catch (Exception e) // the result is confirmed, and the job must be acked for it
+        catch (Exception e) // what became of the job is confirmed, and it must be acked
         {
             NotReplied(logger, properties.MessageId, e is PublishReturnException ? "that queue is gone" : BrokerErrors.Describe(e));
         }
@@ -38,9 +38,9 @@ internal sealed partial class Replies(IBrokerLink link, ResultOptions options, I
 
     public ValueTask DisposeAsync() => link.DisposeAsync();
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The reply {MessageId} did not reach who asked for it: {Reason}. The result is on the results exchange all the same; replies need write on amq.default")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The reply {MessageId} did not reach who asked for it: {Reason}. What became of the job is on its exchange all the same; replies need write on amq.default")]
     private static partial void NotReplied(ILogger logger, string? messageId, string reason);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "The job of {MessageId} asks for a reply to the queue {Queue}, which Results:ReplyTo does not allow. The result is on the results exchange all the same")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The job of {MessageId} asks for a reply to the queue {Queue}, which Results:ReplyTo does not allow. What became of the job is on its exchange all the same")]
     private static partial void NotAllowed(ILogger logger, string? messageId, string queue);
 }

@@ -86,11 +86,20 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     /// <summary>A fresh copy, whose returns are counted from nought.</summary>
     /// <exception cref="UnpublishableException">It never can be.</exception>
     public Task PublishReturnAsync(JobMessage job, bool alone, CancellationToken giveUp) =>
-        PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp);
+        PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : job.IsBulk && topology.Bulk is not null ? Topology.BulkKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp);
 
+    /// <summary>Who asked for a reply gets a word of it.</summary>
     /// <exception cref="UnpublishableException">It never can be.</exception>
-    public Task PublishDeadLetterAsync(JobMessage job, string jobId, string reason, string message, string? detail, CancellationToken giveUp) =>
-        PublishJobAsync(topology.Dead, Topology.WorkerKey, job, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, time.GetUtcNow()), giveUp);
+    public async Task PublishDeadLetterAsync(JobMessage job, string jobId, string reason, string message, string? detail, CancellationToken giveUp)
+    {
+        var now = time.GetUtcNow();
+        await PublishJobAsync(topology.Dead, Topology.WorkerKey, job, DeadLetters.ForDeadLetter(job, jobId, reason, message, detail, now), giveUp);
+        if (job.Properties.ReplyTo is { Length: > 0 } queue)
+        {
+            var properties = new BasicProperties { ContentType = "application/json", MessageId = JobMessage.Short(jobId), CorrelationId = JobMessage.Short(job.Properties.CorrelationId), DeliveryMode = DeliveryModes.Persistent, AppId = "face-embed" };
+            await replies.SendAsync(queue, properties, new RejectedJob(jobId, RejectedJob.Rejected, reason, message, job.Attempt, JobHandler.Worker, JobHandler.Version, now.UtcDateTime).ToJson(), giveUp);
+        }
+    }
 
     public async ValueTask DisposeAsync()
     {

@@ -45,7 +45,7 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
     {
         var message = delivery.Message;
         var (id, attempts) = (Id(delivery, job), topology.Ladder.Count + 1);
-        TimeSpan? wait = message.Attempt < attempts ? topology.Ladder[message.Attempt - 1] : null;
+        var wait = topology.Wait(message.Attempt, (outcome as JobOutcome.Retry)?.After);
         switch (outcome)
         {
             case JobOutcome.Completed(var result):
@@ -152,13 +152,22 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
 
     private void LogCompleted(string id, EmbedResult result, int attempts)
     {
-        var timings = result.TimingsMs;
-        Settled(logger, id, result.Outcome, result.Attempt, attempts, Plural.Of(result.Embeddings.Count, "vector"),
-            timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
+        var (timings, vectors) = (result.TimingsMs, Plural.Of(result.Embeddings.Count, "vector"));
+        if (timings.Fetch is { } fetch)
+        {
+            SettledFetched(logger, id, result.Outcome, result.Attempt, attempts, vectors, fetch, timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
+        }
+        else
+        {
+            Settled(logger, id, result.Outcome, result.Attempt, attempts, vectors, timings.Decode ?? 0, timings.Detect ?? 0, timings.Align ?? 0, timings.Embed ?? 0, timings.Total);
+        }
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id}: {Outcome}, attempt {Attempt} of {Attempts}, {Vectors}; decode {Decode}, detect {Detect}, align {Align}, embed {Embed}, total {Total} ms")]
     private static partial void Settled(ILogger logger, string id, string outcome, int attempt, int attempts, string vectors, double decode, double detect, double align, double embed, double total);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id}: {Outcome}, attempt {Attempt} of {Attempts}, {Vectors}; fetch {Fetch}, decode {Decode}, detect {Detect}, align {Align}, embed {Embed}, total {Total} ms")]
+    private static partial void SettledFetched(ILogger logger, string id, string outcome, int attempt, int attempts, string vectors, double fetch, double decode, double detect, double align, double embed, double total);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Job {Id}: {Reason}, attempt {Attempt} of {Attempts} failed; next in {Seconds} s: {Text}")]
     private static partial void Retrying(ILogger logger, string id, string reason, int attempt, int attempts, double seconds, string text);

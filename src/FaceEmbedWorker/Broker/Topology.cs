@@ -24,6 +24,7 @@ internal sealed partial class Topology
         this.options = options.Value;
         Jobs = this.options.Jobs;
         Suspects = $"{Jobs}.suspect";
+        Bulk = this.options.BulkQueue ? $"{Jobs}.bulk" : null;
         Retry = $"{Jobs}.retry";
         Dead = $"{Jobs}.dead";
         Results = this.options.Results;
@@ -35,6 +36,9 @@ internal sealed partial class Topology
 
     /// <summary>Queue of jobs that were in hand when a worker crashed, again and again; each is handled alone.</summary>
     public string Suspects { get; }
+
+    /// <summary>Queue of jobs that are taken when no others wait, but for their share; null where there is none.</summary>
+    public string? Bulk { get; }
 
     /// <summary>Exchange that leads to the wait queues.</summary>
     public string Retry { get; }
@@ -54,19 +58,38 @@ internal sealed partial class Topology
     /// <summary>Routing key of jobs that are crash suspects.</summary>
     public const string SuspectKey = "suspect";
 
+    /// <summary>Routing key of bulk jobs.</summary>
+    public const string BulkKey = "bulk";
+
     /// <summary>Routing key of dead letters that the worker writes.</summary>
     public const string WorkerKey = "worker";
 
     /// <summary>Routing key of dead letters that the broker makes.</summary>
     public const string BrokerKey = "broker";
 
+    /// <summary>
+    /// The wait before a job's next attempt: the ladder's next, or where the world asks for longer the first behind it that is as long, or
+    /// else its longest.
+    /// </summary>
+    /// <returns>Null where there is no next attempt.</returns>
+    public TimeSpan? Wait(int attempt, TimeSpan? atLeast)
+    {
+        if (attempt > Ladder.Count)
+        {
+            return null;
+        }
+
+        var left = Ladder.Skip(attempt - 1);
+        return atLeast is not { } least || left.First() >= least ? left.First() : left.Where(delay => delay >= least).DefaultIfEmpty(left.Max()).First();
+    }
+
     /// <summary>The wait is in the queue's name, so that a changed ladder makes new queues instead of a conflict.</summary>
     public static string RetryKey(TimeSpan delay) => ((long)delay.TotalMilliseconds).ToString(CultureInfo.InvariantCulture);
 
     public string WaitQueue(TimeSpan delay) => $"{Jobs}.wait.{RetryKey(delay)}";
 
-    /// <summary>What a queue is for, in one word: <c>jobs</c>, <c>suspect</c>, <c>wait</c>, <c>dead</c> or <c>results</c>.</summary>
-    public string Role(string queue) => queue == Jobs ? "jobs" : queue == Suspects ? "suspect" : queue == Dead ? "dead" : queue == Results ? "results" : "wait";
+    /// <summary>What a queue is for, in one word: <c>jobs</c>, <c>bulk</c>, <c>suspect</c>, <c>wait</c>, <c>dead</c> or <c>results</c>.</summary>
+    public string Role(string queue) => queue == Jobs ? "jobs" : queue == Bulk ? "bulk" : queue == Suspects ? "suspect" : queue == Dead ? "dead" : queue == Results ? "results" : "wait";
 
     /// <summary>The one queue that this topology binds to an exchange with a key; null for results, which others take too.</summary>
     public string? OnlyQueue(string exchange, string key) => exchange == Results ? null : Queues.Where(q => q.Exchange == exchange && q.Keys.Contains(key)).Select(q => q.Name).FirstOrDefault();
@@ -81,6 +104,11 @@ internal sealed partial class Topology
         {
             yield return (Dead, Quorum(new() { ["x-delivery-limit"] = NoDeliveryLimit }), Dead, [WorkerKey, BrokerKey]);
             yield return (Jobs, ToDead(deliveryLimit: 20), Jobs, [JobKey]);
+            if (Bulk is not null)
+            {
+                yield return (Bulk, ToDead(deliveryLimit: 20), Jobs, [BulkKey]);
+            }
+
             yield return (Suspects, ToDead(deliveryLimit: 3), Jobs, [SuspectKey]);
             foreach (var delay in Ladder.Distinct())
             {

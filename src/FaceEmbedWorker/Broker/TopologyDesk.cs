@@ -35,13 +35,19 @@ internal sealed class TopologyDesk(IOptions<BrokerOptions> options, Topology top
     }, cancel);
 
     /// <summary>The wait queues on the broker that are none of the ladder's, by the management API's list.</summary>
-    /// <exception cref="BrokerRefusedException">It does not answer.</exception>
+    /// <exception cref="BrokerRefusedException">It does not answer; or the ladder's own are not there, so that it is not the workers'.</exception>
     public async Task<IReadOnlyList<string>> LeftAsync(Uri management, CancellationToken cancel)
     {
         var prefix = $"{topology.Jobs}.wait.";
         using var http = new ManagementApi(management, options.Value);
         var all = await http.GetAsync($"api/queues/{http.VirtualHost}?disable_stats=true&enable_queue_totals=false", cancel);
-        var names = (all ?? JsonElement.Parse("[]")).EnumerateArray().Select(q => q.GetProperty("name").GetString()!);
+        string[] names = [.. (all ?? JsonElement.Parse("[]")).EnumerateArray().Select(q => q.GetProperty("name").GetString()!)];
+        string[] missing = [.. topology.Ladder.Select(topology.WaitQueue).Except(names, StringComparer.Ordinal)];
+        if (missing.Length > 0)
+        {
+            throw new BrokerRefusedException($"The ladder {options.Value.RetryDelays} is not the workers': there is no queue {missing[0]}, and theirs would be taken for old ones. Set Broker:RetryDelays as the workers have it.");
+        }
+
         return [.. names.Where(n => n.StartsWith(prefix, StringComparison.Ordinal) && long.TryParse(n[prefix.Length..], CultureInfo.InvariantCulture, out _))
             .Except(topology.Ladder.Select(topology.WaitQueue), StringComparer.Ordinal).Order(StringComparer.Ordinal)];
     }

@@ -20,7 +20,7 @@ internal static partial class Arguments
             .Where(t => before.Contains(t) && t.Value.StartsWith("--", StringComparison.Ordinal))
             .Select(t => $"'{t.Value}' is no option here; a file of that name goes behind --.{Meant(t.Value, parsed)}");
         var empty = parsed.Tokens.Where(t => t.Value.Length == 0).Take(1).Select(_ => "An argument is empty, and nothing has an empty name.");
-        if (parsed.CommandResult.Command is { Action: null, Subcommands: { Count: > 0 } verbs } alone && parsed.UnmatchedTokens.Count == 0)
+        if (parsed.CommandResult.Command is { Action: null, Subcommands: { Count: > 0 } verbs } alone && parsed.UnmatchedTokens.Count == 0 && parsed.Action?.ClearsParseErrors is not true)
         {
             string[] names = [.. verbs.Select(v => v.Name)];
             return [$"{alone.Name} needs a verb: {string.Join(", ", names[..^1])} or {names[^1]}."];
@@ -46,6 +46,16 @@ internal static partial class Arguments
         return verbs + Meant(written, parsed);
     }
 
+    /// <summary>Refuses a value before the library does, whose words name types.</summary>
+    /// <param name="can">What it can be: "16 to 1024".</param>
+    public static void MustBe(Option option, string can, Func<string, bool> good) => option.Validators.Add(result =>
+    {
+        if (result.Tokens is [{ Value: var text }] && !good(text))
+        {
+            result.AddError($"{option.Name} is '{text}'; it can be {can}.");
+        }
+    });
+
     private static string Sentence(ParseError error)
     {
         if (NoneOf().Match(error.Message) is not { Success: true } none)
@@ -64,7 +74,7 @@ internal static partial class Arguments
     private static string Meant(string written, ParseResult parsed)
     {
         var (command, name) = (parsed.CommandResult.Command, written.Split('=')[0]);
-        var nearest = Known(command, name).Where(known => known != name).Select(known => (Known: known, Distance: Distance(name, known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
+        var nearest = Known(command, name).Where(known => known != name).Select(known => (Known: known, Distance: Distance(name.ToLowerInvariant(), known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
         return nearest.Known is { } meant ? $" Did you mean '{meant}'?" : "";
     }
 

@@ -24,14 +24,8 @@ internal static class BenchCommand
     public static void AddTo(RootCommand root, string[] settings)
     {
         var paths = PicturePaths.Argument(ArgumentArity.ZeroOrMore);
-        var seconds = new Option<double>("--seconds") { Description = "Time for each measurement.", DefaultValueFactory = _ => 3 };
-        seconds.Validators.Add(result =>
-        {
-            if (result.Tokens is [{ Value: var text }] && !(double.TryParse(text, CultureInfo.InvariantCulture, out var time) && time is >= 0.1 and <= 3600))
-            {
-                result.AddError($"--seconds is '{text}'; it can be 0.1 to 3600.");
-            }
-        });
+        var seconds = new Option<double>("--seconds") { Description = "Time for each measurement.", HelpName = "N", DefaultValueFactory = _ => 3 };
+        Arguments.MustBe(seconds, "0.1 to 3600", text => double.TryParse(text, CultureInfo.InvariantCulture, out var time) && time is >= 0.1 and <= 3600);
         var json = new Option<string?>("--json") { Description = "Write the figures.", HelpName = "FILE" };
         var amqp = new Option<bool>("--amqp") { Description = "Also through the broker of Broker:Uri, in queues of its own." };
         var command = new Command("bench", "Measure what a photo costs on this machine: by stage, in the whole, and through a broker.") { paths, seconds, json, amqp };
@@ -74,7 +68,13 @@ internal static class BenchCommand
         Begin("stages");
         var bench = new Bench(services, TimeSpan.FromSeconds(seconds), cancel);
         var portrait = Sample(services.GetRequiredService<ImageDecoder>(), 600, 800);
-        var photos = files.Count > 0 ? await Task.WhenAll(files.Select(f => PictureFile.ReadAsync(f, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, cancel))) : [portrait];
+        var photos = files.Count > 0 ? await ReadAsync(services, files, cancel) : [portrait];
+        if (photos.Length == 0)
+        {
+            Screen.Complain(string.Join(", ", paths), "none of these is a picture that can be decoded; without a path the sample portrait is measured.");
+            return ExitCode.SomeFailed;
+        }
+
         var crops = bench.Crops(photos);
         if (crops.Count == 0)
         {
@@ -109,6 +109,28 @@ internal static class BenchCommand
 
         // lines, and no bar: what draws it would be measured with the rest
         void Begin(string what) => Screen.Note($"{++phase} of {phases}: {what} …");
+    }
+
+    /// <summary>The pictures that can be decoded; of the others it is told why not.</summary>
+    private static async Task<byte[][]> ReadAsync(ServiceProvider services, IReadOnlyList<string> files, CancellationToken cancel)
+    {
+        var (decoder, maxBytes, photos) = (services.GetRequiredService<ImageDecoder>(), services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, new List<byte[]>());
+        foreach (var file in files)
+        {
+            try
+            {
+                var photo = await PictureFile.ReadAsync(file, maxBytes, cancel);
+                var encoded = decoder.Open(photo);
+                encoded.Decode(encoded.WithinMemory(1), cancel).Dispose(); // a huge JPEG at a fraction, as the worker would
+                photos.Add(photo);
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException)
+            {
+                Screen.Complain(file, $"{e.Message.TrimEnd('.')}. It is left out.");
+            }
+        }
+
+        return [.. photos];
     }
 
     /// <summary>A JPEG of a given size with one face: the sample portrait, filled to the size.</summary>
@@ -208,7 +230,7 @@ internal static class BenchCommand
             var opened = photos.Select(photo =>
             {
                 var encoded = decoder.Open(photo);
-                var picture = encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel);
+                var picture = encoded.Decode(encoded.WithinMemory(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height))), cancel);
                 var found = detector.Detect(picture, detail);
                 var points = found.ConvertAll(f => detector.Locate(picture, f));
                 return (Photo: photo, Picture: picture, Found: found, Points: points, Aligned: found.Zip(points, (f, p) => aligner.Align(picture, f.Box, p, out _)).ToArray());
@@ -218,7 +240,7 @@ internal static class BenchCommand
                 Measure("decode", opened, o =>
                 {
                     var encoded = decoder.Open(o.Photo);
-                    encoded.Decode(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height)), cancel).Dispose();
+                    encoded.Decode(encoded.WithinMemory(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height))), cancel).Dispose();
                 }),
                 Measure("detect", opened, o => detector.Detect(o.Picture, detail).ForEach(f => detector.Locate(o.Picture, f))),
                 Measure("align", opened, o =>
@@ -248,9 +270,9 @@ internal static class BenchCommand
         /// <summary>Plain against prepared, taken in turn, medians; then slots and batches of the prepared one.</summary>
         public BenchEmbed Embed(List<float[]> crops)
         {
-            var path = services.GetRequiredService<IOptions<FaceOptions>>().Value.EmbeddingModel;
-            using var plain = Model.Load(path, ModelCard.Embedding, prepare: false);
-            using var prepared = Model.Load(path, ModelCard.Embedding);
+            var faces = services.GetRequiredService<IOptions<FaceOptions>>().Value;
+            using var plain = Model.Load(faces.EmbeddingModel, ModelCard.Embedding, prepare: false, cardName: faces.EmbeddingCard);
+            using var prepared = Model.Load(faces.EmbeddingModel, ModelCard.Embedding, cardName: faces.EmbeddingCard);
             var rates = (Plain: new List<double>(), Prepared: new List<double>());
             for (var round = 0; round < Rounds; round++)
             {
@@ -261,7 +283,12 @@ internal static class BenchCommand
             var table = new List<BenchBatch>();
             foreach (var batch in new[] { 1, 4, 8 })
             {
-                using var model = Model.Load(path, ModelCard.Embedding, batch: batch);
+                using var model = Batched(faces, batch);
+                if (model is null)
+                {
+                    continue;
+                }
+
                 for (var parallel = 1; parallel <= Environment.ProcessorCount; parallel *= 2)
                 {
                     table.Add(new BenchBatch(parallel, batch, Rate(model, crops, parallel, time / 3) * batch));
@@ -270,6 +297,20 @@ internal static class BenchCommand
 
             return new BenchEmbed(Median(rates.Plain), Median(rates.Prepared), crops.Max(crop => Difference(plain, prepared, crop)),
                 table.Where(t => t.Batch == 1).ToDictionary(t => t.Slots, t => t.PerS), table);
+        }
+
+        /// <summary>Null where the model does not take so many pictures at once.</summary>
+        private static Model? Batched(FaceOptions faces, int batch)
+        {
+            try
+            {
+                return Model.Load(faces.EmbeddingModel, ModelCard.Embedding, batch: batch, cardName: faces.EmbeddingCard);
+            }
+            catch (ModelException e) when (batch > 1)
+            {
+                Screen.Note($"batches of {batch} are left out: {e.Message}");
+                return null;
+            }
         }
 
         public BenchDecode Decode(byte[] large)
@@ -332,12 +373,12 @@ internal static class BenchCommand
             });
             var topology = new Topology(options);
             await using var publisher = new JobPublisher(options, topology, TimeProvider.System, NullLogger<JobPublisher>.Instance);
-            await publisher.OpenAsync(cancel);
+            await publisher.OpenAsync(CancellationToken.None); // not given up half way: what it declares is deleted below
             try
             {
                 var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
                 await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
-                    async (n, token) => await publisher.SubmitAsync($"bench-{n}", photos[n % photos.Length], "image/jpeg", "{}", token));
+                    async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
                 var (handled, start, cpu, done) = (0, 0L, TimeSpan.Zero, new TaskCompletionSource<(TimeSpan Elapsed, TimeSpan Cpu)>());
                 using var gate = new IntakeGate(TimeProvider.System);
                 using var consumer = new JobConsumer(async (job, stopping) =>
@@ -356,10 +397,16 @@ internal static class BenchCommand
                     return outcome;
                 }, new ResultPublisher(options, Options.Create(new ResultOptions()), topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, new JobTally(TimeProvider.System), new WorkerHealth(gate, topology, TimeProvider.System), options, services.GetRequiredService<IOptions<JobOptions>>(),
                     TimeProvider.System, NullLogger<JobConsumer>.Instance);
-                await consumer.StartAsync(cancel);
-                var (elapsed, spent) = await done.Task.WaitAsync(cancel);
-                await consumer.StopAsync(cancel);
-                return new BenchAmqp(jobs / elapsed.TotalSeconds, spent.TotalMilliseconds / jobs, jobs);
+                try
+                {
+                    await consumer.StartAsync(cancel);
+                    var (elapsed, spent) = await done.Task.WaitAsync(cancel);
+                    return new BenchAmqp(jobs / elapsed.TotalSeconds, spent.TotalMilliseconds / jobs, jobs);
+                }
+                finally
+                {
+                    await consumer.StopAsync(CancellationToken.None); // or it would declare again what is deleted below
+                }
             }
             finally
             {

@@ -45,24 +45,35 @@ internal static class CheckCommand
         var (megabytes, available) = (200 + jobs.Slots * images.MaxMemory / 1_000_000, MemoryHere() / 1_000_000);
         Line("plan", megabytes < available, Text($"{Plural.Of(Environment.ProcessorCount, "core")}, {Plural.Of(jobs.Slots, "job")} at once; with the largest pictures they take up to {megabytes} MB, and {available} MB are here{(megabytes < available ? "" : ": lower Images:MaxMemory or Jobs:Parallelism")}"));
 
+        var look = "broker";
         try
         {
             var check = new BrokerCheck(Options.Create(broker), services.GetRequiredService<Topology>());
             Lines([await check.BrokerAsync(cancel)]);
+            look = "topology";
             Lines(await check.TopologyAsync(cancel));
+            look = "permissions";
             Lines(await check.PermissionsAsync(cancel));
+            string[] outcomes = [EmbedResult.Embedded, EmbedResult.NoFace, .. jobs.Undecodable == UndecodablePolicy.Stub ? [EmbedResult.Stub] : Array.Empty<string>()];
             if (management is null)
             {
                 table.AddRow("policies", "", "not looked at: name the management API with --management");
+                if (!broker.ResultsQueue)
+                {
+                    table.AddRow("results", "", Screen.Cell($"not looked at, and there is no default queue: queues of yours must take the keys {string.Join(", ", outcomes)}; --management shows whether they do"));
+                }
             }
             else
             {
+                look = "management";
                 Lines(await check.PoliciesAsync(management, cancel));
+                Lines(await check.BindingsAsync(management, cancel));
+                Lines(await check.RoutesAsync(management, outcomes, cancel));
             }
         }
         catch (BrokerRefusedException e)
         {
-            Line("broker", false, e.Message);
+            Line(look, false, e.Message);
         }
 
         Screen.Show(table);

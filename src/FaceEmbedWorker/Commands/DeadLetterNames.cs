@@ -1,10 +1,14 @@
+using System.Text.RegularExpressions;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary>Which dead letters a person means: by id, by key, or by the beginning of one.</summary>
-internal static class DeadLetterNames
+/// <summary>
+/// Which dead letters a person means: an id names all of its letters, and a key one. The beginning of a key, and of an id that a program made
+/// (a UUID, a hash), is enough; a name that people give is taken as it is, for photo-42 is not the beginning of photo-421.
+/// </summary>
+internal static partial class DeadLetterNames
 {
     /// <summary>Letters that are told where a name stands for several.</summary>
     private const int MostTold = 5;
@@ -49,14 +53,26 @@ internal static class DeadLetterNames
         static int Shared(string a, string b) => a.Zip(b).TakeWhile(c => c.First == c.Second).Count();
     }
 
+    /// <summary>The ids as short as they name each letter; those that people gave are whole.</summary>
+    public static IReadOnlyList<string> ShortIds(IReadOnlyList<string> ids)
+    {
+        var made = ids.Where(id => Made().IsMatch(id)).Distinct(StringComparer.Ordinal).ToArray();
+        var shortened = made.Zip(Shortened(made)).ToDictionary(p => p.First, p => p.Second, StringComparer.Ordinal);
+        return [.. ids.Select(id => shortened.GetValueOrDefault(id, id))];
+    }
+
     private static bool IsNamed(DeadLetter letter, string name) =>
-        letter.Id.StartsWith(name, StringComparison.Ordinal) || (name.Length >= Shortest && letter.Key.StartsWith(name, StringComparison.Ordinal));
+        letter.Id == name || (name.Length >= Shortest && ((Made().IsMatch(letter.Id) && letter.Id.StartsWith(name, StringComparison.OrdinalIgnoreCase)) || letter.Key.StartsWith(name, StringComparison.OrdinalIgnoreCase)));
+
+    /// <summary>32 hexadecimal digits or more: a UUID, or a hash.</summary>
+    [GeneratedRegex("^[0-9A-Fa-f-]{32,}$")]
+    private static partial Regex Made();
 
     private static string[]? Resolve(string name, List<DeadLetter> found, bool single)
     {
-        var meant = found.Exists(l => l.Id == name) ? found.FindAll(l => l.Id == name) : found.Exists(l => l.Key == name) ? found.FindAll(l => l.Key == name) : found;
+        var meant = found.Exists(l => l.Id == name) ? found.FindAll(l => l.Id == name) : found;
         var (ids, keys) = (meant.Select(l => l.Id).Distinct().ToArray(), meant.Select(l => l.Key).Distinct().ToArray());
-        var trouble = ids.Length == 0 ? "there is no such dead letter; face-embed dead-letters list shows all."
+        var trouble = ids.Length == 0 ? "there is no such dead letter; face-embed dead-letters list shows all. Write an id in full; of a UUID or a key the first 8 digits are enough."
             : ids.Length > 1 ? $"several dead letters begin so: {string.Join(", ", ids)}{(ids.Length >= MostTold ? ", …" : "")}."
             : single && keys.Length > 1 ? $"{Plural.Of(keys.Length, "dead letter")} have this id. Name one by its key: {string.Join(", ", Apart(meant).Take(MostTold))}{(keys.Length > MostTold ? ", …" : "")}."
             : null;

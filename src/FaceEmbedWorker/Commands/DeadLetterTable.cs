@@ -14,7 +14,7 @@ internal static class DeadLetterTable
 
     public static Table Of(IReadOnlyList<DeadLetter> letters)
     {
-        var ids = DeadLetterNames.Shortened([.. letters.Select(l => l.Id)]);
+        var ids = DeadLetterNames.ShortIds([.. letters.Select(l => l.Id)]);
         var columns = new List<(string Name, string[] Cells)> { ("id", [.. ids.Select(id => Screen.Cut(id, LongestId))]) };
         if (ids.Distinct().Count() < ids.Count || ids.Any(id => Screen.Cut(id, LongestId) != id))
         {
@@ -22,7 +22,7 @@ internal static class DeadLetterTable
         }
 
         columns.Add(("reason", Cells(l => Screen.Cut(l.Reason, LongestReason))));
-        columns.Add(("failed last", Cells(l => Minute(l.LastFailedAt))));
+        columns.Add(("failed last, UTC", Cells(l => Minute(l.LastFailedAt))));
         if (Screen.Width >= Wide)
         {
             columns.Add(("attempt", Cells(l => l.Attempt.ToString(CultureInfo.InvariantCulture))));
@@ -50,5 +50,5 @@ internal static class DeadLetterTable
 
     /// <summary>Of the worker's "2026-01-31T12:00:00.0000000Z", what tells one hour from another.</summary>
     private static string Minute(string? time) =>
-        DateTime.TryParse(time, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var at) ? at.ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture) : Screen.Cut(time ?? "", 16);
+        DateTime.TryParse(time, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind, out var at) ? at.ToUniversalTime().ToString("yyyy-MM-dd HH:mm", CultureInfo.InvariantCulture) : Screen.Cut(time ?? "", 16);
 }

@@ -12,7 +12,8 @@ namespace FaceEmbedWorker.Commands;
 /// <summary><c>face-embed dead-letters</c>: looks at the jobs that were given up, hands them in again, or throws them away.</summary>
 internal static class DeadLettersCommand
 {
-    private const string None = "There are no dead letters.", Gone = "the dead letter has gone in the meantime.";
+    private const string Named = "The id, in full; of a UUID, a hash or a key its first 8 digits are enough.";
+    private const string None = "There are no dead letters, or another program is looking at them.", Gone = "the dead letter has gone in the meantime.";
 
     public static void AddTo(RootCommand root, string[] settings)
     {
@@ -28,14 +29,8 @@ internal static class DeadLettersCommand
     private static void AddList(Command parent, string[] settings)
     {
         var reason = ReasonOption();
-        var limit = new Option<int>("--limit") { Description = "Most letters to list.", DefaultValueFactory = _ => 50 };
-        limit.Validators.Add(result =>
-        {
-            if (result.Tokens is [{ Value: var text }] && !(int.TryParse(text, CultureInfo.InvariantCulture, out var most) && most >= 1))
-            {
-                result.AddError($"--limit is '{text}'; it can be any number from 1 on.");
-            }
-        });
+        var limit = new Option<int>("--limit") { Description = "Most letters to list.", HelpName = "N", DefaultValueFactory = _ => 50 };
+        Arguments.MustBe(limit, "any number from 1 on", text => int.TryParse(text, CultureInfo.InvariantCulture, out var most) && most >= 1);
         var json = new Option<bool>("--json") { Description = "One JSON document instead of tables." };
         var command = new Command("list", "Count the dead letters by reason, and list them. Takes nothing out.") { reason, limit, json };
         command.SetAction(async (parsed, cancel) =>
@@ -66,7 +61,7 @@ internal static class DeadLettersCommand
 
     private static void AddShow(Command parent, string[] settings)
     {
-        var id = new Argument<string>("ID") { Description = "Id or key as list shows it, or its beginning." };
+        var id = new Argument<string>("ID") { Description = Named };
         var save = new Option<string?>("--save-image") { Description = "Write the job's picture into this file; -: to standard output, and nothing else.", HelpName = "FILE" };
         save.Validators.Add(result =>
         {
@@ -114,7 +109,7 @@ internal static class DeadLettersCommand
 
     private static void AddTaking(Command parent, string[] settings, string name, string description, string would, string done, bool replay)
     {
-        var ids = new Argument<string[]>("ID") { Description = "Ids or keys as list shows them, or their beginnings.", Arity = ArgumentArity.ZeroOrMore };
+        var ids = new Argument<string[]>("ID") { Description = Named, Arity = ArgumentArity.ZeroOrMore };
         var reason = ReasonOption();
         var all = new Option<bool>("--all") { Description = "Every dead letter." };
         var dry = new Option<bool>("--dry-run") { Description = "Only say which." };
@@ -137,6 +132,7 @@ internal static class DeadLettersCommand
                 && await CountAsync(desk, cancel) is > 0 and var waiting
                 && !await Screen.AskAsync($"{name} {(waiting == 1 ? "the 1 dead letter" : $"all {Plural.Of(waiting, "dead letter")}")}?", cancel))
             {
+                Screen.Say($"Nothing was {done}.");
                 return ExitCode.SomeFailed;
             }
 
@@ -149,7 +145,7 @@ internal static class DeadLettersCommand
             var (seen, reasons, count) = (new HashSet<string>(StringComparer.Ordinal), new SortedSet<string>(StringComparer.Ordinal), 0);
             try
             {
-                await (parsed.GetValue(dry) ? desk.ScanAsync((letter, _) => Task.FromResult(IsWanted(letter) && Say(letter)), cancel) : desk.TakeAsync(IsWanted, replay, () => count++, cancel));
+                await (parsed.GetValue(dry) ? desk.ScanAsync((letter, _) => Task.FromResult(IsWanted(letter) && Say(letter)), cancel) : desk.TakeAsync(IsWanted, replay, Taken, cancel));
             }
             catch (JobRefusedException e)
             {
@@ -197,6 +193,15 @@ internal static class DeadLettersCommand
                 Screen.Say($"{letter.Id}: {letter.Reason}");
                 return false;
             }
+
+            void Taken(DeadLetter letter)
+            {
+                count++;
+                if (wanted.Count > 0) // those that were named
+                {
+                    Screen.Say($"{letter.Id}: {done}");
+                }
+            }
         });
         parent.Add(command);
     }
@@ -204,7 +209,7 @@ internal static class DeadLettersCommand
     private static Option<string?> ReasonOption() => new("--reason") { Description = "Only those with this fw-error.", HelpName = "R" };
 
     private static void NoSuchReason(string reason, IEnumerable<string> reasons) =>
-        Screen.Complain(reason, $"no dead letter has this reason{(reasons.Any() ? $"; there are {string.Join(", ", reasons)}" : "; there are no dead letters")}.");
+        Screen.Complain(reason, $"no dead letter has this reason{(reasons.Any() ? $"; there are {string.Join(", ", reasons)}" : "; there are no dead letters, or another program is looking at them")}.");
 
     private static async Task<int> CountAsync(DeadLetterDesk desk, CancellationToken cancel)
     {
@@ -226,7 +231,7 @@ internal static class DeadLettersCommand
         {
             foreach (var letter in letters)
             {
-                Screen.Say($"{letter.Id}  {letter.Reason}  {letter.LastFailedAt}  {letter.Message}");
+                Screen.Say(string.Create(CultureInfo.InvariantCulture, $"{letter.Id}  {letter.Reason}  {letter.LastFailedAt ?? "-"}  {letter.Key}  {letter.Attempt}  {letter.Replays}  {letter.Message}"));
             }
 
             Screen.Note($"{letters.Count} of {total} listed.");

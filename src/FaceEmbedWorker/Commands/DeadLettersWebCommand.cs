@@ -15,13 +15,7 @@ internal static class DeadLettersWebCommand
     public static void AddTo(Command parent, string[] settings)
     {
         var port = new Option<int>("--port") { Description = "Port on loopback; without it any that is free.", HelpName = "N" };
-        port.Validators.Add(result =>
-        {
-            if (result.Tokens is [{ Value: var text }] && !(int.TryParse(text, CultureInfo.InvariantCulture, out var number) && number is >= 0 and <= 65535))
-            {
-                result.AddError($"--port is '{text}'; it can be any number from 0 (any that is free) to 65535.");
-            }
-        });
+        Arguments.MustBe(port, "any number from 0 (any that is free) to 65535", text => ushort.TryParse(text, CultureInfo.InvariantCulture, out _));
         var command = new Command("web", "Look at the dead letters in a browser of this machine, hand them in again, or throw them away.") { port };
         command.SetAction((parsed, cancel) => ServeAsync(settings, parsed.GetValue(port), cancel));
         parent.Add(command);

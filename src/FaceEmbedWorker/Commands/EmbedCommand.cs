@@ -15,16 +15,17 @@ internal static class EmbedCommand
     public static void AddTo(RootCommand root, string[] settings)
     {
         var paths = PicturePaths.Argument(ArgumentArity.OneOrMore);
-        var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. Default: the setting Jobs:Mode." };
-        mode.AcceptOnlyFromAmong("faces", "image");
+        var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. aligned: pictures are crops of a face each. Default: the setting Jobs:Mode." };
+        mode.AcceptOnlyFromAmong("faces", "image", "aligned");
         var output = new Option<string?>("--out") { Description = "Write the results here, one JSON document a line.", HelpName = "FILE.jsonl" };
         var annotate = new Option<string?>("--annotate") { Description = "Write copies with boxes, landmarks and scores here.", HelpName = "DIR" };
-        var command = new Command("embed", "Embed local pictures: a table on a terminal, one JSON document a line otherwise.") { paths, mode, output, annotate };
-        command.SetAction((parsed, cancel) => EmbedAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(mode), parsed.GetValue(output), parsed.GetValue(annotate), cancel));
+        var crops = new Option<string?>("--crops") { Description = "Write the aligned faces here, a PNG each: pictures of faces, for mode aligned.", HelpName = "DIR" };
+        var command = new Command("embed", "Embed local pictures: a table on a terminal, one JSON document a line otherwise.") { paths, mode, output, annotate, crops };
+        command.SetAction((parsed, cancel) => EmbedAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(mode), parsed.GetValue(output), parsed.GetValue(annotate), parsed.GetValue(crops), cancel));
         root.Add(command);
     }
 
-    private static async Task<int> EmbedAsync(string[] settings, string[] paths, string? mode, string? output, string? annotate, CancellationToken cancel)
+    private static async Task<int> EmbedAsync(string[] settings, string[] paths, string? mode, string? output, string? annotate, string? crops, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
         var options = services.GetRequiredService<IOptions<ImageOptions>>().Value;
@@ -36,9 +37,9 @@ internal static class EmbedCommand
             return ExitCode.Usage;
         }
 
-        if (annotate is not null)
+        foreach (var folder in new[] { annotate, crops }.OfType<string>())
         {
-            OutputFile.CreateFolder(annotate);
+            OutputFile.CreateFolder(folder);
         }
 
         var name = Shortener([.. files, .. missing.Select(m => m.Path)]);
@@ -46,7 +47,8 @@ internal static class EmbedCommand
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, annotate, pictures, output);
+        var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
+        var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
         EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
         var failed = missing.Count;
         foreach (var (path, error, why) in missing)
@@ -68,7 +70,7 @@ internal static class EmbedCommand
 
             if (!Console.IsErrorRedirected && files.Count > 0)
             {
-                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}"));
+                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}{(crops is null ? "" : $" Crops: {crops}.")}"));
             }
         }
 
@@ -82,16 +84,22 @@ internal static class EmbedCommand
 
         async Task EmbedAllAsync(Action advance)
         {
-            await foreach (var (file, outcome) in HandleAsync(handler, files, asked, slots, cancel))
+            await foreach (var (file, outcome) in HandleAsync(handler, files, asked, slots, cancel, crops is null ? null : CropFormat.Png))
             {
                 done++;
                 if (outcome is JobOutcome.Completed(var result))
                 {
                     failed += result.Outcome == EmbedResult.Stub ? 1 : 0;
-                    faces += result.Embeddings.Count(e => e.Box is not null);
+                    faces += result.Embeddings.Count(e => e.Source == "face");
                     without += result.Outcome == EmbedResult.NoFace ? 1 : 0;
                     AddRows(table, name(file), result);
-                    Write((result with { File = file }).ToJson());
+                    if (cut is not null && WriteCrops(cut, file, result) is { } unwritten)
+                    {
+                        failed++;
+                        Screen.Complain(file, $"no crop: {unwritten}");
+                    }
+
+                    Write((result with { File = file, Embeddings = cut is null ? result.Embeddings : [.. result.Embeddings.Select(e => e with { Crop = null })] }).ToJson());
                     if (copies is not null && result.Outcome != EmbedResult.Stub && await copies.WriteAsync(file, result, cancel) is { } why)
                     {
                         failed++;
@@ -112,7 +120,7 @@ internal static class EmbedCommand
         {
             var (error, message) = Reason(outcome);
             Screen.Complain(path, error == "source_missing" ? message : $"{error}: {message}");
-            table?.AddRow(Screen.Cell(name(path)), "rejected", "", "", "", Screen.Cell(error));
+            table?.AddRow(Screen.Cell(name(path)), "rejected", "", "", Screen.Cell(error), "");
             Write(new RejectedFile(path, "rejected", error, message, JobHandler.Worker, JobHandler.Version, DateTime.UtcNow, path).ToJson());
         }
 
@@ -127,7 +135,7 @@ internal static class EmbedCommand
 
     /// <summary>The outcomes in the order of the files, <paramref name="slots"/> being worked on at once.</summary>
     internal static async IAsyncEnumerable<(string File, JobOutcome Outcome)> HandleAsync(JobHandler handler, IReadOnlyList<string> files, EmbedMode? mode, int slots,
-        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel)
+        [System.Runtime.CompilerServices.EnumeratorCancellation] CancellationToken cancel, CropFormat? crops = null)
     {
         var running = new Queue<(string File, Task<JobOutcome> Outcome)>();
         try
@@ -140,7 +148,7 @@ internal static class EmbedCommand
                     yield return (done, await outcome);
                 }
 
-                running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode), cancel), cancel)));
+                running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode) { ReturnCrops = crops }, cancel), cancel)));
             }
 
             foreach (var (file, outcome) in running)
@@ -152,6 +160,28 @@ internal static class EmbedCommand
         {
             // where the caller does not go on, the models must not be let go under those that run
             await ((Task)Task.WhenAll(running.Select(r => r.Outcome))).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    /// <summary>Faces are numbered as in the result.</summary>
+    /// <returns>Why there are none, or not all; null where there are.</returns>
+    private static string? WriteCrops(CopyFolder folder, string file, EmbedResult result)
+    {
+        try
+        {
+            for (var i = 0; i < result.Embeddings.Count; i++)
+            {
+                if (result.Embeddings[i].Crop is { } crop)
+                {
+                    folder.Write(folder.Target(file, Text($".face{i + 1}.{crop.Format}")), stream => stream.Write(crop.Data));
+                }
+            }
+
+            return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return e.Message;
         }
     }
 

@@ -23,7 +23,10 @@ internal static class ExitCode
     /// <summary>A setting or a model is wrong.</summary>
     public const int Configuration = 78;
 
-    /// <summary>Ctrl-C: 128 and the signal's number.</summary>
+    /// <summary>SIGHUP: its terminal was closed; 128 and the signal's number, as below.</summary>
+    public const int HungUp = 129;
+
+    /// <summary>Ctrl-C.</summary>
     public const int Interrupted = 130;
 
     /// <summary>SIGTERM.</summary>

@@ -13,7 +13,7 @@ internal static class Help
         [""] = ["face-embed embed photos", "face-embed run --Broker:Uri=amqp://user:password@broker:5672/"],
         ["run"] = ["face-embed run", "face-embed run --Broker:Uri=amqps://user:password@broker:5671/photos --Jobs:Parallelism=2"],
         ["embed"] = ["face-embed embed photos", "face-embed embed photos/*.jpg --out vectors.jsonl --annotate boxes"],
-        ["submit"] = ["face-embed submit photos", "face-embed submit portrait.jpg --wait"],
+        ["submit"] = ["face-embed submit photos", "face-embed submit portrait.jpg --wait", "face-embed submit --from photos.txt --bulk --ahead 5000 --resume photos.journal"],
         ["results"] = ["face-embed results", "face-embed results --follow --out results.jsonl"],
         ["dead-letters"] = ["face-embed dead-letters list", "face-embed dead-letters replay --reason source_missing"],
         ["dead-letters list"] = ["face-embed dead-letters list", "face-embed dead-letters list --reason unsupported --limit 10"],
@@ -29,6 +29,7 @@ internal static class Help
         ["bench"] = ["face-embed bench photos", "face-embed bench photos --seconds 30 --json bench.json"],
         ["model"] = ["face-embed model inspect own.onnx", "face-embed model check own.onnx"],
         ["model convert"] = ["face-embed model convert --checkpoint checkpoint.pth --output own.onnx", "face-embed model convert --checkpoint checkpoint.pth --output own.onnx --head embedding"],
+        ["model quantize"] = ["face-embed model quantize own.onnx --pictures people", "face-embed model quantize w600k_r50.onnx --card w600k_r50 --pictures people --json figures.json"],
         ["model inspect"] = ["face-embed model inspect own.onnx", "face-embed model inspect own.onnx --card w600k_mbf"],
         ["model check"] = ["face-embed model check", "face-embed model check own.onnx --card own.json"],
         ["check"] = ["face-embed check", "face-embed check --management http://broker:15672"],
@@ -48,12 +49,12 @@ internal static class Help
 
         var verb = new Argument<string[]>("VERB") { Description = "The verb, and what follows it: dead-letters replay.", Arity = ArgumentArity.ZeroOrMore };
         var command = new Command("help", "Show what a verb does, its options and examples.") { verb };
-        command.SetAction(parsed => Show(root, parsed.GetRequiredValue(verb)));
+        command.SetAction(parsed => Show(root, parsed.GetRequiredValue(verb), parsed.InvocationConfiguration));
         root.Add(command);
-        root.SetAction(_ => settings.Length == 0 ? Show(root, []) : Lost(settings));
+        root.SetAction(parsed => settings.Length == 0 ? Show(root, [], parsed.InvocationConfiguration) : Lost(settings));
     }
 
-    private static int Show(RootCommand root, string[] verb)
+    private static int Show(RootCommand root, string[] verb, InvocationConfiguration invocation)
     {
         var parsed = Arguments.Parse(root, [.. verb, "--help"]);
         if (parsed.UnmatchedTokens is [var unknown, ..])
@@ -62,7 +63,7 @@ internal static class Help
             return ExitCode.Usage;
         }
 
-        return parsed.Invoke();
+        return parsed.Invoke(invocation);
     }
 
     private static int Lost(string[] settings)

@@ -21,6 +21,9 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
     /// <summary>Set by the worker where its output is no terminal.</summary>
     public static bool AsJson { get; set; }
 
+    /// <summary>Lines are folded between words where a terminal would break them within.</summary>
+    public static bool OnTerminal { get; set; }
+
     /// <summary>Levels are coloured on a terminal, unless NO_COLOR (https://no-color.org) is set.</summary>
     public static bool Coloured { get; set; }
 
@@ -35,7 +38,8 @@ internal sealed class LogLine(TimeProvider time) : ConsoleFormatter(FormatterNam
             return;
         }
 
-        textWriter.WriteLine($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} {Colour(logEntry.LogLevel, level)} {category}: {Plain(message)}");
+        var (at, line) = ($"{time.GetUtcNow():yyyy-MM-ddTHH:mm:ss.fffZ} ", $"{category}: {Plain(message)}");
+        textWriter.WriteLine($"{at}{Colour(logEntry.LogLevel, level)} {(OnTerminal ? Screen.Fold(line, at.Length + level.Length + 1) : line)}");
         if (logEntry.Exception is { } exception)
         {
             textWriter.WriteLine(PlainLines(exception.ToString()));

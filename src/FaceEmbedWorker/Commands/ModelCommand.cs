@@ -1,4 +1,5 @@
 using System.CommandLine;
+using FaceEmbedWorker.Faces;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -7,10 +8,11 @@ internal static class ModelCommand
 {
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var command = new Command("model", "Convert, inspect and check models.");
+        var command = new Command("model", "Convert, inspect, check and quantize models.");
         ModelConvertCommand.AddTo(command);
         ModelInspectCommand.AddTo(command, settings);
         ModelCheckCommand.AddTo(command, settings);
+        ModelQuantizeCommand.AddTo(command, settings);
         root.Add(command);
     }
 
@@ -23,4 +25,15 @@ internal static class ModelCommand
     /// <summary>The settings, with the command line's model and card in place of theirs.</summary>
     public static string[] Settings(string[] settings, string? file, string? card) =>
         [.. settings, .. file is null ? (string[])[] : [$"--Faces:EmbeddingModel={file}", "--Faces:EmbeddingCard="], .. card is null ? (string[])[] : [$"--Faces:EmbeddingCard={card}"]];
+
+    /// <summary>A model and its card, both files or neither: a model under another one's card does not start.</summary>
+    public static void Write(string output, byte[] model, ModelCard card)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
+        var (newModel, newCard) = ($"{output}.part", $"{Path.ChangeExtension(output, ".json")}.part");
+        System.IO.File.WriteAllBytes(newModel, model);
+        System.IO.File.WriteAllBytes(newCard, card.ToJson());
+        System.IO.File.Move(newModel, output, overwrite: true);
+        System.IO.File.Move(newCard, Path.ChangeExtension(output, ".json"), overwrite: true);
+    }
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Security.Cryptography;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Onnx;
@@ -16,16 +17,11 @@ internal static class ModelConvertCommand
     {
         var checkpoint = new Option<string?>("--checkpoint") { Description = $"A .pth, .pt or .pth.tar file, or its address; #sha256=HEX behind it is checked. Default: {Environment} of the environment.", HelpName = "PATH|URL" };
         var output = new Option<string>("--output") { Description = "The ONNX file to write; its card goes beside it.", HelpName = "FILE.onnx", DefaultValueFactory = _ => "models/face_embedding.onnx" };
+        Arguments.MustBe(output, "any name that does not end in .json, which the card's does", text => !text.EndsWith(".json", StringComparison.OrdinalIgnoreCase));
         var head = new Option<string>("--head") { Description = "embedding: the network's output. features: the pooled features before it, which are no identity. auto: the embedding, where there is one.", DefaultValueFactory = _ => "auto" };
         head.AcceptOnlyFromAmong("auto", "embedding", "features");
         var size = new Option<int?>("--input-size") { Description = "Side of the input picture in pixels; by default what the network was made for.", HelpName = "N" };
-        size.Validators.Add(result =>
-        {
-            if (result.Tokens is [{ Value: var text }] && (!int.TryParse(text, out var side) || side is < 16 or > 1024))
-            {
-                result.AddError($"--input-size is {text}; it can be 16 to 1024.");
-            }
-        });
+        Arguments.MustBe(size, "16 to 1024", text => int.TryParse(text, CultureInfo.InvariantCulture, out var side) && side is >= 16 and <= 1024);
         var command = new Command("convert", "Write a PyTorch MobileFaceNet checkpoint as an ONNX file with its card.") { checkpoint, output, head, size };
         command.SetAction((parsed, cancel) => ConvertAsync(parsed.GetValue(checkpoint) ?? System.Environment.GetEnvironmentVariable(Environment), parsed.GetRequiredValue(output),
             Enum.Parse<CheckpointHead>(parsed.GetRequiredValue(head), ignoreCase: true), parsed.GetValue(size), cancel));
@@ -41,20 +37,27 @@ internal static class ModelConvertCommand
         }
 
         var source = checkpoint.Split('#')[0];
+        if (Path.GetFullPath(output) == Path.GetFullPath(source))
+        {
+            Screen.Complain(output, "--output is the checkpoint. Name another file.");
+            return ExitCode.Usage;
+        }
+
         try
         {
             var bytes = await ReadAsync(checkpoint, cancel);
             var saved = Checkpoint.Read(bytes);
             var model = MobileFaceNet.Convert(saved, head, size, Shown(source));
-            Write(output, model, CardOf(model, saved, Shown(source)));
-            Screen.Say($"{output}: {Shown(source)} (SHA-256 {saved.Sha256}) as [batch,3,{model.Size},{model.Size}] -> [batch,{model.Dimensions}], with its card {Path.ChangeExtension(output, ".json")}.");
-            Screen.Say(model.Identity ? "The checkpoint does not say how pictures were put in: compare the card with how it was trained, then run face-embed model check." : "These are features, not an identity embedding: they do not tell people apart, and the card says so.");
+            ModelCommand.Write(output, model.Onnx, CardOf(model, saved, Shown(source)));
+            Screen.Say($"{Shown(source)} is {model.Layout.Name}{(saved.Key is null ? "" : $", under the key '{saved.Key}'")}.");
+            Screen.Say($"{output}: {Shown(source)} (SHA-256 {saved.Sha256}) as [batch,3,{model.Height},{model.Width}] -> [batch,{model.Dimensions}], with its card {Path.ChangeExtension(output, ".json")}.");
+            Screen.Say(model.Identity ? $"The checkpoint does not say how pictures were put in{(model.Layout.IsCertain ? "; the card has what this family is trained with. Run" : ": compare the card with how it was trained, then run")} face-embed model check." : "These are features, not an identity embedding: they do not tell people apart, and the card says so.");
             return ExitCode.Ok;
         }
-        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or HttpRequestException || e is TaskCanceledException && !cancel.IsCancellationRequested)
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or HttpRequestException || e is TaskCanceledException && !cancel.IsCancellationRequested)
         {
             Screen.Complain(Shown(source), e.Message);
-            return ExitCode.SomeFailed;
+            return e is ForeignFileException ? ExitCode.Configuration : ExitCode.SomeFailed;
         }
     }
 
@@ -110,31 +113,21 @@ internal static class ModelConvertCommand
 
     private static InvalidDataException TooLarge() => new($"the checkpoint is larger than {Checkpoint.LargestFile / 1024 / 1024} MiB; a MobileFaceNet has some megabytes.");
 
-    /// <summary>Both files or neither: a model under another one's card does not start.</summary>
-    private static void Write(string output, ConvertedModel model, ModelCard card)
-    {
-        var folder = Path.GetDirectoryName(Path.GetFullPath(output))!;
-        Directory.CreateDirectory(folder);
-        var (newModel, newCard) = ($"{output}.part", $"{Path.ChangeExtension(output, ".json")}.part");
-        File.WriteAllBytes(newModel, model.Onnx);
-        File.WriteAllBytes(newCard, card.ToJson());
-        File.Move(newModel, output, overwrite: true);
-        File.Move(newCard, Path.ChangeExtension(output, ".json"), overwrite: true);
-    }
-
     private static ModelCard CardOf(ConvertedModel model, Checkpoint checkpoint, string source)
     {
-        var card = ModelCard.Default($"mobilefacenet-{model.Dimensions}{(model.Identity ? "" : "-features")}", ModelCard.Embedding);
+        var card = ModelCard.Default($"{model.Layout.Id}-{model.Dimensions}{(model.Identity ? "" : "-features")}", ModelCard.Embedding);
         return card with
         {
             Version = checkpoint.Sha256[..12],
             Sha256 = Convert.ToHexStringLower(SHA256.HashData(model.Onnx)),
             Source = $"{source}, SHA-256 {checkpoint.Sha256}",
-            Input = card.Input with { Name = model.Input, Width = model.Size, Height = model.Size },
+            Input = card.Input with { Name = model.Input, Width = model.Width, Height = model.Height, Mean = model.Layout.Mean, Std = model.Layout.Std },
+            Crop = ModelCrop.For(model.Width, model.Height),
             Output = card.Output with { Name = model.Output, Dimensions = model.Dimensions },
             Identity = model.Identity ? null : false,
             Notes = model.Identity
-                ? "Converted by face-embed. The checkpoint says neither how pictures were put in nor what a threshold is: correct input, crop and threshold to how it was trained."
+                ? model.Layout.IsCertain ? $"Converted by face-embed. Input and crop are those of {model.Layout.Name}; the checkpoint does not say them, nor a threshold."
+                    : "Converted by face-embed. The checkpoint says neither how pictures were put in nor what a threshold is: correct input, crop and threshold to how it was trained."
                 : "Not an identity embedding: pooled features of a network for something else. Its vectors do not tell people apart.",
         };
     }

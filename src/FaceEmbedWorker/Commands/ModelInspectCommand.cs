@@ -37,7 +37,7 @@ internal static class ModelInspectCommand
             Add("multiply-adds, one picture", inspection.MultiplyAdds is { } cost ? Text($"{cost:N0}") : $"unknown: {inspection.Trouble}");
             Add("operators", string.Join(", ", summary.Operators.Select(o => $"{o.Count} {o.Type}")));
             Add("new weights", Text($"{summary.Fresh} of {summary.WeightTensors} weight tensors fill a framework's range of new weights") + (summary.LooksUntrained ? ": never trained" : ""));
-            Add("prepared for speed", prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero, {prepared.Removed:N0} dead channels removed")));
+            Add("prepared for speed", prepared.Left.Prepend(Text($"{prepared.Rewritten} PRelu rewritten, {prepared.Flushed:N0} negligible weights made zero, {prepared.Removed:N0} dead channels removed, {prepared.Joined} convolutions joined with others")));
             foreach (var (key, value) in summary.Metadata)
             {
                 Add($"metadata {key}", value);
@@ -72,10 +72,10 @@ internal static class ModelInspectCommand
                 }
             }
         }
-        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
         {
             Screen.Complain(file, e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e.Message);
-            return ExitCode.SomeFailed;
+            return e is ForeignFileException ? ExitCode.Configuration : ExitCode.SomeFailed;
         }
     }
 

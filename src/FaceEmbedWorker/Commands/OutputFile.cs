@@ -50,7 +50,7 @@ internal static class OutputFile
     private static string Why(string place, Exception e) => e switch
     {
         UnauthorizedAccessException => Directory.Exists(place) ? "it is a folder." : "permission denied.",
-        DirectoryNotFoundException => "there is no such folder.",
+        DirectoryNotFoundException or FileNotFoundException => "there is no such folder.",
         _ => e.Message,
     };
 }

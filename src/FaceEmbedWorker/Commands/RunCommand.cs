@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
@@ -34,7 +35,7 @@ internal static partial class RunCommand
     private static async Task<int> RunAsync(string[] settings)
     {
         var configuration = Settings.Read(settings);
-        (LogLine.AsJson, LogLine.Coloured) = (Console.IsOutputRedirected, LogLine.MayColour(Console.IsOutputRedirected));
+        (LogLine.AsJson, LogLine.OnTerminal, LogLine.Coloured) = (Console.IsOutputRedirected, !Console.IsOutputRedirected, LogLine.MayColour(Console.IsOutputRedirected));
         var builder = Host.CreateEmptyApplicationBuilder(new HostApplicationBuilderSettings { ContentRootPath = AppContext.BaseDirectory });
         builder.Logging
             .SetMinimumLevel(LogLevel.Information)
@@ -55,6 +56,11 @@ internal static partial class RunCommand
         var handler = host.Services.GetRequiredService<JobHandler>();
         var consumer = host.Services.GetRequiredService<JobConsumer>();
         consumer.Stuck += EndNow;
+        if (host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Mode != EmbedMode.Image && embedder.Card.NotForFaces is { } reason)
+        {
+            throw new ModelException(reason);
+        }
+
         var faces = host.Services.GetRequiredService<IOptions<FaceOptions>>().Value;
         var logger = host.Services.GetRequiredService<ILogger<JobHandler>>();
         Serving(logger, JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
@@ -74,6 +80,13 @@ internal static partial class RunCommand
         var memory = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxMemory;
         Plan(logger, Plural.Of(Environment.ProcessorCount, "core"), Plural.Of(slots, "job"), host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * memory / 1_000_000);
         Decoding(logger, host.Services.GetRequiredService<ImageDecoder>().Describe());
+
+        // a closed terminal ends it as SIGTERM does
+        using var hangUp = Interrupt.HangUpIsIgnored ? null : PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal =>
+        {
+            signal.Cancel = true;
+            host.Services.GetRequiredService<IHostApplicationLifetime>().StopApplication();
+        });
 
         // the slots compute on pool threads; the broker's heartbeats and confirms must never wait for one
         ThreadPool.SetMinThreads(slots + Environment.ProcessorCount + 2, Environment.ProcessorCount);

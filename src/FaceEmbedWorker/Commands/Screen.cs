@@ -1,3 +1,4 @@
+using System.Text;
 using FaceEmbedWorker.Broker;
 using Spectre.Console;
 using Spectre.Console.Rendering;
@@ -12,6 +13,9 @@ internal static class Screen
 {
     /// <summary>Where a bar is drawn, while one is: lines on the same terminal go above it.</summary>
     private static IAnsiConsole? bar;
+
+    /// <summary>One line at a time, and none while a bar is drawn first or taken away: it would stand where the bar is erased.</summary>
+    private static readonly SemaphoreSlim Turn = new(1);
 
     /// <summary>A line on standard output.</summary>
     public static void Say(string text) => Write(Console.Out, Console.IsOutputRedirected, LogLine.Plain(text));
@@ -80,6 +84,7 @@ internal static class Screen
         }
 
         var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(Console.Error) });
+        await Turn.WaitAsync();
         try
         {
             await console.Progress().AutoClear(true)
@@ -88,12 +93,21 @@ internal static class Screen
                 {
                     var task = context.AddTask(what, maxValue: count);
                     bar = console;
-                    await work(() => task.Increment(1));
+                    Turn.Release();
+                    try
+                    {
+                        await work(() => task.Increment(1));
+                    }
+                    finally
+                    {
+                        await Turn.WaitAsync();
+                    }
                 });
         }
         finally
         {
             bar = null;
+            Turn.Release();
         }
     }
 
@@ -108,15 +122,18 @@ internal static class Screen
 
     private static void Write(TextWriter stream, bool redirected, string text)
     {
-        if (bar is { } console && !redirected)
-        {
-            console.Write(new AboveBar(text));
-            return;
-        }
-
+        text = redirected ? text : string.Join('\n', text.Split('\n').Select(line => Fold(line)));
+        Turn.Wait();
         try
         {
-            stream.WriteLine(text);
+            if (bar is { } console && !redirected)
+            {
+                console.Write(new AboveBar(text));
+            }
+            else
+            {
+                stream.WriteLine(text);
+            }
         }
         catch (IOException e) when (stream == Console.Out)
         {
@@ -126,16 +143,53 @@ internal static class Screen
         {
             // standard error: there is nobody left to tell
         }
+        finally
+        {
+            Turn.Release();
+        }
     }
 
     /// <summary>A line where the bar is: what is left of the bar is erased first, for the line may have more rows, or be shorter.</summary>
     private sealed class AboveBar(string text) : Renderable
     {
-        protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) => [Segment.Control("\e[0J"), new(text), Segment.LineBreak];
+        protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
+            [Segment.Control("\e[0J"), .. text.Split('\n').SelectMany(line => (Segment[])[new(line), Segment.LineBreak])];
     }
 
     /// <summary>Columns of the terminal.</summary>
     public static int Width => AnsiConsole.Profile.Width;
+
+    /// <summary>A line in as many as the terminal is wide for, parted between words; a word that is longer stays whole.</summary>
+    /// <param name="taken">Columns of the first that something else has.</param>
+    public static string Fold(string line, int taken = 0)
+    {
+        if (taken + WidthOf(line) <= Width)
+        {
+            return line;
+        }
+
+        var indent = new string(' ', Math.Max(2, line.Length - line.TrimStart(' ').Length));
+        var (folded, column, atStart) = (new StringBuilder(), taken, true);
+        foreach (var word in line.TrimEnd(' ').Split(' ')) // several blanks part empty words
+        {
+            var width = WidthOf(word);
+            if (!atStart && column + 1 + width > Width)
+            {
+                folded.Append('\n').Append(indent);
+                column = indent.Length;
+            }
+            else if (!atStart)
+            {
+                folded.Append(' ');
+                column++;
+            }
+
+            folded.Append(word);
+            (column, atStart) = (column + width, false);
+        }
+
+        return folded.ToString();
+    }
 
     /// <summary>Columns that a text takes: an ideograph takes two.</summary>
     public static int WidthOf(string text) => new Segment(LogLine.Plain(text)).CellCount();

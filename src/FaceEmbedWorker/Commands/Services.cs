@@ -20,7 +20,7 @@ internal static partial class Services
     public static ServiceProvider Build(string[] settings)
     {
         var configuration = Settings.Read(settings);
-        LogLine.Coloured = LogLine.MayColour(Console.IsErrorRedirected);
+        (LogLine.OnTerminal, LogLine.Coloured) = (!Console.IsErrorRedirected, LogLine.MayColour(Console.IsErrorRedirected));
         return new ServiceCollection()
             .AddLogging(logging => logging
                 .SetMinimumLevel(LogLevel.Warning)
@@ -36,11 +36,12 @@ internal static partial class Services
         .AddSettings(configuration)
         .AddSingleton(TimeProvider.System)
         .AddSingleton<ImageFetcher>()
+        .AddSingleton<BucketListing>()
         .AddSingleton(s => new ImageDecoder(s.GetRequiredService<IOptions<ImageOptions>>(), s.GetRequiredService<IOptions<JobOptions>>().Value.Slots))
         .AddSingleton(LoadDetector)
         .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, o => o.EmbeddingCard), FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
         .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card, FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
-        .AddSingleton<SelfTest>()
+        .AddSingleton(services => ActivatorUtilities.CreateInstance<SelfTest>(services, new ImageDecoder(Options.Create(new ImageOptions { Decoder = services.GetRequiredService<IOptions<ImageOptions>>().Value.Decoder })))) // its own photos are within no limits that are set
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
         .AddSingleton<IntakeGate>()

@@ -63,7 +63,11 @@ internal static partial class SettingsCommand
         return null;
     }
 
-    private static string Shown(string value) => Password().Replace(value, "$1:***@");
+    /// <summary>Of what is no address, as it should be one, nothing is shown that stands before its host.</summary>
+    private static string Shown(string value) => value.Contains("://", StringComparison.Ordinal) ? Password().Replace(value, "$1:***@") : Login().Replace(value, "***@");
+
+    [GeneratedRegex("^.*@", RegexOptions.Singleline)]
+    private static partial Regex Login();
 
     [GeneratedRegex("(://[^:/@]*):.*@", RegexOptions.Singleline)]
     private static partial Regex Password();

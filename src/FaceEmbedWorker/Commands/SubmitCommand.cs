@@ -1,169 +1,121 @@
-using System.Collections.Concurrent;
 using System.CommandLine;
-using System.Threading.Channels;
+using System.Globalization;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
-using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Commands;
 
-/// <summary><c>face-embed submit</c>: local files as jobs on the queue.</summary>
+/// <summary>How a list is to be handed in.</summary>
+/// <param name="Mode">As in a message; null: as the workers' settings say.</param>
+/// <param name="Bulk">To the queue of bulk jobs.</param>
+/// <param name="Ahead">Jobs that may wait in the queue; null: any number.</param>
+internal sealed record SubmitOrder(string? Mode, byte? Priority, bool Bulk, int? Ahead);
+
+/// <summary><c>face-embed submit</c>: files, and references to pictures, as jobs on the queue.</summary>
 internal static class SubmitCommand
 {
-    /// <summary>Jobs published and not yet confirmed; each holds its picture in memory.</summary>
-    private const int Outstanding = 16;
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(10);
 
     public static void AddTo(RootCommand root, string[] settings)
     {
-        var paths = PicturePaths.Argument(ArgumentArity.OneOrMore);
+        var paths = PicturePaths.Argument(ArgumentArity.ZeroOrMore);
+        paths.Description += " URLs and s3://bucket/key, or s3://bucket/prefix/ for all below it, go as references.";
+        var from = new Option<string?>("--from") { Description = "A file with such a name a line; - for standard input.", HelpName = "FILE" };
         var wait = new Option<bool>("--wait") { Description = "Show each result as it comes back." };
-        var command = new Command("submit", "Publish pictures as jobs, confirmed by the broker.") { paths, wait };
-        command.SetAction((parsed, cancel) => SubmitAsync(settings, parsed.GetRequiredValue(paths), parsed.GetValue(wait), cancel));
+        var mode = new Option<string?>("--mode") { Description = "faces: every face, aligned. image: the whole picture. aligned: pictures are crops of a face each. Default: as the workers' settings say." };
+        mode.AcceptOnlyFromAmong("faces", "image", "aligned");
+        var priority = new Option<byte?>("--priority") { Description = "0 to 255; from RabbitMQ 4 on, 5 and more go before the rest.", HelpName = "N" };
+        Arguments.MustBe(priority, "0 to 255", text => byte.TryParse(text, CultureInfo.InvariantCulture, out _));
+        var bulk = new Option<bool>("--bulk") { Description = "To the queue of bulk jobs (Broker:BulkQueue): others go first." };
+        var ahead = new Option<int?>("--ahead") { Description = "Hand in while fewer than N jobs wait in the queue.", HelpName = "N" };
+        Arguments.MustBe(ahead, "any number from 1 on", text => int.TryParse(text, CultureInfo.InvariantCulture, out var most) && most >= 1);
+        var resume = new Option<string?>("--resume") { Description = "Keep a journal in this file, and go on behind what it says is done.", HelpName = "FILE" };
+        var command = new Command("submit", "Publish pictures as jobs, confirmed by the broker.") { paths, from, wait, mode, priority, bulk, ahead, resume };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(paths) is null or [] && result.GetValue(from) is null)
+            {
+                result.AddError("There is nothing to submit: name pictures or folders, or a list with --from.");
+            }
+        });
+        command.SetAction((parsed, cancel) => SubmitAsync(settings, parsed.GetValue(paths) ?? [], parsed.GetValue(from), parsed.GetValue(wait), parsed.GetValue(resume),
+            new SubmitOrder(parsed.GetValue(mode), parsed.GetValue(priority), parsed.GetValue(bulk), parsed.GetValue(ahead)), cancel));
         root.Add(command);
     }
 
-    private static async Task<int> SubmitAsync(string[] settings, string[] paths, bool wait, CancellationToken cancel)
+    private static async Task<int> SubmitAsync(string[] settings, string[] paths, string? from, bool wait, string? resume, SubmitOrder order, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
-        var publisher = services.GetRequiredService<JobPublisher>();
-        var (files, missing) = PicturePaths.Expand(paths);
-        var maxBytes = services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes;
-        foreach (var (path, _, why) in missing)
+        if (order.Bulk && services.GetRequiredService<Topology>().Bulk is null)
         {
-            Screen.Complain(path, why);
+            throw new SettingsException("--bulk needs Broker:BulkQueue=true, here and at the workers.");
         }
 
-        if (files.Count == 0)
+        var publisher = services.GetRequiredService<JobPublisher>();
+        var list = new SubmitList(paths, from, services.GetRequiredService<BucketListing>());
+        if (!list.HasAny())
         {
-            if (missing.Count == 0)
-            {
-                Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
-            }
-
             return ExitCode.SomeFailed;
         }
 
+        using var journal = resume is null ? null : SubmitJournal.Open(resume);
         await publisher.OpenAsync(cancel);
         publisher.BlockedChanged += () => Screen.NoteAlarm(publisher.Blocked);
-        var waiting = new Waiting();
-        if (wait)
+        var tells = from is null || Console.IsOutputRedirected; // a million lines are for a file
+        var results = wait ? new SubmitResults(tells) : null;
+        if (results is not null)
         {
-            await publisher.ListenAsync(waiting.Report, cancel);
+            await publisher.ListenAsync(results.Report, cancel);
         }
 
-        var (failed, confirmed) = (missing.Count, 0);
+        using var run = new SubmitRun(publisher, order, journal, results, services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxBytes, tells && !wait, TimeProvider.System);
+        var (total, failed, every) = (list.Count(), 0, from is null ? Timeout.InfiniteTimeSpan : Interval);
         try
         {
-            await SubmitAllAsync();
+            await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(run.Progress(total)), null, every, every);
+            await Screen.ProgressAsync("submitting", (int)Math.Min(total ?? 0, int.MaxValue), advance => run.HandInAsync(list.ReadAsync(passesOver: journal is null, cancel), advance, cancel));
+        }
+        catch (Exception e) when (e is SubmitListException or SourceException or IOException or UnauthorizedAccessException)
+        {
+            Screen.Complain(e is SubmitListException or SourceException ? e.Message : $"{from}: {e.Message}");
+            failed++;
         }
         finally
         {
-            Screen.Say($"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}.");
+            Screen.Say(run.Summary(withRate: from is not null));
         }
 
-        if (wait && waiting.Open > 0)
+        failed += run.Failed;
+        if (results is { Open: > 0 })
         {
-            if (await publisher.TakersAsync(cancel) == 0)
+            if (await publisher.TakersAsync(order.Bulk, cancel) == 0)
             {
                 Screen.Note("No worker takes jobs at the moment: results come once one is started (face-embed run). Ctrl-C ends the waiting; the jobs stay in their queue.");
             }
 
-            try
+            await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(results.Summary()), null, every, every);
+            await Screen.ProgressAsync("waiting for results", results.Open, async advance =>
             {
-                await Screen.ProgressAsync("waiting for results", waiting.Open, advance => waiting.AllAsync(advance, cancel));
-            }
-            finally
-            {
-                Screen.Say(waiting.Summary());
-            }
+                try
+                {
+                    await results.AllAsync(advance, cancel);
+                }
+                catch (OperationCanceledException)
+                {
+                    Screen.Say(results.Summary());
+                    throw;
+                }
+            });
+        }
 
-            failed += waiting.Failed;
+        if (results is { Any: true })
+        {
+            Screen.Say(results.Summary());
+            failed += results.Failed;
         }
 
         return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
-
-        Task SubmitAllAsync() => Screen.ProgressAsync("submitting", files.Count, advance => Parallel.ForEachAsync(files, new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (file, token) =>
-        {
-            var id = Guid.CreateVersion7().ToString();
-            waiting.Expect(id, file);
-            try
-            {
-                var picture = await PictureFile.ReadAsync(file, maxBytes, token);
-                await publisher.SubmitAsync(id, picture, ContentType(picture), JobPublisher.MetadataOf(file), token);
-                Interlocked.Increment(ref confirmed);
-                if (!wait)
-                {
-                    Screen.Say($"{file}: job {id}");
-                }
-            }
-            catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException or JobRefusedException)
-            {
-                waiting.Forget(id);
-                Interlocked.Increment(ref failed);
-                Screen.Complain(file, e.Message);
-            }
-
-            advance();
-        }));
-    }
-
-    private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
-
-    /// <summary>The jobs whose results have not come back yet.</summary>
-    private sealed class Waiting
-    {
-        private readonly ConcurrentDictionary<string, string> open = new();
-        private readonly Channel<JobReport> reports = Channel.CreateUnbounded<JobReport>();
-        private readonly SortedDictionary<string, int> counts = new(StringComparer.Ordinal);
-
-        public int Open => open.Count;
-
-        public int Failed { get; private set; }
-
-        public void Expect(string id, string file) => open[id] = file;
-
-        public void Forget(string id) => open.TryRemove(id, out _);
-
-        public void Report(JobReport report)
-        {
-            if (open.ContainsKey(report.JobId))
-            {
-                reports.Writer.TryWrite(report);
-            }
-        }
-
-        public async Task AllAsync(Action advance, CancellationToken cancel)
-        {
-            while (!open.IsEmpty)
-            {
-                var report = await reports.Reader.ReadAsync(cancel);
-                if (open.TryRemove(report.JobId, out var file))
-                {
-                    Show(file, report);
-                    advance();
-                }
-            }
-        }
-
-        public string Summary() => string.Join(", ", counts.Select(c => Words(c.Key, c.Value)).Concat(open.IsEmpty ? [] : [$"{open.Count} without a result yet"]));
-
-        private static string Words(string outcome, int count) => outcome switch
-        {
-            EmbedResult.Embedded => $"{count:N0} embedded",
-            EmbedResult.NoFace => $"{count:N0} without a face",
-            _ => Plural.Of(count, outcome),
-        };
-
-        private void Show(string file, JobReport report)
-        {
-            var outcome = report.Result?.Outcome ?? "dead letter";
-            counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
-            Failed += outcome is EmbedResult.Embedded or EmbedResult.NoFace ? 0 : 1;
-            Screen.Say(report.Result is { } result
-                ? FormattableString.Invariant($"{file}: {result.Outcome}, {Plural.Of(result.Embeddings.Count, "vector")} of space {result.Model.Space}, {result.TimingsMs.Total:0.0} ms, by {result.Worker}, job {report.JobId}")
-                : $"{file}: {outcome}, {report.Error}; job {report.JobId}");
-        }
     }
 }

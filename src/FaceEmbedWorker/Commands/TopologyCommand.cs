@@ -13,8 +13,9 @@ internal static class TopologyCommand
     public static void AddTo(RootCommand root, string[] settings)
     {
         var command = new Command("topology", "Exchanges and queues: show, declare, prune.");
-        var show = new Command("show", "What should exist, what does, and what differs. Exit code 1 where something is missing or differs.");
-        show.SetAction((_, cancel) => ShowAsync(settings, cancel));
+        var look = CheckCommand.ManagementOption();
+        var show = new Command("show", "What should exist, what does, and what differs. Exit code 1 where something is missing or differs.") { look };
+        show.SetAction((parsed, cancel) => ShowAsync(settings, parsed.GetValue(look), cancel));
         var declare = new Command("declare", "Declare what is missing, whatever Broker:Declare says.");
         declare.SetAction((_, cancel) => DeclareAsync(settings, cancel));
         var management = CheckCommand.ManagementOption();
@@ -29,25 +30,36 @@ internal static class TopologyCommand
         root.Add(command);
     }
 
-    private static async Task<int> ShowAsync(string[] settings, CancellationToken cancel)
+    private static async Task<int> ShowAsync(string[] settings, Uri? management, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
         var topology = services.GetRequiredService<Topology>();
-        var arguments = topology.Queues.ToDictionary(q => $"queue {q.Name}", q => $"bound to {q.Exchange} ({string.Join(", ", q.Keys)}); {string.Join(", ", q.Arguments.Select(a => $"{a.Key}={a.Value}"))}");
+        var declaration = topology.Queues.ToDictionary(q => $"queue {q.Name}", q => q.Arguments.Select(a => $"{a.Key} {a.Value}"));
+        foreach (var (name, _, exchange, keys) in topology.Queues)
+        {
+            declaration[$"bindings of {name}"] = keys.Select(key => $"{exchange} / {key}");
+        }
+
         foreach (var (name, type) in topology.Exchanges)
         {
-            arguments[$"exchange {name}"] = type;
+            declaration[$"exchange {name}"] = [type];
         }
 
         await services.GetRequiredService<TopologyDesk>().ReachAsync(cancel);
-        var table = new Table().AddColumns("should exist", "as", "", "found");
-        var findings = await new BrokerCheck(services.GetRequiredService<IOptions<BrokerOptions>>(), topology).TopologyAsync(cancel);
+        var table = new Table().AddColumns("what", "", "found, and what it is declared with");
+        var check = new BrokerCheck(services.GetRequiredService<IOptions<BrokerOptions>>(), topology);
+        BrokerFinding[] findings = [.. await check.TopologyAsync(cancel), .. management is null ? [] : await check.BindingsAsync(management, cancel)];
         foreach (var finding in findings)
         {
-            table.AddRow(Screen.Cell(finding.Name), Screen.Cell(arguments[finding.Name]), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Screen.Cell(finding.Text));
+            table.AddRow(Screen.Cell(finding.Name), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Screen.Cell([finding.Text, .. declaration[finding.Name]]));
         }
 
         Screen.Show(table);
+        if (management is null)
+        {
+            Screen.Note("Bindings were not looked at: AMQP does not tell them; --management does.");
+        }
+
         return findings.All(f => f is { Good: true, Exists: true }) ? ExitCode.Ok : ExitCode.SomeFailed;
     }
 

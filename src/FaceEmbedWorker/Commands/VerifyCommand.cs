@@ -14,7 +14,7 @@ namespace FaceEmbedWorker.Commands;
 /// <summary><c>face-embed verify</c>: how well the model tells a user's own people apart.</summary>
 internal static class VerifyCommand
 {
-    private const string Central = "central";
+    internal const string Central = "central";
     private const string Largest = "largest";
 
     public static void AddTo(RootCommand root, string[] settings)
@@ -78,8 +78,19 @@ internal static class VerifyCommand
             OutputFile.Open(asked, FileMode.Append).Dispose(); // what cannot be written is told before the work
         }
 
+        if (people.Length == 0)
+        {
+            Screen.Complain(folder, "there are no folders in it. It wants two people or more, with a folder of pictures for each.");
+            return ExitCode.SomeFailed;
+        }
+
         await using var services = Services.Build(settings);
         var embedder = services.GetRequiredService<FaceEmbedder>();
+        if (embedder.Card.NotForFaces is { } reason)
+        {
+            throw new ModelException(reason);
+        }
+
         var (photos, without, unread, missing) = await EmbedAsync(services, folder, people, which, cancel);
         var all = missing == 0 && unread.Count == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
         if (pairsFile is not null)
@@ -101,7 +112,8 @@ internal static class VerifyCommand
         var figures = new VerifyFigures(embedder.Card.Id, embedder.FaceSpace, photos.Select(p => p.Person).Distinct().Count(), photos.Count, without,
             verification.SamePairs, verification.DifferentPairs, verification.Auc, verification.Eer, verification.TarAtFmr(1e-2), verification.TarAtFmr(1e-3),
             verification.Threshold(1e-3), embedder.Card.Threshold, which, verification.Threshold(1e-2), verification.Threshold(1e-4), verification.TarAtFmr(1e-4),
-            Ends(intervals.Eer), Ends(intervals.Tar[2]), Ends(intervals.Tar[1]), Ends(intervals.Tar[0]), unread);
+            Ends(intervals.Eer, verification.Eer), Ends(intervals.Tar[2], verification.TarAtFmr(1e-2)), Ends(intervals.Tar[1], verification.TarAtFmr(1e-3)), Ends(intervals.Tar[0], verification.TarAtFmr(1e-4)), unread);
+        figures = VerifyReport.IsTooLittle(figures) ? figures with { EerInterval = null, TarAtFmr1e2Interval = null, TarAtFmr1e3Interval = null, TarAtFmr1e4Interval = null } : figures;
         Print(figures);
         if (json is not null)
         {
@@ -121,7 +133,8 @@ internal static class VerifyCommand
     /// The face in the middle of each picture, or its largest; the pictures without one; the files that are no picture or cannot be read;
     /// and how many folders or files cannot be looked at.
     /// </summary>
-    private static async Task<(List<VerifyPhoto> Photos, List<string> Without, List<string> Unread, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel)
+    /// <param name="crops">With each face as it was aligned.</param>
+    internal static async Task<(List<VerifyPhoto> Photos, List<string> Without, List<string> Unread, int Missing)> EmbedAsync(ServiceProvider services, string folder, string[] people, string which, CancellationToken cancel, CropFormat? crops = null)
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
@@ -134,7 +147,7 @@ internal static class VerifyCommand
         var (photos, without, unread) = (new List<VerifyPhoto>(), new List<string>(), new List<string>());
         await Screen.ProgressAsync("embedding", files.Count, async advance =>
         {
-            await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, slots, cancel))
+            await foreach (var (file, outcome) in EmbedCommand.HandleAsync(handler, files, EmbedMode.Faces, slots, cancel, crops))
             {
                 advance();
                 if (outcome is JobOutcome.Completed { Result: { Outcome: EmbedResult.Embedded } result })
@@ -170,11 +183,12 @@ internal static class VerifyCommand
         }
     }
 
-    private static double[] Ends(Interval interval) => [interval.Low, interval.High];
+    /// <summary>With the value itself, which the draws of a few people may all miss.</summary>
+    private static double[] Ends(Interval interval, double value) => double.IsNaN(interval.Low) ? [value, value] : [Math.Min(interval.Low, value), Math.Max(interval.High, value)];
 
     private static double FromMiddle(ResultBox box, ResultImage image) => Math.Pow(box.X + box.Width / 2.0 - image.Width!.Value / 2.0, 2) + Math.Pow(box.Y + box.Height / 2.0 - image.Height!.Value / 2.0, 2);
 
-    private static List<VerifyPair> Pairs(List<VerifyPhoto> photos)
+    internal static List<VerifyPair> Pairs(List<VerifyPhoto> photos)
     {
         var pairs = new List<VerifyPair>(photos.Count * (photos.Count - 1) / 2);
         for (var i = 0; i < photos.Count; i++)
@@ -202,19 +216,21 @@ internal static class VerifyCommand
     private static void Print(VerifyFigures figures)
     {
         var table = new Table().AddColumns("figure", "value").HideHeaders();
-        table.AddRow("verdict", Screen.Cell(VerifyReport.Verdict(figures, "the pairs in the report (--report)")));
+        table.AddRow("verdict", Screen.Cell(figures.Verdict));
         table.AddRow("model, space", Screen.Cell($"{figures.Model}, {figures.Space}"));
         table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
         table.AddRow("files that give no picture", Text($"{figures.NoPicture.Count}"));
         table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
-        table.AddRow("EER (95 % interval)", Text($"{figures.Eer * 100:0.00} % ({figures.EerInterval[0] * 100:0.00} to {figures.EerInterval[1] * 100:0.00})"));
+        table.AddRow(VerifyReport.IsTooLittle(figures) ? "EER" : "EER (95 % interval)", Text($"{figures.Eer * 100:0.00} %{Range(figures.EerInterval, 100, "0.00")}"));
         table.AddRow("face taken", figures.Face == Central ? "the one in the middle (--face largest: the largest)" : "the largest");
-        table.AddRow("threshold, TAR at FMR 1e-2", Text($"{figures.ThresholdAtFmr1e2:0.000}, {figures.TarAtFmr1e2:0.0000} ({figures.TarAtFmr1e2Interval[0]:0.000} to {figures.TarAtFmr1e2Interval[1]:0.000})"));
-        table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.SuggestedThreshold:0.000}, {figures.TarAtFmr1e3:0.0000} ({figures.TarAtFmr1e3Interval[0]:0.000} to {figures.TarAtFmr1e3Interval[1]:0.000})"));
-        table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000} ({figures.TarAtFmr1e4Interval[0]:0.000} to {figures.TarAtFmr1e4Interval[1]:0.000})"));
-        table.AddRow("suggested threshold (cosine)", Text($"{figures.SuggestedThreshold:0.000}, at FMR 1e-3") + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
+        table.AddRow("threshold, TAR at FMR 1e-2", Text($"{figures.ThresholdAtFmr1e2:0.000}, {figures.TarAtFmr1e2:0.0000}{Range(figures.TarAtFmr1e2Interval, 1, "0.000")}"));
+        table.AddRow("threshold, TAR at FMR 1e-3", Text($"{figures.ThresholdAtFmr1e3:0.000}, {figures.TarAtFmr1e3:0.0000}{Range(figures.TarAtFmr1e3Interval, 1, "0.000")}"));
+        table.AddRow("threshold, TAR at FMR 1e-4", Text($"{figures.ThresholdAtFmr1e4:0.000}, {figures.TarAtFmr1e4:0.0000}{Range(figures.TarAtFmr1e4Interval, 1, "0.000")}"));
+        table.AddRow("suggested threshold (cosine)", (VerifyReport.NoThreshold(figures) ?? Text($"{figures.ThresholdAtFmr1e3:0.000}, at FMR 1e-3")) + (figures.CardThreshold is { } card ? Text($" (the card says {card:0.000})") : ""));
         Screen.Show(table);
+
+        string Range(double[]? interval, double scale, string format) => interval is null ? "" : string.Create(CultureInfo.InvariantCulture, $" ({(interval[0] * scale).ToString(format, CultureInfo.InvariantCulture)} to {(interval[1] * scale).ToString(format, CultureInfo.InvariantCulture)})");
     }
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
@@ -229,15 +245,22 @@ internal sealed record VerifyPair(VerifyPhoto First, VerifyPhoto Second, double 
 
 /// <summary>
 /// What <c>verify</c> found; the suggested threshold is that of FMR 1e-3. Rates are shares from 0 to 1; thresholds are cosines; intervals
-/// hold 95 % [low, high]. <c>NoPicture</c> are the files that cannot be decoded, are refused or cannot be read.
+/// hold 95 % [low, high], and are null where there is too little to tell. <c>NoPicture</c> are the files that cannot be decoded, are refused or cannot be read.
 /// </summary>
 internal sealed record VerifyFigures(string Model, string Space, int People, int Pictures, IReadOnlyList<string> WithoutFace, int SamePairs, int DifferentPairs,
     double Auc, double Eer, [property: JsonPropertyName("tar_at_fmr_1e-2")] double TarAtFmr1e2, [property: JsonPropertyName("tar_at_fmr_1e-3")] double TarAtFmr1e3,
-    double SuggestedThreshold, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,
+    [property: JsonPropertyName("threshold_at_fmr_1e-3")] double ThresholdAtFmr1e3, double? CardThreshold, string Face, [property: JsonPropertyName("threshold_at_fmr_1e-2")] double ThresholdAtFmr1e2,
     [property: JsonPropertyName("threshold_at_fmr_1e-4")] double ThresholdAtFmr1e4, [property: JsonPropertyName("tar_at_fmr_1e-4")] double TarAtFmr1e4,
-    double[] EerInterval, [property: JsonPropertyName("tar_at_fmr_1e-2_interval")] double[] TarAtFmr1e2Interval,
-    [property: JsonPropertyName("tar_at_fmr_1e-3_interval")] double[] TarAtFmr1e3Interval, [property: JsonPropertyName("tar_at_fmr_1e-4_interval")] double[] TarAtFmr1e4Interval,
-    IReadOnlyList<string> NoPicture);
+    double[]? EerInterval, [property: JsonPropertyName("tar_at_fmr_1e-2_interval")] double[]? TarAtFmr1e2Interval,
+    [property: JsonPropertyName("tar_at_fmr_1e-3_interval")] double[]? TarAtFmr1e3Interval, [property: JsonPropertyName("tar_at_fmr_1e-4_interval")] double[]? TarAtFmr1e4Interval,
+    IReadOnlyList<string> NoPicture)
+{
+    /// <summary>In words.</summary>
+    public string Verdict => VerifyReport.Verdict(this, "the pairs in the report (--report)");
+
+    /// <summary>That of FMR 1e-3; null where there is too little to tell, or the model does not tell people apart.</summary>
+    public double? SuggestedThreshold => VerifyReport.NoThreshold(this) is null ? ThresholdAtFmr1e3 : null;
+}
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
 [JsonSerializable(typeof(VerifyFigures))]

@@ -3,6 +3,7 @@ using System.Net;
 using System.Text;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -11,6 +12,11 @@ internal static class VerifyReport
 {
     private const int WorstPairs = 10;
     private const int Bins = 60;
+
+    private const int LeastPeople = 10, LeastSame = 30, LeastDifferent = 1000;
+
+    /// <summary>An equal error rate at which no threshold is worth its name.</summary>
+    private const double NoUse = 0.2;
 
     /// <param name="conditions">What was measured, when and with which settings.</param>
     public static async Task<string> WriteAsync(VerifyFigures figures, string conditions, Verification verification, IReadOnlyList<VerifyPair> pairs, ImageDecoder decoder, int maxBytes)
@@ -33,7 +39,7 @@ internal static class VerifyReport
             <div class="wide"><table>
             <tr><th>false match rate (FMR)</th><th>threshold</th><th>pairs of one person that match (TAR)</th><th>95 % interval</th></tr>
             {{Threshold("1 in 100 (1e-2)", figures.ThresholdAtFmr1e2, figures.TarAtFmr1e2, figures.TarAtFmr1e2Interval)}}
-            {{Threshold("1 in 1,000 (1e-3), suggested", figures.SuggestedThreshold, figures.TarAtFmr1e3, figures.TarAtFmr1e3Interval)}}
+            {{Threshold(NoThreshold(figures) is null ? "1 in 1,000 (1e-3), suggested" : "1 in 1,000 (1e-3)", figures.ThresholdAtFmr1e3, figures.TarAtFmr1e3, figures.TarAtFmr1e3Interval)}}
             {{Threshold("1 in 10,000 (1e-4)", figures.ThresholdAtFmr1e4, figures.TarAtFmr1e4, figures.TarAtFmr1e4Interval)}}
             </table></div>
             <h2>What was measured</h2>
@@ -44,20 +50,20 @@ internal static class VerifyReport
             <tr><td>Files that give no picture, left out</td><td>{{figures.NoPicture.Count:N0}}</td></tr>
             <tr><td>Pairs of one person</td><td>{{figures.SamePairs:N0}}</td></tr>
             <tr><td>Pairs of two people</td><td>{{figures.DifferentPairs:N0}}</td></tr>
-            <tr><td>Equal error rate (EER), 95 % interval</td><td>{{figures.Eer * 100:0.00}} %, {{figures.EerInterval[0] * 100:0.00}} to {{figures.EerInterval[1] * 100:0.00}}</td></tr>
+            <tr><td>Equal error rate (EER), 95 % interval</td><td>{{figures.Eer * 100:0.00}} %, {{(figures.EerInterval is [var low, var high] ? Invariant($"{low * 100:0.00} to {high * 100:0.00}") : "too little to tell")}}</td></tr>
             <tr><td>Area under the curve (AUC)</td><td>{{figures.Auc:0.00000}}</td></tr>
             </table></div>
             <p class="small">The intervals come from a bootstrap over people: they say how much the figures would differ with other people of the same kind, and nothing about people of another kind.</p>
 
             """));
         page.Append("<h2>Scores</h2><p>Cosines of pairs of <span style=\"color:#2a7de1\">one person</span> and of <span style=\"color:#c2521c\">two</span>; the lines are the three thresholds, by their false match rate.</p>");
-        Histogram(page, pairs, [("1e-2", figures.ThresholdAtFmr1e2), ("1e-3", figures.SuggestedThreshold), ("1e-4", figures.ThresholdAtFmr1e4)]);
+        Histogram(page, pairs, [("1e-2", figures.ThresholdAtFmr1e2), ("1e-3", figures.ThresholdAtFmr1e3), ("1e-4", figures.ThresholdAtFmr1e4)]);
         page.Append("<h2>Curve (ROC)</h2><p>What each threshold gives: the more pairs of one person match, the more of two people do.</p>");
         Curve(page, verification);
         page.Append("<h2>Hardest pairs of one person</h2><p>Low scores. Often a wrong name in the data, a profile, or a face that is hardly to be seen.</p>");
-        await ShowAsync(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), figures.SuggestedThreshold, decoder, maxBytes);
+        await ShowAsync(page, pairs.Where(p => p.Same).OrderBy(p => p.Score).Take(WorstPairs), figures.ThresholdAtFmr1e3, decoder, maxBytes);
         page.Append("<h2>Most similar pairs of two people</h2><p>High scores. Often one person under two names, relatives, or children.</p>");
-        await ShowAsync(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), figures.SuggestedThreshold, decoder, maxBytes);
+        await ShowAsync(page, pairs.Where(p => !p.Same).OrderByDescending(p => p.Score).Take(WorstPairs), figures.ThresholdAtFmr1e3, decoder, maxBytes);
         return page.Append("</body></html>\n").ToString();
     }
 
@@ -65,19 +71,30 @@ internal static class VerifyReport
     /// <param name="pairs">Where the worst pairs are to be seen.</param>
     internal static string Verdict(VerifyFigures figures, string pairs)
     {
+        if (IsTooLittle(figures))
+        {
+            return Invariant($"Too little to tell: {Plural.Of(figures.People, "person", "people")}, {Plural.Of(figures.SamePairs, "pair")} of one person and {Plural.Of(figures.DifferentPairs, "pair")} of two. It wants {LeastPeople} people or more, {LeastSame} pairs of one person and {LeastDifferent:N0} of two: ten people with five pictures each have them. The figures below are of these pictures alone.");
+        }
+
         var quality = figures.Eer switch
         {
             < 0.01 => "The model tells these people apart well.",
             < 0.05 => $"The model tells most of these people apart; {pairs} show which it does not.",
-            < 0.2 => $"The model often mistakes these people for each other: {pairs} may say why.",
+            < NoUse => $"The model often mistakes these people for each other: {pairs} may say why.",
             _ => $"The model does not tell these people apart: face-embed model check says whether it is worth anything, and {pairs} whether the names are right.",
         };
-        var few = figures.DifferentPairs < 10_000 ? Invariant($" With {figures.DifferentPairs:N0} pairs of two people, the threshold for 1 in 10,000 is a guess{(figures.DifferentPairs < 1000 ? ", and so is that for 1 in 1,000" : "")}.") : "";
-        return Invariant($"{quality} At a threshold of {figures.SuggestedThreshold:0.000}, where 1 in 1,000 pairs of two people match, {figures.TarAtFmr1e3 * 100:0.0} % of the pairs of one person do.{few}");
+        var few = figures.DifferentPairs < 10_000 ? Invariant($" With {figures.DifferentPairs:N0} pairs of two people, the threshold for 1 in 10,000 is a guess.") : "";
+        return figures.Eer >= NoUse ? quality : Invariant($"{quality} At a threshold of {figures.ThresholdAtFmr1e3:0.000}, where 1 in 1,000 pairs of two people match, {figures.TarAtFmr1e3 * 100:0.0} % of the pairs of one person do.{few}");
     }
 
-    private static string Threshold(string rate, double threshold, double tar, double[] interval) =>
-        Invariant($"<tr><td>{rate}</td><td>{threshold:0.000}</td><td>{tar * 100:0.00} %</td><td>{interval[0] * 100:0.0} to {interval[1] * 100:0.0} %</td></tr>");
+    /// <summary>Fewer people draw an interval of no meaning, and fewer pairs of two no rate of 1 in 1,000.</summary>
+    internal static bool IsTooLittle(VerifyFigures figures) => figures.People < LeastPeople || figures.SamePairs < LeastSame || figures.DifferentPairs < LeastDifferent;
+
+    /// <summary>Why no threshold is suggested; null where one is.</summary>
+    internal static string? NoThreshold(VerifyFigures figures) => IsTooLittle(figures) ? "none: too little to tell" : figures.Eer >= NoUse ? "none: the model does not tell these people apart" : null;
+
+    private static string Threshold(string rate, double threshold, double tar, double[]? interval) =>
+        Invariant($"<tr><td>{rate}</td><td>{threshold:0.000}</td><td>{tar * 100:0.00} %</td><td>{(interval is null ? "too little to tell" : Invariant($"{interval[0] * 100:0.0} to {interval[1] * 100:0.0} %"))}</td></tr>");
 
     private static void Histogram(StringBuilder page, IReadOnlyList<VerifyPair> pairs, IReadOnlyList<(string Name, double Value)> thresholds)
     {

@@ -1,9 +1,22 @@
+using FaceEmbedWorker.Onnx;
+
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>Turns what detectors of several families give into boxes, in pixels of the network's input. Pure functions.</summary>
 internal static class DetectorLayout
 {
+    private const int MostTold = 6;
+
     private static readonly int[] Strides = [8, 16, 32];
+
+    /// <summary>How InsightFace's detectors come, by their number of outputs.</summary>
+    private static readonly (int Outputs, bool HasPoints, int[] Strides, int Anchors)[] ScrfdForms =
+    [
+        (6, false, [8, 16, 32], 2),
+        (9, true, [8, 16, 32], 2),
+        (10, false, [8, 16, 32, 64, 128], 1),
+        (15, true, [8, 16, 32, 64, 128], 1),
+    ];
 
     /// <summary>Whether a layout gives five points with each box.</summary>
     public static bool HasPoints(string? layout) => layout is "scrfd" or "yunet";
@@ -22,13 +35,12 @@ internal static class DetectorLayout
     }
 
     /// <summary>
-    /// One stride of SCRFD (InsightFace): two anchors a place; scores [n, 1], distances to the box's sides [n, 4] and to five points [n,
-    /// 10], in strides.
+    /// One stride of SCRFD (InsightFace): scores [n, 1], distances to the box's sides [n, 4] and, where it has them, to five points [n, 10],
+    /// in strides; so many anchors a place.
     /// </summary>
-    public static void Scrfd(ReadOnlySpan<float> scores, ReadOnlySpan<float> distances, ReadOnlySpan<float> points, int stride, int width, double threshold, List<Detection> found)
+    public static void Scrfd(ReadOnlySpan<float> scores, ReadOnlySpan<float> distances, ReadOnlySpan<float> points, int anchors, int stride, int width, double threshold, List<Detection> found)
     {
-        const int anchors = 2;
-        var columns = width / stride;
+        var columns = Places(width, stride);
         for (var i = 0; i < scores.Length; i++)
         {
             if (scores[i] > threshold)
@@ -36,7 +48,7 @@ internal static class DetectorLayout
                 var (x, y) = (i / anchors % columns * stride, i / anchors / columns * stride);
                 var d = distances.Slice(i * 4, 4);
                 var box = new Box(x - d[0] * stride, y - d[1] * stride, (d[0] + d[2]) * stride, (d[1] + d[3]) * stride);
-                found.Add(new Detection(box, scores[i]) { Landmarks = Five(points.Slice(i * 10, 10), x, y, stride) });
+                found.Add(new Detection(box, scores[i]) { Landmarks = points.IsEmpty ? null : Five(points.Slice(i * 10, 10), x, y, stride) });
             }
         }
     }
@@ -53,12 +65,42 @@ internal static class DetectorLayout
             var score = Math.Sqrt(Math.Clamp(classes[i], 0, 1) * Math.Clamp(objects[i], 0, 1));
             if (score > threshold)
             {
-                var (x, y) = (i % columns * stride, i / columns * stride);
-                var b = boxes.Slice(i * 4, 4);
-                var (wide, high) = (Math.Exp(b[2]) * stride, Math.Exp(b[3]) * stride);
-                found.Add(new Detection(new Box(x + b[0] * stride - wide / 2, y + b[1] * stride - high / 2, wide, high), score) { Landmarks = Five(points.Slice(i * 10, 10), x, y, stride) });
+                found.Add(Decoded(boxes.Slice(i * 4, 4), points.Slice(i * 10, 10), i % columns * stride, i / columns * stride, stride, score));
             }
         }
+    }
+
+    /// <summary>
+    /// One stride of a YuNet whose heads are joined (<see cref="DetectorHead"/>): float32 [16, height, width], the scores before their
+    /// sigmoid.
+    /// </summary>
+    public static void YuNet(ReadOnlySpan<float> head, int stride, int width, double threshold, List<Detection> found)
+    {
+        var (columns, places) = (width / stride, head.Length / DetectorHead.Channels);
+        var classes = head[..places];
+        var objects = head.Slice(places, places);
+        var least = threshold < 1 ? Math.Log(threshold * threshold / (1 - threshold * threshold)) : double.PositiveInfinity; // neither score may be less than the threshold's square
+        Span<float> rest = stackalloc float[DetectorHead.Channels - 2];
+        for (var i = 0; i < places; i++)
+        {
+            if (classes[i] >= least && objects[i] >= least && Math.Sqrt(Sigmoid(classes[i]) * Sigmoid(objects[i])) is var score && score > threshold)
+            {
+                for (var c = 0; c < rest.Length; c++)
+                {
+                    rest[c] = head[(c + 2) * places + i];
+                }
+
+                found.Add(Decoded(rest[..4], rest[4..], i % columns * stride, i / columns * stride, stride, score));
+            }
+        }
+
+        static double Sigmoid(double x) => 1 / (1 + Math.Exp(-x));
+    }
+
+    private static Detection Decoded(ReadOnlySpan<float> box, ReadOnlySpan<float> points, int x, int y, int stride, double score)
+    {
+        var (wide, high) = (Math.Exp(box[2]) * stride, Math.Exp(box[3]) * stride);
+        return new Detection(new Box(x + box[0] * stride - wide / 2, y + box[1] * stride - high / 2, wide, high), score) { Landmarks = Five(points, x, y, stride) };
     }
 
     /// <summary>Refuses outputs that are not of the card's layout, of a run on any picture.</summary>
@@ -73,11 +115,13 @@ internal static class DetectorLayout
         var (width, height) = (run.Form.Width, run.Form.Height);
         switch (layout)
         {
-            case "scrfd":
-                foreach (var stride in Strides)
+            case "scrfd" or "scrfd-boxes":
+                var hasPoints = HasPoints(layout);
+                var (strides, anchors) = ScrfdForm(run, hasPoints);
+                foreach (var stride in strides)
                 {
-                    var places = width / stride * (height / stride) * 2;
-                    Scrfd(Find(run, places, 1), Find(run, places, 4), Find(run, places, 10), stride, width, threshold, found);
+                    var places = Places(width, stride) * Places(height, stride) * anchors;
+                    Scrfd(Find(run, places, 1), Find(run, places, 4), hasPoints ? Find(run, places, 10) : default, anchors, stride, width, threshold, found);
                 }
 
                 break;
@@ -85,6 +129,12 @@ internal static class DetectorLayout
                 foreach (var stride in Strides)
                 {
                     var places = width / stride * (height / stride);
+                    if (IsNamed(run, DetectorHead.Name(stride), places * DetectorHead.Channels, out var head))
+                    {
+                        YuNet(head, stride, width, threshold, found);
+                        continue;
+                    }
+
                     YuNet(Named(run, $"cls_{stride}", places, 1), Named(run, $"obj_{stride}", places, 1), Named(run, $"bbox_{stride}", places, 4), Named(run, $"kps_{stride}", places, 10), stride, width, threshold, found);
                 }
 
@@ -102,6 +152,72 @@ internal static class DetectorLayout
         return found;
     }
 
+    /// <summary>
+    /// Strides and anchors a place: SCRFD has three strides with two anchors, or five with one, as its number of outputs says.
+    /// </summary>
+    private static (int[] Strides, int Anchors) ScrfdForm(ModelRun run, bool hasPoints)
+    {
+        var form = Array.Find(ScrfdForms, f => f.HasPoints == hasPoints && f.Outputs == run.OutputNames.Count);
+        return form.Strides is not null ? (form.Strides, form.Anchors) : throw new ModelException(
+            $"The detector has {run.OutputNames.Count} outputs, and one of its card's layout has {string.Join(" or ", ScrfdForms.Where(f => f.HasPoints == hasPoints).Select(f => f.Outputs))}{(hasPoints ? " (without points, 6 or 10: scrfd-boxes)" : " (with points, 9 or 15: scrfd)")}; it has {Outputs(run)}. Correct output.layout in its card (models/README.md).");
+    }
+
+    private static int Places(int side, int stride) => (side + stride - 1) / stride;
+
+    /// <summary>
+    /// The card of a detector that brings none: that of its family, which its outputs tell; sizes as the file says them, and no filter, for
+    /// one belongs to the very detector that it was measured with.
+    /// </summary>
+    /// <exception cref="ModelException">It is of no known family.</exception>
+    public static ModelCard CardOf(string file)
+    {
+        GraphSummary graph;
+        try
+        {
+            graph = GraphSummary.Read(File.ReadAllBytes(file));
+        }
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException)
+        {
+            return ModelCard.Default(Path.GetFileNameWithoutExtension(file), ModelCard.Detection); // loading it says what is wrong
+        }
+
+        var layout = Told(graph.Outputs) ?? throw new ModelException(
+            $"The detector {file} has no card, and its outputs are of no layout that is known here (rfb, scrfd, scrfd-boxes, yunet){(LooksLikeRetinaFace(graph.Outputs) ? ": they look like RetinaFace's, whose anchors are not decoded here" : "")}; it has {string.Join(", ", graph.Outputs.Take(MostTold))}{(graph.Outputs.Count > MostTold ? ", …" : "")}. "
+            + "Use the shipped detector (models/face_detection.onnx), or one of those layouts (models/README.md).");
+        var family = ModelCard.Named(layout == "scrfd-boxes" ? "scrfd" : layout);
+        var isFixed = graph.Inputs is [{ Shape: [_, _, > 0, > 0] }];
+        return family with
+        {
+            Id = Path.GetFileNameWithoutExtension(file),
+            Input = family.Input with { Name = "", Width = isFixed ? 0 : family.Input.Width, Height = isFixed ? 0 : family.Input.Height },
+            Output = family.Output with { Name = "", Dimensions = 0, Layout = layout },
+            Filter = null,
+        };
+    }
+
+    /// <summary>The layout that outputs are of, by their names and last sizes; null: none that is known.</summary>
+    private static string? Told(IReadOnlyList<GraphValue> outputs)
+    {
+        if (Strides.All(stride => outputs.Any(o => o.Name == $"cls_{stride}") && outputs.Any(o => o.Name == $"kps_{stride}")))
+        {
+            return "yunet";
+        }
+
+        if (outputs is [{ Shape: [.., 2] }, { Shape: [.., 4] }])
+        {
+            return "rfb";
+        }
+
+        var form = Array.Find(ScrfdForms, f => f.Outputs == outputs.Count);
+        return form.Strides is not null && Fit(1) && Fit(4) && (!form.HasPoints || Fit(10)) && outputs.All(o => Last(o) is 0 or 1 or 4 or 10) ? form.HasPoints ? "scrfd" : "scrfd-boxes" : null;
+
+        bool Fit(long last) => outputs.Count(o => Last(o) == last) <= form.Strides.Length && outputs.Count(o => Last(o) == last || Last(o) == 0) >= form.Strides.Length;
+
+        static long Last(GraphValue output) => output.Shape is [.., var last] ? last : 0;
+    }
+
+    private static bool LooksLikeRetinaFace(IReadOnlyList<GraphValue> outputs) => outputs.Count == 3 && outputs.Select(o => o.Shape is [.., var last] ? last : 0).Order().SequenceEqual([2, 4, 10]);
+
     private static ReadOnlySpan<float> Named(ModelRun run, string name, int places, int last)
     {
         for (var i = 0; i < run.OutputNames.Count; i++)
@@ -113,6 +229,20 @@ internal static class DetectorLayout
         }
 
         throw new ModelException($"The detector has no output '{name}' of [{places},{last}], which its card's layout needs; it has {Outputs(run)}. Correct output.layout or the input's size in the card.");
+    }
+
+    private static bool IsNamed(ModelRun run, string name, int length, out ReadOnlySpan<float> values)
+    {
+        for (var i = 0; i < run.OutputNames.Count; i++)
+        {
+            if (run.OutputNames[i] == name && run.LastDimension(i) > 0 && (values = run.Output(i)).Length == length)
+            {
+                return true;
+            }
+        }
+
+        values = default;
+        return false;
     }
 
     /// <summary>SCRFD's outputs have numbers for names: they are told apart by their sizes.</summary>

@@ -33,6 +33,14 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
 /// <summary>A point in pixels of the picture at full size; pixel i covers [i, i + 1).</summary>
 internal readonly record struct Point(double X, double Y);
 
+/// <summary>A face's landmarks; left and right as seen.</summary>
+internal sealed record FivePoints(Point LeftEye, Point RightEye, Point Nose, Point LeftMouth, Point RightMouth)
+{
+    public const int Count = 5;
+
+    public Point[] ToArray() => [LeftEye, RightEye, Nose, LeftMouth, RightMouth];
+}
+
 /// <summary>A box that the detector takes for a face, and how sure it is, 0 to 1.</summary>
 internal readonly record struct Detection(Box Box, double Score)
 {
@@ -43,18 +51,29 @@ internal readonly record struct Detection(Box Box, double Score)
     public double Seen { get; init; }
 
     /// <summary>Scaled, then shifted.</summary>
-    public Detection Moved(double scaleX, double scaleY, double x, double y) => this with
+    public Detection Moved(double scaleX, double scaleY, double x, double y)
     {
-        Box = new Box(Box.X * scaleX + x, Box.Y * scaleY + y, Box.Width * scaleX, Box.Height * scaleY),
-        Landmarks = Landmarks is { } points ? Array.ConvertAll(points, p => new Point(p.X * scaleX + x, p.Y * scaleY + y)) : null,
-    };
+        var points = Landmarks is null ? null : new Point[Landmarks.Length]; // without a closure: there are dozens of candidates a look
+        for (var i = 0; i < points?.Length; i++)
+        {
+            points[i] = new Point(Landmarks![i].X * scaleX + x, Landmarks[i].Y * scaleY + y);
+        }
+
+        return this with { Box = new Box(Box.X * scaleX + x, Box.Y * scaleY + y, Box.Width * scaleX, Box.Height * scaleY), Landmarks = points };
+    }
 }
 
 /// <summary>A face that was found, aligned and embedded; box and landmarks in pixels of the picture as delivered.</summary>
 /// <param name="AlignmentError">Root mean square distance of the landmarks from the template, in pixels of a 112-pixel face.</param>
 /// <param name="Seen">As <see cref="Detection.Seen"/>.</param>
 /// <param name="Turn">Degrees clockwise by which the picture was turned to see it upright.</param>
-internal sealed record Face(Box Box, double Score, Point[] Landmarks, double AlignmentError, Embedding Embedding, double Seen, int Turn);
+/// <param name="Crop">Null where nobody asked for it.</param>
+internal sealed record Face(Box Box, double Score, Point[] Landmarks, double AlignmentError, Embedding Embedding, double Seen, int Turn, FaceCrop? Crop = null);
+
+/// <summary>An aligned face as it was embedded.</summary>
+/// <param name="Format"><c>png</c> or <c>jpeg</c>.</param>
+/// <param name="Landmarks">In pixels of the crop; null where it was cut out by its box.</param>
+internal sealed record FaceCrop(string Format, byte[] Data, Point[]? Landmarks);
 
 /// <summary>An embedding: unit L2 length where the card says so, and the raw norm before.</summary>
 internal readonly record struct Embedding(float[] Vector, double Norm);

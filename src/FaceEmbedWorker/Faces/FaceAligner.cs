@@ -10,7 +10,7 @@ namespace FaceEmbedWorker.Faces;
 /// </summary>
 internal sealed class FaceAligner
 {
-    /// <summary>Side of the picture that <see cref="ArcFaceTemplate"/> is given for.</summary>
+    /// <summary>Side of the square that <see cref="ArcFaceTemplate"/> is given for.</summary>
     public const int ArcFaceSize = 112;
 
     /// <summary>The ArcFace template (Deng et al. 2019, as in InsightFace), pixel centres at whole numbers.</summary>
@@ -18,27 +18,31 @@ internal sealed class FaceAligner
 
     private readonly Point[] template;
     private readonly ModelInput input;
-    private readonly double? margin;
+    private readonly string rule;
+    private readonly double margin;
+    private readonly double errorScale;
 
     /// <param name="card">The embedder's: its template is scaled to its input.</param>
     /// <param name="points">How faces get their points: <see cref="FaceDetector.PointsRule"/>; null: as with the shipped detector.</param>
     public FaceAligner(ModelCard card, string? points = null)
     {
         points ??= FaceDetector.CloserPoints;
-        var crop = card.Crop is { Rule: ModelCrop.Similarity } own ? own : ModelCard.Default("", "").Crop!;
-        var scale = Math.Min(card.Input.Width, card.Input.Height) / crop.TemplateSize!.Value;
-        var (left, upper) = ((card.Input.Width - scale * crop.TemplateSize.Value) / 2, (card.Input.Height - scale * crop.TemplateSize.Value) / 2);
-        template = Array.ConvertAll(crop.Template!, p => new Point(p[0] * scale + left, p[1] * scale + upper));
+        var aligned = card.Crop is { Rule: ModelCrop.Similarity } own ? own : ModelCard.Default("", "").Crop!; // boxes have an alignment error too
+        var frame = aligned.TemplateFrame;
+        var scale = Math.Min(card.Input.Width / frame.Width, card.Input.Height / frame.Height);
+        var (left, upper) = ((card.Input.Width - scale * frame.Width) / 2, (card.Input.Height - scale * frame.Height) / 2);
+        errorScale = ArcFaceSize / (scale * frame.Height);
+        template = Array.ConvertAll(aligned.Template!, p => new Point(p[0] * scale + left, p[1] * scale + upper));
         (Width, Height) = (card.Input.Width, card.Input.Height);
         input = card.Input;
-        if (card.Crop is { Rule: ModelCrop.BoxMargin } box)
+        rule = card.Crop?.Rule ?? ModelCrop.Similarity;
+        margin = card.Crop?.Margin ?? 0;
+        Rule = rule switch
         {
-            margin = box.Margin ?? 0;
-            Rule = FormattableString.Invariant($"{ModelCrop.BoxMargin}/{points} {margin:R} {input.ResizeFilter}");
-            return;
-        }
-
-        Rule = FormattableString.Invariant($"{ModelCrop.Similarity}/{points}[{string.Join(' ', crop.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {crop.TemplateSize}] box-shrink bilinear");
+            ModelCrop.BoxMargin => FormattableString.Invariant($"{ModelCrop.BoxMargin}/{points} {margin:R} {input.ResizeFilter}"),
+            ModelCrop.BoxSquare => $"{ModelCrop.BoxSquare}/{points} {input.ResizeFilter}",
+            _ => FormattableString.Invariant($"{ModelCrop.Similarity}/{points}[{string.Join(' ', aligned.Template!.Select(p => FormattableString.Invariant($"{p[0]:R},{p[1]:R}")))} of {(aligned.TemplateSize is { } side ? FormattableString.Invariant($"{side:R}") : FormattableString.Invariant($"{frame.Width:R}x{frame.Height:R}"))}] box-shrink bilinear"),
+        };
     }
 
     public int Width { get; }
@@ -56,15 +60,65 @@ internal sealed class FaceAligner
         // the template counts pixel centres at whole numbers
         var five = Array.ConvertAll(landmarks, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5));
         var similarity = Similarity.Fit(five, template);
-        error = similarity.Residual(five, template) * ArcFaceSize / Math.Min(Width, Height);
-        if (margin is { } more)
+        error = similarity.Residual(five, template) * errorScale;
+        if (!IsByLandmarks)
         {
-            return CutOut(picture, box.Scaled(1 / picture.ScaleX, 1 / picture.ScaleY), more);
+            var seen = box.Scaled(1 / picture.ScaleX, 1 / picture.ScaleY);
+            return rule == ModelCrop.BoxSquare ? CutOutSquare(picture, seen) : CutOut(picture, seen, margin);
         }
 
         var aligned = new Picture(Width, Height);
         Warp(picture, similarity, aligned);
         return aligned;
+    }
+
+    /// <summary>
+    /// A crop of a face, brought to the embedder's input: as it is where it has that size, otherwise from the ArcFace template of its side.
+    /// </summary>
+    /// <returns>Null where it cannot be told how the face lies in it: it is neither square nor of the input's size.</returns>
+    public Picture? AlignCrop(Picture crop)
+    {
+        if ((crop.Width, crop.Height) == (Width, Height))
+        {
+            return Pixels.Cropped(crop, 0, 0, Width, Height);
+        }
+
+        if (crop.Width != crop.Height)
+        {
+            return null;
+        }
+
+        if (!IsByLandmarks)
+        {
+            return Pixels.Resized(crop, Width, Height, input.ResizeFilter);
+        }
+
+        var scale = (double)crop.Width / ArcFaceSize;
+        var aligned = new Picture(Width, Height);
+        Warp(crop, Similarity.Fit(Array.ConvertAll(ArcFaceTemplate, p => new Point(p[0] * scale, p[1] * scale)), template), aligned);
+        return aligned;
+    }
+
+    /// <summary>Whether faces are cut out by their landmarks alone.</summary>
+    public bool IsByLandmarks => rule is not (ModelCrop.BoxMargin or ModelCrop.BoxSquare);
+
+    /// <summary>Pixels of the upright picture at full size for a pixel of the crop.</summary>
+    public double ScaleOf(Point[] landmarks) => Similarity.Fit(landmarks, template).Inverse().Scale;
+
+    /// <summary>Where the landmarks come to lie in the crop that <see cref="Align"/> makes; null where it is cut out by its box.</summary>
+    public Point[]? InCrop(Point[] landmarks)
+    {
+        var centres = Array.ConvertAll(landmarks, p => new Point(p.X - 0.5, p.Y - 0.5)); // as the template counts
+        var similarity = Similarity.Fit(centres, template);
+        return !IsByLandmarks ? null : Array.ConvertAll(centres, p => similarity.Apply(p) is var at ? new Point(at.X + 0.5, at.Y + 0.5) : default);
+    }
+
+    /// <summary>A square of the box's height on its centre; what lies outside the picture is black.</summary>
+    private Picture CutOutSquare(Picture picture, Box box)
+    {
+        var side = Math.Max(1, (int)Math.Round(box.Height));
+        using var square = Pixels.Cropped(picture, (int)Math.Round(box.CentreX - side / 2.0), (int)Math.Round(box.CentreY - side / 2.0), side, side);
+        return Pixels.Resized(square, Width, Height, input.ResizeFilter);
     }
 
     private Picture CutOut(Picture picture, Box box, double more)
@@ -148,47 +202,70 @@ internal sealed class FaceAligner
     {
         ReadOnlySpan<byte> source = picture.Pixels;
         var stride = picture.Width * 3;
+        Span<byte> four = stackalloc byte[12];
+
+        // where these pixels begin, eight bytes can be read of their row and of the next
+        var (right, lower) = (Vector256.Create(picture.Width - 3.0), Vector256.Create(picture.Height - 2.0));
         for (var v = 0; v < target.Height; v++)
         {
             var row = target.Row(v);
-            for (var u = 0; u < target.Width; u++)
+            for (var u = 0; u < target.Width; u += 4)
             {
-                var at = back.Apply(new Point(u, v));
-                var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
-                var (across, down) = ((float)(at.X - x), Vector256.Create((float)(at.Y - y)));
-                var first = y * stride + x * 3;
+                var across = Vector256.Create(u, u + 1.0, u + 2, u + 3);
+                var x = across * back.A - Vector256.Create(back.B * v) + Vector256.Create(back.X);
+                var y = across * back.B + Vector256.Create(back.A * v) + Vector256.Create(back.Y);
+                var (left, top) = (Vector256.Floor(x), Vector256.Floor(y));
+                var (toNext, toBelow) = (Narrow(x - left), Narrow(y - top));
+                var first = top * stride + left * 3;
+                Vector128<int> a, b, c, d;
+                if (Vector256.GreaterThanOrEqualAll(Vector256.Min(left, top), Vector256<double>.Zero) && Vector256.LessThanOrEqualAll(left, right) && Vector256.LessThanOrEqualAll(top, lower))
+                {
+                    a = Read(source, (int)first[0], stride, toNext[0], toBelow[0]);
+                    b = Read(source, (int)first[1], stride, toNext[1], toBelow[1]);
+                    c = Read(source, (int)first[2], stride, toNext[2], toBelow[2]);
+                    d = Read(source, (int)first[3], stride, toNext[3], toBelow[3]);
+                }
+                else
+                {
+                    a = ReadAnywhere(source, left[0], top[0], toNext[0], toBelow[0]);
+                    b = ReadAnywhere(source, left[1], top[1], toNext[1], toBelow[1]);
+                    c = ReadAnywhere(source, left[2], top[2], toNext[2], toBelow[2]);
+                    d = ReadAnywhere(source, left[3], top[3], toNext[3], toBelow[3]);
+                }
 
-                // a pixel and its neighbour at once, red, green, blue, red, green, blue, read as eight bytes; the picture's last ones are
-                // left to the slow way
-                var inside = (uint)x < (uint)(picture.Width - 1) && (uint)y < (uint)(picture.Height - 1) && first <= source.Length - stride - 8;
-                var (upper, lower) = inside ? (Two(source, first), Two(source, first + stride)) : (Border(source, x, y), Border(source, x, y + 1));
-                var both = upper + (lower - upper) * down;
-                var (left, right) = (both.GetLower(), Vector256.Shuffle(both, Neighbour).GetLower());
-                var value = Vector128.ConvertToInt32(left + (right - left) * across + Vector128.Create(0.5f));
-                row[u * 3] = (byte)value[0];
-                row[u * 3 + 1] = (byte)value[1];
-                row[u * 3 + 2] = (byte)value[2];
+                if (u <= target.Width - 4)
+                {
+                    Pixels.WriteFour(a, b, c, d, row[(u * 3)..]);
+                    continue;
+                }
+
+                Pixels.WriteFour(a, b, c, d, four);
+                four[..((target.Width - u) * 3)].CopyTo(row[(u * 3)..]);
             }
         }
 
-        static Vector256<float> Two(ReadOnlySpan<byte> source, int at)
+        static Vector128<float> Narrow(Vector256<double> values) => Vector128.Narrow(values.GetLower(), values.GetUpper());
+
+        static Vector128<int> Read(ReadOnlySpan<byte> source, int first, int stride, float toNext, float toBelow)
         {
-            var values = Vector128.WidenLower(Vector128.CreateScalar(MemoryMarshal.Read<ulong>(source[at..])).AsByte());
-            return Vector256.ConvertToSingle(Vector256.Create(Vector128.WidenLower(values), Vector128.WidenUpper(values)).AsInt32());
+            var (upper, lower) = (MemoryMarshal.Read<ulong>(source[first..]), MemoryMarshal.Read<ulong>(source[(first + stride)..])); // a pixel and the next one
+            return Blend(Values((uint)upper), Values((uint)(upper >> 24)), Values((uint)lower), Values((uint)(lower >> 24)), toNext, toBelow);
         }
 
-        Vector256<float> Border(ReadOnlySpan<byte> source, int x, int y)
+        Vector128<int> ReadAnywhere(ReadOnlySpan<byte> source, double left, double top, float toNext, float toBelow) => Blend(
+            Values(Pixel(source, left, top)), Values(Pixel(source, left + 1, top)), Values(Pixel(source, left, top + 1)), Values(Pixel(source, left + 1, top + 1)), toNext, toBelow);
+
+        uint Pixel(ReadOnlySpan<byte> source, double x, double y) =>
+            x >= 0 && x < picture.Width && y >= 0 && y < picture.Height && (int)y * stride + (int)x * 3 is var at ? (uint)(source[at] | source[at + 1] << 8 | source[at + 2] << 16) : 0; // outside is black
+
+        static Vector128<int> Blend(Vector128<float> upper, Vector128<float> upperNext, Vector128<float> lower, Vector128<float> lowerNext, float toNext, float toBelow)
         {
-            var ((a, b, c), (d, e, f)) = (Pixel(source, x, y), Pixel(source, x + 1, y));
-            return Vector256.Create(a, b, c, d, e, f, 0, 0);
+            var (here, next) = (upper + (lower - upper) * toBelow, upperNext + (lowerNext - upperNext) * toBelow);
+            return Vector128.ConvertToInt32(here + (next - here) * toNext + Vector128.Create(0.5f));
         }
 
-        (float Red, float Green, float Blue) Pixel(ReadOnlySpan<byte> source, int x, int y) =>
-            (uint)x < (uint)picture.Width && (uint)y < (uint)picture.Height && y * stride + x * 3 is var at ? (source[at], source[at + 1], source[at + 2]) : default;
+        static Vector128<float> Values(uint pixel) => Vector128.ConvertToSingle(Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalar(pixel).AsByte())).AsInt32());
     }
-
-    /// <summary>Brings the second of two pixels to where the first is.</summary>
-    private static readonly Vector256<int> Neighbour = Vector256.Create(3, 4, 5, 6, 0, 0, 0, 0);
 }
 
 /// <summary>x' = A x - B y + X, y' = B x + A y + Y: turn, scale and shift.</summary>

@@ -14,6 +14,8 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
     private const double UsualThreshold = 0.5;
 
+    private const int LeastDecoded = 2;
+
     private const int CloseSide = 160;
 
     /// <summary>
@@ -91,19 +93,24 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         }
     }
 
-    /// <summary>The pixels that a picture should have for the finest look at a detail.</summary>
-    public (int Width, int Height) WantedFor(int detail, int width, int height)
-    {
-        var input = model.Card.Input;
-        return TakesAnySize ? Scales.Fit(width, height, Scales.Finest(detail)) : (2 * input.Width, 2 * input.Height);
-    }
+    /// <summary>
+    /// The pixels that a picture should be decoded with for the finest look at a detail: those of detail 2 at least, for most faces can then
+    /// be cut out of the same decode, and unpacking a JPEG again costs more than the pixels do.
+    /// </summary>
+    public (int Width, int Height) WantedFor(int detail, int width, int height) => SeenAt(Math.Max(detail, LeastDecoded), width, height);
 
     /// <summary>A copy with the pixels that are wanted for a detail, or all that there are.</summary>
     public Picture Shrunk(Picture picture, int detail)
     {
-        var wanted = WantedFor(detail, picture.Width, picture.Height);
+        var wanted = SeenAt(detail, picture.Width, picture.Height);
         var factor = Math.Max(1, Math.Min((double)picture.Width / wanted.Width, (double)picture.Height / wanted.Height));
         return Pixels.Shrunk(picture, Math.Max(1, (int)Math.Round(picture.Width / factor)), Math.Max(1, (int)Math.Round(picture.Height / factor)));
+    }
+
+    private (int Width, int Height) SeenAt(int detail, int width, int height)
+    {
+        var input = model.Card.Input;
+        return TakesAnySize ? Scales.Fit(width, height, Scales.Finest(detail)) : (2 * input.Width, 2 * input.Height);
     }
 
     /// <summary>The faces of a picture, the surest first, clamped to the picture.</summary>
@@ -163,25 +170,35 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         var close = Similarity.Fit(Array.ConvertAll(points, p => new Point(p.X / picture.ScaleX - 0.5, p.Y / picture.ScaleY - 0.5)), places);
         using var level = new Picture(CloseSide, CloseSide);
         FaceAligner.Warp(picture, close, level);
-        var seen = Candidates(level, CloseSide, OwnThreshold, filter: null).FindAll(d => Off(d) < CloseSide / 8.0);
+        var seen = Candidates(level, CloseSide, OwnThreshold, filter: null);
+        seen.RemoveAll(d => !(Off(d) < CloseSide / 8.0));
         if (seen.Count == 0)
         {
             return points; // a face that the closer look does not see
         }
 
         var surest = seen.MaxBy(d => d.Score).Box;
-        var same = seen.FindAll(d => d.Box.Overlap(surest) > SamePlace);
-        var weight = same.Sum(Weight);
+        seen.RemoveAll(d => d.Box.Overlap(surest) <= SamePlace);
+        var weight = seen.Sum(Weight);
         var back = close.Inverse();
         return [.. Enumerable.Range(0, points.Length).Select(i =>
         {
-            var at = back.Apply(new Point(same.Sum(d => d.Landmarks![i].X * Weight(d)) / weight - 0.5, same.Sum(d => d.Landmarks![i].Y * Weight(d)) / weight - 0.5));
+            var at = back.Apply(new Point(seen.Sum(d => d.Landmarks![i].X * Weight(d)) / weight - 0.5, seen.Sum(d => d.Landmarks![i].Y * Weight(d)) / weight - 0.5));
             return new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY);
         })];
 
         double Weight(Detection found) => found.Score - OwnThreshold;
 
-        double Off(Detection found) => found.Landmarks!.Zip(places).Average(p => Math.Sqrt(Math.Pow(p.First.X - 0.5 - p.Second.X, 2) + Math.Pow(p.First.Y - 0.5 - p.Second.Y, 2)));
+        double Off(Detection found)
+        {
+            var sum = 0.0;
+            for (var i = 0; i < places.Length; i++)
+            {
+                sum += Math.Sqrt(Math.Pow(found.Landmarks![i].X - 0.5 - places[i].X, 2) + Math.Pow(found.Landmarks[i].Y - 0.5 - places[i].Y, 2));
+            }
+
+            return sum / places.Length;
+        }
     }
 
     internal List<Detection> Look(Picture picture, int side, FaceFilter? filter) =>
@@ -206,16 +223,17 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
         run.Execute();
         var (fullWidth, fullHeight) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
-        var candidates = new List<Detection>();
-        foreach (var candidate in DetectorLayout.Read(run, model.Card.Output.Layout, threshold))
+        var (candidates, kept) = (DetectorLayout.Read(run, model.Card.Output.Layout, threshold), 0);
+        for (var i = 0; i < candidates.Count; i++)
         {
-            var face = candidate.Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidate.Box.Width, candidate.Box.Height) };
+            var face = candidates[i].Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidates[i].Box.Width, candidates[i].Box.Height) };
             if (face.Score > (filter?.Threshold(threshold, face.Seen) ?? threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
-                candidates.Add(face with { Box = box });
+                candidates[kept++] = face with { Box = box };
             }
         }
 
+        candidates.RemoveRange(kept, candidates.Count - kept);
         return candidates;
     }
 

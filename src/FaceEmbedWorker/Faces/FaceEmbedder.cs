@@ -27,10 +27,11 @@ internal sealed class FaceEmbedder(Model model, string? points = null)
     }
 
     /// <param name="picture">Of the input's size.</param>
-    public Embedding Embed(Picture picture)
+    /// <param name="input">Colour order and scaling in place of the card's.</param>
+    public Embedding Embed(Picture picture, ModelInput? input = null)
     {
         using var run = model.Rent();
-        InputPicture.Write(picture.Pixels, model.Card.Input, run.Input);
+        InputPicture.Write(picture.Pixels, input ?? model.Card.Input, run.Input);
         run.Execute();
         var raw = run.Output();
         var norm = Math.Sqrt(SumOfSquares(raw));

@@ -24,6 +24,9 @@ internal sealed class FaceOptions
 {
     public const string Section = "Faces";
 
+    /// <summary>Of faces, and of pixels of a face's side: more than any picture has.</summary>
+    public const int Most = 100_000;
+
     [Description("ONNX file of the detector; its card (.json) lies beside it.")]
     [Required]
     public string DetectionModel { get; set; } = "models/face_detection.onnx";
@@ -55,6 +58,18 @@ internal sealed class FaceOptions
     [Description("Look by 90, 180 and 270 degrees where no clear face is found.")]
     public bool TurnedPhotos { get; set; } = true;
 
+    [Description("Whose face of a picture is embedded: All, Largest or Central (the one nearest to the picture's centre).")]
+    [EnumDataType(typeof(FaceChoice))]
+    public FaceChoice FaceOf { get; set; } = FaceChoice.All;
+
+    [Description("At most so many faces of a picture are embedded, the largest and most central; the rest is listed as skipped. 0: all.")]
+    [Range(0, Most)]
+    public int MaxFaces { get; set; }
+
+    [Description("Faces whose box has a shorter side of fewer pixels are not embedded, and listed as skipped.")]
+    [Range(0, Most)]
+    public int MinSize { get; set; }
+
     [Description("Faces with a lower quality score are left out and listed as skipped.")]
     [Range(0.0, 1.0)]
     public double MinQuality { get; set; }
@@ -66,4 +81,8 @@ internal sealed class FaceOptions
     [Description("Boxes that overlap more are one face.")]
     [Range(0.0, 1.0)]
     public double DetectionOverlap { get; set; } = 0.3;
+
+    /// <summary>A job may ask for less than the settings allow, not for more.</summary>
+    public FaceLimits LimitsOf(int? maxFaces, int? minSize) =>
+        new(FaceOf, maxFaces is { } most && (MaxFaces == 0 || most < MaxFaces) ? most : MaxFaces, Math.Max(MinSize, minSize ?? 0));
 }

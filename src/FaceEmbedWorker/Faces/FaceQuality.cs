@@ -102,7 +102,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     private const double SameFace = 0.3;
 
     /// <summary>The detector's score that upright faces have (95 in 100 of LFW), and turned ones have not.</summary>
-    private const double SureScore = 0.9;
+    public const double SureScore = 0.9;
 
     private const double BlurredBelow = 0.6;
     private const double ProfileFrom = 40;
@@ -134,6 +134,10 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
             }
         }
     }
+
+    /// <summary>Of a face that was not detected, as far as they can be told.</summary>
+    public static IReadOnlyList<string> FlagsOf(double? sharpness, double alignmentError) =>
+        [.. sharpness < BlurredBelow ? [Blurred] : Array.Empty<string>(), .. alignmentError > UncertainFrom ? [UncertainLandmarks] : Array.Empty<string>()];
 
     /// <summary>It ends at the picture's border.</summary>
     public static bool IsCut(Box box, double width, double height) => box.X < 1 || box.Y < 1 || box.X + box.Width > width - 1 || box.Y + box.Height > height - 1;
@@ -177,7 +181,10 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
     }
 
     /// <summary>Whether two looks see one face: their boxes overlap, or one lies in the other.</summary>
-    public static bool AreOne(Face a, Face b) => a.Box.Overlap(b.Box) > SameFace || a.Box.Shared(b.Box) > 0.6 * Math.Min(a.Box.Area, b.Box.Area);
+    public static bool AreOne(Face a, Face b) => AreOne(a.Box, b.Box);
+
+    /// <inheritdoc cref="AreOne(Face, Face)"/>
+    public static bool AreOne(Box a, Box b) => a.Overlap(b) > SameFace || a.Shared(b) > 0.6 * Math.Min(a.Area, b.Area);
 
     internal static double? SharpnessOf(double norm, ModelCard card) =>
         card.NormScale is [var low, var high] ? Math.Clamp((norm - low) / (high - low), 0, 1) : null;

@@ -88,20 +88,34 @@ internal static class InputPicture
     /// <summary>Splits the pixels of a row, float32 [width, 4], into its colours: (x - mean) x factor.</summary>
     private static void Deal(ReadOnlySpan<float> row, Vector128<float> means, Vector128<float> factors, Span<float> red, Span<float> green, Span<float> blue)
     {
-        var (mean, factor, byColour) = (Vector256.Create(means, means), Vector256.Create(factors, factors), Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7));
-        var reds = MemoryMarshal.Cast<float, long>(red); // two at once
-        var greens = MemoryMarshal.Cast<float, long>(green);
-        var blues = MemoryMarshal.Cast<float, long>(blue);
-        for (var pair = 0; pair < reds.Length; pair++)
+        var x = 0;
+        if (Vector512.IsHardwareAccelerated)
         {
-            var colours = Vector256.Shuffle((Vector256.Create(row.Slice(pair * 8, 8)) - mean) * factor, byColour).AsInt64();
-            (reds[pair], greens[pair], blues[pair]) = (colours[0], colours[1], colours[2]);
+            var (mean, factor) = (Vector512.Create(Vector256.Create(means, means), Vector256.Create(means, means)), Vector512.Create(Vector256.Create(factors, factors), Vector256.Create(factors, factors)));
+            for (; x <= red.Length - 4; x += 4)
+            {
+                var colours = Vector512.Shuffle((Vector512.Create(row.Slice(x * 4, 16)) - mean) * factor, Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
+                colours.GetLower().GetLower().CopyTo(red[x..]);
+                colours.GetLower().GetUpper().CopyTo(green[x..]);
+                colours.GetUpper().GetLower().CopyTo(blue[x..]);
+            }
+        }
+        else
+        {
+            var (mean, factor) = (Vector256.Create(means, means), Vector256.Create(factors, factors));
+            for (; x <= red.Length - 2; x += 2)
+            {
+                var colours = Vector256.Shuffle((Vector256.Create(row.Slice(x * 4, 8)) - mean) * factor, Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7)).AsInt64();
+                MemoryMarshal.Write(MemoryMarshal.AsBytes(red[x..]), colours[0]);
+                MemoryMarshal.Write(MemoryMarshal.AsBytes(green[x..]), colours[1]);
+                MemoryMarshal.Write(MemoryMarshal.AsBytes(blue[x..]), colours[2]);
+            }
         }
 
-        if (int.IsOddInteger(red.Length))
+        for (; x < red.Length; x++)
         {
-            var last = (Vector128.Create(row[^4..]) - means) * factors;
-            (red[^1], green[^1], blue[^1]) = (last[0], last[1], last[2]);
+            var last = (Vector128.Create(row.Slice(x * 4, 4)) - means) * factors;
+            (red[x], green[x], blue[x]) = (last[0], last[1], last[2]);
         }
     }
 

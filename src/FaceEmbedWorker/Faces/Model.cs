@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Onnx;
 using Microsoft.ML.OnnxRuntime;
 
@@ -44,7 +45,7 @@ internal sealed partial class Model : IDisposable
     public string Sha256 { get; }
 
     /// <summary>What was rewritten for speed, and what could not be; null where that was not asked for.</summary>
-    public PreparedGraph? Prepared { get; }
+    public PreparedGraph? Prepared { get; private set; }
 
     /// <summary>Reads the file and its card, and refuses a pair that does not fit.</summary>
     /// <param name="prepare">Rewrite the graph in memory for ONNX Runtime's fast path.</param>
@@ -52,6 +53,13 @@ internal sealed partial class Model : IDisposable
     /// <param name="batch">Pictures a run.</param>
     /// <param name="cardName">A card's file or a known family's name, instead of the file beside the model.</param>
     public static Model Load(string path, string task, bool prepare = true, int batch = 1, string cardName = "")
+    {
+        var model = Opened(path, task, prepare, batch, cardName);
+        Heaps.GiveBack(); // the file's bytes, here where nothing holds them
+        return model;
+    }
+
+    private static Model Opened(string path, string task, bool prepare, int batch, string cardName)
     {
         var file = Locate(path);
         var bytes = Read(file);
@@ -69,7 +77,30 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
+        var model = Load(file, bytes, sha256, card, prepare, batch);
+        if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
+        {
+            return model;
+        }
+
+        var plain = Load(file, bytes, sha256, card, prepare: false, batch);
+        var same = SameVectors.Least(plain, model);
+        var (kept, gone) = same > SameVectors.Cosine ? (model, plain) : (plain, model);
+        gone.Dispose();
+        kept.Prepared = kept == model ? model.Prepared
+            : new PreparedGraph(bytes, 0, [FormattableString.Invariant($"Rewritten it gives a face another vector (cosine {same:0.000000} with that of the file's own graph), and runs as it is.")]);
+        return kept;
+    }
+
+    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch)
+    {
         var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
+        if (batch == 1 && session.InputNames.Count > 0 && session.InputMetadata[session.InputNames[0]] is { IsTensor: true, Dimensions: [> 1, _, _, _] })
+        {
+            session.Dispose();
+            (session, prepared) = Open(file, GraphPreparation.WithBatch(bytes, batch), prepare, batch, card.Input, isChanged: true); // its makers ran it on so many at once
+        }
+
         try
         {
             var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file), sha256, prepared);
@@ -83,11 +114,11 @@ internal sealed partial class Model : IDisposable
         }
     }
 
-    /// <summary>The working directory first, then beside the program.</summary>
+    /// <summary>The working directory first, then beside the program; where it is in neither, the working directory.</summary>
     public static string Locate(string path)
     {
-        var here = Path.GetFullPath(path);
-        return File.Exists(here) || Path.IsPathRooted(path) ? here : Path.Combine(AppContext.BaseDirectory, path);
+        var (here, beside) = (Path.GetFullPath(path), Path.Combine(AppContext.BaseDirectory, path));
+        return !File.Exists(here) && File.Exists(beside) ? beside : here;
     }
 
     /// <summary>A set of buffers for one run; dispose to give it back.</summary>
@@ -165,14 +196,19 @@ internal sealed partial class Model : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModelException($"The model {file} cannot be read: {e.Message} Point the setting at an ONNX file, or run models/fetch for the shipped ones.", e);
+            throw new ModelException($"The model {file} cannot be read: {(Directory.Exists(file) ? "it is a folder." : e.Message)} Point the setting at an ONNX file, or run models/fetch for the shipped ones.", e);
         }
     }
 
-    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch, ModelInput input)
+    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch, ModelInput input, bool isChanged = false)
     {
         try
         {
+            if (!prepare)
+            {
+                GraphSummary.Read(bytes); // what ONNX Runtime alone reads, such as its own format, could not be tested
+            }
+
             var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
             if (input.Multiple > 0)
             {
@@ -186,23 +222,24 @@ internal sealed partial class Model : IDisposable
                 return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
             }
 
-            if (prepared is not { IsChanged: true })
+            if (prepared is not { IsChanged: true } && !isChanged)
             {
                 return (new InferenceSession(file, SessionOptions()), prepared); // by path, for weights may lie beside it
             }
 
             try
             {
-                return (new InferenceSession(prepared.Model, SessionOptions()), prepared);
+                return (new InferenceSession(prepared?.Model ?? bytes, SessionOptions()), prepared);
             }
-            catch (OnnxRuntimeException e)
+            catch (OnnxRuntimeException e) when (!isChanged)
             {
                 return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {e.Message}"]));
             }
         }
-        catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException)
+        catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException or ForeignFileException)
         {
-            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message}", e);
+            throw new ModelException(ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
+                : $"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
         }
     }
 
@@ -230,7 +267,7 @@ internal sealed partial class Model : IDisposable
         }
 
         var inputName = card.Input.Name.Length > 0 ? card.Input.Name : session.InputNames[0];
-        var outputName = card.Output.Name.Length > 0 ? card.Output.Name : session.OutputNames[0];
+        var outputName = card.Output.Name.Length > 0 && !(session.OutputNames.Contains(DetectorHead.Name(8)) && DetectorHead.Replaces(card.Output.Name)) ? card.Output.Name : session.OutputNames[0];
         if (!session.InputMetadata.TryGetValue(inputName, out var input) || session.InputNames.Count != 1)
         {
             throw Differs($"the input is named '{inputName}'", $"the inputs {string.Join(", ", session.InputNames)}");
@@ -241,10 +278,20 @@ internal sealed partial class Model : IDisposable
             throw Differs($"the output is named '{outputName}'", $"the outputs {string.Join(", ", session.OutputNames)}");
         }
 
+        if (!input.IsTensor || !output.IsTensor)
+        {
+            throw Differs("tensors go in and come out", $"{(input.IsTensor ? $"an output '{outputName}'" : $"an input '{inputName}'")} of {(input.IsTensor ? output : input).OnnxValueType}");
+        }
+
         var shape = input.Dimensions;
         if (shape.Length != 4 || input.ElementDataType != Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float)
         {
             throw Differs("a picture goes in as float32 with four dimensions", $"an input of {input.ElementDataType} [{string.Join(',', shape)}]");
+        }
+
+        if (output.ElementDataType != Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float)
+        {
+            throw Differs("values come out as float32", $"an output '{outputName}' of {output.ElementDataType}");
         }
 
         var (height, width) = card.Input.Layout == "NCHW" ? (shape[2], shape[3]) : (shape[1], shape[2]);

@@ -70,7 +70,7 @@ internal sealed record ModelCard
         Id = id,
         Task = task,
         Input = new ModelInput { Color = "RGB", Mean = [127.5], Std = [127.5] },
-        Crop = new ModelCrop { Rule = ModelCrop.Similarity, Template = FaceAligner.ArcFaceTemplate, TemplateSize = FaceAligner.ArcFaceSize },
+        Crop = ModelCrop.For(FaceAligner.ArcFaceSize, FaceAligner.ArcFaceSize),
         Output = new ModelOutput { Normalization = "l2" },
         Metric = "cosine",
     };
@@ -103,6 +103,12 @@ internal sealed record ModelCard
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text)))[..12];
     }
 
+    /// <summary>Why faces are not embedded with it: it is made for whole pictures. Null: they are.</summary>
+    [JsonIgnore]
+    public string? NotForFaces => Crop is { Rule: ModelCrop.WholePicture }
+        ? $"The card of {Id} says that its model takes whole pictures (crop.rule {ModelCrop.WholePicture}), and cuts no faces out. Ask for whole pictures (Jobs:Mode=Image, embed --mode image, or a job's mode image), or correct crop.rule in the card (models/README.md)."
+        : null;
+
     /// <summary>The card as a file.</summary>
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ModelCardJson.Default.ModelCard);
 
@@ -120,7 +126,8 @@ internal sealed record ModelCard
     }
 
     /// <summary>
-    /// The card in force for a model, and where it comes from: the named one, the file beside the model, or the default contract.
+    /// The card in force for a model, and where it comes from: the named one, the file beside the model, for a detector what its outputs
+    /// tell, or the default contract.
     /// </summary>
     /// <exception cref="ModelException">No such card, or a broken one.</exception>
     public static (ModelCard Card, string From) For(string model, string task, string named)
@@ -128,6 +135,7 @@ internal sealed record ModelCard
         var beside = Path.ChangeExtension(model, ".json");
         return named.Length > 0 ? (Named(named), named)
             : File.Exists(beside) ? (Read(beside), beside)
+            : task == Detection ? (DetectorLayout.CardOf(model), "none: told by the outputs (models/README.md)")
             : (Default(Path.GetFileNameWithoutExtension(model), task), "none: the default contract (models/README.md)");
     }
 
@@ -143,7 +151,7 @@ internal sealed record ModelCard
         Known("output.normalization", Output.Normalization, "l2", "none");
         Known("input.standardization", Input.Standardization, "fixed", "per-image");
         Known("input.fit", Input.Fit, "stretch", "letterbox");
-        Known("output.layout", Output.Layout ?? "rfb", "rfb", "scrfd", "yunet");
+        Known("output.layout", Output.Layout ?? "rfb", "rfb", "scrfd", "scrfd-boxes", "yunet");
         Known("crop.rule", Crop?.Rule ?? ModelCrop.Similarity, ModelCrop.Similarity, ModelCrop.WholePicture, ModelCrop.BoxSquare, ModelCrop.BoxMargin);
         Sized("input.mean", Input.Mean);
         Sized("input.std", Input.Std);
@@ -178,9 +186,14 @@ internal sealed record ModelCard
             throw new FormatException("input.std is 0.");
         }
 
-        if (Crop is { Rule: ModelCrop.Similarity } and not { Template: [[_, _], [_, _], [_, _], [_, _], [_, _]], TemplateSize: > 0 })
+        if (Crop is { Rule: ModelCrop.Similarity } and not { Template: [[_, _], [_, _], [_, _], [_, _], [_, _]], TemplateFrame: { Width: > 0, Height: > 0 } })
         {
-            throw new FormatException("crop.template wants five [x, y] points, and crop.template_size their picture's side in pixels.");
+            throw new FormatException("crop.template wants five [x, y] points, and crop.template_size their picture's side in pixels, or crop.template_width and crop.template_height its sides.");
+        }
+
+        if (Crop is { TemplateSize: not null } and not { TemplateWidth: null, TemplateHeight: null })
+        {
+            throw new FormatException("crop.template_size is a square's side: leave it out, or crop.template_width and crop.template_height.");
         }
 
         void Range(string field, double value, double most)
@@ -292,12 +305,29 @@ internal sealed record ModelCrop
     public double? Margin { get; init; }
 
     /// <summary>
-    /// [x, y] of left eye, right eye, nose, left and right mouth corner (left and right as seen), in pixels of a square of
-    /// <see cref="TemplateSize"/>.
+    /// [x, y] of left eye, right eye, nose, left and right mouth corner (left and right as seen), in pixels of a picture of
+    /// <see cref="TemplateWidth"/> and <see cref="TemplateHeight"/>.
     /// </summary>
     public double[][]? Template { get; init; }
 
+    /// <summary>Both sides of a square template's picture.</summary>
     public double? TemplateSize { get; init; }
+
+    public double? TemplateWidth { get; init; }
+
+    public double? TemplateHeight { get; init; }
+
+    /// <summary>The template's own picture: it is scaled into the middle of the input.</summary>
+    [JsonIgnore]
+    public (double Width, double Height) TemplateFrame => TemplateSize is { } side ? (side, side) : (TemplateWidth ?? 0, TemplateHeight ?? 0);
+
+    /// <summary>
+    /// The ArcFace template for an input. That of 96 x 112 is the square one's with 8 pixels less on either side, as SphereFace and the
+    /// MobileFaceNets after it cut faces out; scaled into it the square one would show a smaller face.
+    /// </summary>
+    public static ModelCrop For(int width, int height) => width * 112 == height * 96
+        ? new() { Rule = Similarity, Template = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new[] { Math.Round(p[0] - 8, 4), p[1] }), TemplateWidth = 96, TemplateHeight = 112 }
+        : new() { Rule = Similarity, Template = FaceAligner.ArcFaceTemplate, TemplateSize = FaceAligner.ArcFaceSize };
 }
 
 /// <summary>
@@ -360,13 +390,13 @@ internal sealed record ModelOutput
     public string Normalization { get; set; } = "none";
 
     /// <summary>
-    /// Of a detector: <c>rfb</c> (scores and decoded boxes), <c>scrfd</c> or <c>yunet</c> (three strides, with five landmarks of their
-    /// own).
+    /// Of a detector: <c>rfb</c> (scores and decoded boxes), <c>scrfd</c> or <c>yunet</c> (three or five strides, with five landmarks of
+    /// their own), or <c>scrfd-boxes</c> (without).
     /// </summary>
     public string? Layout { get; init; }
 }
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, ReadCommentHandling = JsonCommentHandling.Skip,
-    AllowTrailingCommas = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow)]
+    AllowTrailingCommas = true, UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow, RespectNullableAnnotations = true)]
 [JsonSerializable(typeof(ModelCard))]
 internal sealed partial class ModelCardJson : JsonSerializerContext;

@@ -8,8 +8,11 @@ internal static class Scales
     /// <summary>The finest detail.</summary>
     public const int Highest = 4;
 
-    /// <summary>Longest side of detail 1, and of the look that joins a finer one.</summary>
+    /// <summary>Longest side of detail 1, and at most of the look that joins a finer one.</summary>
     private const int Coarse = 320;
+
+    /// <summary>The look that joins a finer one is coarser by this factor: there a face of the whole picture is within the detector's range.</summary>
+    private const int Coarser = 4;
 
     /// <summary>A look of this longest side or more is joined by the coarse one.</summary>
     private const int JoinedFrom = 480;
@@ -56,7 +59,8 @@ internal static class Scales
         yield return (finest, 0);
         if (finest >= JoinedFrom)
         {
-            yield return (Coarse, Large * Coarse / finest);
+            var side = Math.Min(Coarse, finest / Coarser);
+            yield return (side, Large * side / finest);
         }
     }
 

@@ -15,6 +15,10 @@ internal sealed record Finding(string Name, bool Passed, string Text);
 /// </summary>
 internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder)
 {
+    private const int SampleDetail = 2;
+
+    private readonly bool cutsNothing = embedder.Card.NotForFaces is not null;
+
     /// <summary>Where a card names no threshold: between the two of any model that is of use.</summary>
     private const double UsualThreshold = 0.5;
 
@@ -40,31 +44,93 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
     {
         using var first = Decode(First);
         using var second = Decode(Second);
+        if (!cutsNothing && new[] { (First, first), (Second, second) }.Where(s => detector.Detect(s.Item2, SampleDetail).Count == 0).Select(s => s.Item1).ToList() is { Count: > 0 } faceless)
+        {
+            return [new Finding("detector", false, $"The detector {detector.Card.Id} finds no face in {string.Join(" and ", faceless)}, a portrait: it is none, or its card is wrong of its input. Nothing else was tested."), Weights(file)];
+        }
+
         using var tilted = Tilted(first, degrees: 20);
         using var dark = Darkened(first);
-        using var cut = Cut(first);
-        using var flat = Flat(cut);
-        var (one, other) = (Embed(first), Embed(second));
-        var (turned, darkened) = (Cosine(one, Embed(tilted)), Cosine(one, Embed(dark)));
+        using var face = Cut(first)!;
+        using var otherFace = Cut(second)!;
+        using var flat = Flat(face);
+        var (one, other) = (embedder.Embed(face), embedder.Embed(otherFace));
         var (apart, nothing) = (Cosine(one, other), Cosine(one, embedder.Embed(flat)));
-        var threshold = embedder.Card.Threshold ?? UsualThreshold;
+        var weights = Weights(file);
         var findings = new List<Finding>
         {
             new("identity", embedder.Card.Identity is not false, embedder.Card.Identity is not false ? "The card says nothing against it." : "The card says that this is not an identity embedding: its vectors do not tell people apart."),
             new("flat picture", nothing < FlatLimit, Text($"A flat picture of the face's mean colour has cosine {nothing:0.0000} with the face{(nothing < FlatLimit ? "" : ": the vector depends on colour alone, as that of a network that was never trained")}.")),
-            new("two people", apart < threshold, Text($"Two people have cosine {apart:0.000}; the threshold is {threshold:0.00}{(apart < threshold ? "" : ": this model takes them for one")}.")),
-            new("tilted copy", turned >= threshold, Text($"A face and its copy tilted by 20 degrees have cosine {turned:0.000}; the threshold is {threshold:0.00}{(turned >= threshold ? "" : ": this model takes them for two people")}.")),
-            new("darkened copy", darkened >= threshold, Text($"A face and its copy at half the light have cosine {darkened:0.000}; the threshold is {threshold:0.00}{(darkened >= threshold ? "" : ": this model takes them for two people")}.")),
-            Weights(file),
+            new("two people", apart < Threshold, Text($"Two people have cosine {apart:0.000}; the threshold is {Threshold:0.00}{(apart < Threshold ? "" : ": this model takes them for one")}.")),
+            Copy("tilted copy", one, tilted, "tilted by 20 degrees"),
+            Copy("darkened copy", one, dark, "at half the light"),
+            weights,
         };
         findings.AddRange(Norms(one, other));
-        if (detector.HasPoints) // golden vectors are of faces aligned by a detector's own points
+        var golden = detector.HasPoints ? Golden(one, other).ToList() : []; // golden vectors are of faces aligned by a detector's own points
+        findings.AddRange(golden);
+        if (weights.Passed && embedder.Card.Identity is not false && Input(face, otherFace, flat, golden.Count > 0, findings.TrueForAll(f => f.Passed)) is { } input)
         {
-            findings.AddRange(Golden(one, other));
+            findings.Add(input);
         }
 
         return findings;
     }
+
+    private double Threshold => embedder.Card.Threshold ?? UsualThreshold;
+
+    /// <summary>A face and a copy of it.</summary>
+    private Finding Copy(string name, Embedding one, Picture copy, string words)
+    {
+        using var face = Cut(copy);
+        if (face is null)
+        {
+            return new Finding(name, true, $"The detector finds no face in its copy {words}: nothing was compared.");
+        }
+
+        var same = Cosine(one, embedder.Embed(face));
+        return new Finding(name, same >= Threshold, Text($"A face and its copy {words} have cosine {same:0.000}; the threshold is {Threshold:0.00}{(same >= Threshold ? "" : ": this model takes them for two people")}."));
+    }
+
+    /// <summary>
+    /// Whether colour order and scaling of the card are right. Golden vectors tell; without them another input than the card's is only told
+    /// where it passes what the card's fails.
+    /// </summary>
+    private Finding? Input(Picture face, Picture other, Picture flat, bool hasGolden, bool passed)
+    {
+        var card = embedder.Card.Input;
+        if (card.Channels != 3 || passed && hasGolden)
+        {
+            return null;
+        }
+
+        if (passed)
+        {
+            var exchanged = Cosine(embedder.Embed(face), embedder.Embed(face, Exchanged(card)));
+            return new Finding("input", true, Text($"With red and blue exchanged the face has cosine {exchanged:0.000} with itself. Two photos do not tell the colour order, nor whether pixels are wanted from 0 to 1 or otherwise: both are as the card says. Measure with --pictures."));
+        }
+
+        var fits = Usual(card).FirstOrDefault(input => hasGolden ? Golden(embedder.Embed(face, input), embedder.Embed(other, input)).All(f => f.Passed)
+            : embedder.Embed(face, input) is var one && Cosine(one, embedder.Embed(other, input)) < Threshold && Cosine(one, embedder.Embed(flat, input)) < FlatLimit && IsSaneNorm(one));
+        return fits is null ? new Finding("input", true, "No other usual colour order or scaling passes what fails: the card's input is not the reason, or it is an unusual one.")
+            : new Finding("input", false, Text($"With input.color {fits.Color}, mean {string.Join(' ', fits.Mean)} and std {string.Join(' ', fits.Std)} it passes: the card is wrong of its input."));
+    }
+
+    private bool IsSaneNorm(Embedding one) => embedder.Card.NormRange is not [var low, var high] || one.Norm >= low && one.Norm <= high;
+
+    /// <summary>The inputs that embedders are trained with: both colour orders, -1 to 1, 0 to 255, 0 to 1, and ImageNet's.</summary>
+    private static IEnumerable<ModelInput> Usual(ModelInput card)
+    {
+        foreach (var (mean, std) in ((double[], double[])[])[(card.Mean, card.Std), ([127.5], [127.5]), ([127.5], [128]), ([0], [1]), ([0], [255]), ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])])
+        {
+            foreach (var color in (string[])["RGB", "BGR"])
+            {
+                yield return card with { Color = color, Mean = color == "RGB" || mean.Length == 1 ? mean : [.. mean.Reverse()], Std = color == "RGB" || std.Length == 1 ? std : [.. std.Reverse()] };
+            }
+        }
+    }
+
+    private static ModelInput Exchanged(ModelInput card) => card with { Color = card.Color == "RGB" ? "BGR" : "RGB", Mean = [.. card.Mean.Reverse()], Std = [.. card.Std.Reverse()] };
 
     private static Finding Weights(string file)
     {
@@ -103,19 +169,12 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
         return encoded.Decode(shrink: 1, CancellationToken.None);
     }
 
-    private Embedding Embed(Picture picture)
-    {
-        using var face = Cut(picture);
-        return embedder.Embed(face);
-    }
-
-    /// <summary>The picture as the embedder takes it.</summary>
-    private Picture Cut(Picture picture)
+    /// <summary>The picture as the embedder takes it; null where it takes faces, and the detector finds none.</summary>
+    private Picture? Cut(Picture picture)
     {
         var input = embedder.Card.Input;
-        return embedder.Card.Crop is { Rule: ModelCrop.WholePicture } || detector.Detect(picture, detail: 2) is not [var face, ..]
-            ? Pixels.Resized(picture, input.Width, input.Height, input.ResizeFilter)
-            : aligner.Align(picture, face.Box, detector.Locate(picture, face), out _);
+        return cutsNothing ? Pixels.Resized(picture, input.Width, input.Height, input.ResizeFilter)
+            : detector.Detect(picture, SampleDetail) is [var face, ..] ? aligner.Align(picture, face.Box, detector.Locate(picture, face), out _) : null;
     }
 
     private static Picture Tilted(Picture picture, double degrees)

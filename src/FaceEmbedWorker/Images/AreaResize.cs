@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
@@ -131,28 +132,41 @@ internal ref struct AreaResize : IDisposable
     private static void AverageColumns(ReadOnlySpan<float> row, ReadOnlySpan<int> starts, ReadOnlySpan<float> weights, int taps, Span<float> result)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(starts[^1] + 3 * taps + 1, row.Length); // the last pixel starts furthest right
+        ArgumentOutOfRangeException.ThrowIfNotEqual(weights.Length, starts.Length * taps);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(result.Length, starts.Length * 4);
         ref var pixels = ref MemoryMarshal.GetReference(row);
+        ref var weight = ref MemoryMarshal.GetReference(weights);
+        ref var target = ref MemoryMarshal.GetReference(result);
         for (var x = 0; x < starts.Length; x++)
         {
-            var at = (nuint)starts[x];
-            var shares = weights.Slice(x * taps, taps);
-            var sum = Vector128.LoadUnsafe(ref pixels, at) * shares[0];
-            for (var i = 1; i < shares.Length; i++)
+            ref var pixel = ref Unsafe.Add(ref pixels, starts[x]);
+            var sum = Vector128.LoadUnsafe(ref pixel) * weight;
+            for (var i = 1; i < taps; i++)
             {
-                sum += Vector128.LoadUnsafe(ref pixels, at += 3) * shares[i];
+                pixel = ref Unsafe.Add(ref pixel, 3);
+                sum += Vector128.LoadUnsafe(ref pixel) * Unsafe.Add(ref weight, i);
             }
 
-            sum.CopyTo(result.Slice(x * 4, 4));
+            weight = ref Unsafe.Add(ref weight, taps);
+            sum.StoreUnsafe(ref target, (nuint)(4 * x));
         }
     }
 
     private static void Round(ReadOnlySpan<float> row, Span<byte> bytes)
     {
-        for (var x = 0; x < bytes.Length / 3; x++)
+        var x = 0;
+        for (; x <= row.Length / 4 - 4; x += 4)
         {
-            var values = Vector128.ConvertToInt32(Vector128.Min(Vector128.Create(row.Slice(x * 4, 4)) + Vector128.Create(0.5f), Vector128.Create(255f)));
+            Pixels.WriteFour(Rounded(row, x), Rounded(row, x + 1), Rounded(row, x + 2), Rounded(row, x + 3), bytes[(x * 3)..]);
+        }
+
+        for (; x < row.Length / 4; x++)
+        {
+            var values = Rounded(row, x);
             (bytes[x * 3], bytes[x * 3 + 1], bytes[x * 3 + 2]) = ((byte)values[0], (byte)values[1], (byte)values[2]);
         }
+
+        static Vector128<int> Rounded(ReadOnlySpan<float> row, int x) => Vector128.ConvertToInt32(Vector128.Min(Vector128.Create(row.Slice(x * 4, 4)) + Vector128.Create(0.5f), Vector128.Create(255f)));
     }
 
     /// <summary>Which pixels of a side each pixel of a shorter one covers, and how much of each.</summary>

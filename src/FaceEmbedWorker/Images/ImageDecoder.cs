@@ -95,6 +95,11 @@ internal sealed class ImageDecoder : IDisposable
             throw OverMemory(header, bytes, shrink, held);
         }
 
+        if (Estimate(header, bytes, shrink, held) > options.MaxMemory / 2)
+        {
+            Heaps.GiveBack();
+        }
+
         return header.Whole || IsManaged(header) ? Alone(Now, cancel) : Now();
 
         Picture Now() => header.Format != "jpeg" ? Of(bytes)

@@ -1,5 +1,7 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Security.Cryptography;
+using System.Threading.RateLimiting;
 using Amazon.Runtime;
 using Amazon.S3;
 using Microsoft.Extensions.Options;
@@ -26,7 +28,11 @@ internal abstract record ImageSource(string? Sha256)
 }
 
 /// <summary>A picture's place does not answer as it should: trying again may help.</summary>
-internal sealed class SourceException(string message, Exception? inner = null) : Exception(message, inner);
+internal sealed class SourceException(string message, Exception? inner = null, TimeSpan? retryAfter = null) : Exception(message, inner)
+{
+    /// <summary>When the place wants to be asked again; null where it does not say.</summary>
+    public TimeSpan? RetryAfter => retryAfter;
+}
 
 /// <summary>
 /// Brings a job's encoded picture into memory, from where the settings allow. What is fetched is bounded in size and time, and tried up to
@@ -36,6 +42,9 @@ internal sealed class ImageFetcher : IDisposable
 {
     private const int MostRedirects = 3;
 
+    /// <summary>What a place asks for is waited for here up to this; beyond, the job waits in a queue, and others have its slot.</summary>
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(2);
+
     private readonly SourceOptions options;
     private readonly int maxBytes;
     private readonly AllowedHost[] hosts;
@@ -44,6 +53,8 @@ internal sealed class ImageFetcher : IDisposable
     private readonly HttpClient http;
     private readonly Lazy<AmazonS3Client> s3;
     private readonly ResiliencePipeline<byte[]> again;
+    private readonly PartitionedRateLimiter<string> perHost;
+    private readonly TimeProvider time;
 
     public ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time)
         : this(options, images, time, Dns.GetHostAddressesAsync)
@@ -54,6 +65,7 @@ internal sealed class ImageFetcher : IDisposable
     internal ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time, Func<string, CancellationToken, Task<IPAddress[]>> resolve)
     {
         this.options = options.Value;
+        this.time = time;
         maxBytes = images.Value.MaxBytes;
         hosts = [.. SourceOptions.List(this.options.Hosts).Select(h => AllowedHost.Parse(h)!)];
         buckets = SourceOptions.List(this.options.Buckets);
@@ -73,9 +85,7 @@ internal sealed class ImageFetcher : IDisposable
             Timeout = Timeout.InfiniteTimeSpan,
         };
         http.DefaultRequestHeaders.UserAgent.ParseAdd("face-embed");
-        s3 = new Lazy<AmazonS3Client>(() => new AmazonS3Client(this.options.S3Endpoint.Length > 0
-            ? new AmazonS3Config { ServiceURL = this.options.S3Endpoint, ForcePathStyle = true, AuthenticationRegion = this.options.S3Region, MaxErrorRetry = 0 }
-            : new AmazonS3Config { RegionEndpoint = Amazon.RegionEndpoint.GetBySystemName(this.options.S3Region), MaxErrorRetry = 0 }));
+        s3 = new Lazy<AmazonS3Client>(() => BucketListing.Client(this.options, retries: 0));
         again = new ResiliencePipelineBuilder<byte[]> { TimeProvider = time }
             .AddRetry(new RetryStrategyOptions<byte[]>
             {
@@ -83,9 +93,21 @@ internal sealed class ImageFetcher : IDisposable
                 BackoffType = DelayBackoffType.Exponential,
                 UseJitter = true,
                 Delay = TimeSpan.FromMilliseconds(200),
-                ShouldHandle = new PredicateBuilder<byte[]>().Handle<SourceException>(),
+                ShouldHandle = new PredicateBuilder<byte[]>().Handle<SourceException>(e => e.RetryAfter is not { } wait || wait <= LongestWait),
+                DelayGenerator = arguments => ValueTask.FromResult((arguments.Outcome.Exception as SourceException)?.RetryAfter),
             })
             .Build();
+        perHost = PartitionedRateLimiter.CreateChained(
+            PartitionedRateLimiter.Create((string host) => this.options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host)
+                : RateLimitPartition.GetConcurrencyLimiter(host, _ => new ConcurrencyLimiterOptions { PermitLimit = this.options.PerHost, QueueLimit = int.MaxValue })),
+            PartitionedRateLimiter.Create((string host) => this.options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
+                : RateLimitPartition.GetTokenBucketLimiter(host, _ => new TokenBucketRateLimiterOptions
+                {
+                    TokenLimit = 1, // no burst
+                    TokensPerPeriod = 1,
+                    ReplenishmentPeriod = TimeSpan.FromSeconds(1 / this.options.PerHostRate),
+                    QueueLimit = int.MaxValue,
+                })));
     }
 
     /// <exception cref="ImageException">The source is not allowed, is not there, has too many bytes or others than it should.</exception>
@@ -96,10 +118,10 @@ internal sealed class ImageFetcher : IDisposable
         var bytes = source switch
         {
             ImageSource.Data data => data.Bytes,
-            ImageSource.Url url => await ManyAsync(token => FetchUrlAsync(url.Address, token), cancel),
+            ImageSource.Url url => await ManyAsync(HostOf(url.Address), token => FetchUrlAsync(url.Address, token), cancel),
             ImageSource.Path path => await ReadFileAsync(path.Name, cancel),
             ImageSource.File file => await ReadOwnAsync(file.Name, cancel),
-            ImageSource.S3 s => await ManyAsync(token => FetchS3Async(s.Bucket, s.Key, token), cancel),
+            ImageSource.S3 s => await ManyAsync($"s3://{s.Bucket}", token => FetchS3Async(s.Bucket, s.Key, token), cancel),
             _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
         };
         return source.Sha256 is null || Convert.ToHexStringLower(SHA256.HashData(bytes)) is var sum && sum == source.Sha256 ? bytes
@@ -109,6 +131,7 @@ internal sealed class ImageFetcher : IDisposable
     public void Dispose()
     {
         http.Dispose();
+        perHost.Dispose();
         if (s3.IsValueCreated)
         {
             s3.Value.Dispose();
@@ -163,7 +186,7 @@ internal sealed class ImageFetcher : IDisposable
                 continue;
             }
 
-            Check((int)answer.StatusCode, Shown(url));
+            Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers.RetryAfter));
             return await ReadAsync(await answer.Content.ReadAsStreamAsync(cancel), answer.Content.Headers.ContentLength, Shown(url), cancel);
         }
 
@@ -189,7 +212,7 @@ internal sealed class ImageFetcher : IDisposable
         }
         catch (Exception e) when (e is AmazonClientException or AmazonServiceException)
         {
-            throw new SourceException($"s3://{bucket}/{key} cannot be read: {e.Message}", e);
+            throw new SourceException($"s3://{bucket}/{key} cannot be read: {BucketListing.Words(e)}", e);
         }
     }
 
@@ -198,7 +221,10 @@ internal sealed class ImageFetcher : IDisposable
     /// <summary>The setting that would allow it, whole, beside what is allowed now.</summary>
     private static string Setting(string name, string now, string more) => $"To allow it: {SourceOptions.Section}:{name}={string.Join(',', [.. SourceOptions.List(now), more])}";
 
-    private static void Check(int status, string place)
+    /// <summary>In seconds or as a date.</summary>
+    private TimeSpan? RetryAfter(RetryConditionHeaderValue? told) => (told?.Delta ?? told?.Date - time.GetUtcNow()) is { } wait ? wait > TimeSpan.Zero ? wait : TimeSpan.Zero : null;
+
+    private static void Check(int status, string place, TimeSpan? retryAfter = null)
     {
         switch (status)
         {
@@ -206,6 +232,8 @@ internal sealed class ImageFetcher : IDisposable
                 return;
             case 404 or 410:
                 throw new ImageException(ImageFault.SourceMissing, $"There is nothing at {place} (status {status}).");
+            case 429 or 503 when retryAfter is { } wait:
+                throw new SourceException($"{place} answers with status {status}, and wants to be asked again in {wait.TotalSeconds:0.#} s.", retryAfter: wait);
             case 408 or 425 or 429 or >= 500:
                 throw new SourceException($"{place} answers with status {status}.");
             default:
@@ -268,9 +296,12 @@ internal sealed class ImageFetcher : IDisposable
         }
     }
 
-    /// <summary>Each try has its own time; what is not an answer becomes a <see cref="SourceException"/>.</summary>
-    private async Task<byte[]> ManyAsync(Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) => await again.ExecuteAsync(async token =>
+    /// <summary>
+    /// Each try has its turn at its host, and then its own time; what is not an answer becomes a <see cref="SourceException"/>.
+    /// </summary>
+    private async Task<byte[]> ManyAsync(string host, Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) => await again.ExecuteAsync(async token =>
     {
+        using var turn = await perHost.AcquireAsync(host, cancellationToken: token);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(token);
         limit.CancelAfter(TimeSpan.FromSeconds(options.TimeoutSeconds));
         try
@@ -328,6 +359,9 @@ internal sealed class ImageFetcher : IDisposable
 
         return null;
     }
+
+    /// <summary>Empty where the address is none, which is refused before anything is asked.</summary>
+    private static string HostOf(string address) => Uri.TryCreate(address, UriKind.Absolute, out var url) ? url.IdnHost.ToLowerInvariant() : "";
 
     /// <summary>The host as it will be looked up: other ways to write digits and letters, and a dot at the end, are gone.</summary>
     private static Uri Plain(Uri url) => url.Host.Length > 0 && url.HostNameType == UriHostNameType.Dns ? new UriBuilder(url) { Host = url.IdnHost.TrimEnd('.') }.Uri : url;

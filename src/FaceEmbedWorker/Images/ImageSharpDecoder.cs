@@ -26,7 +26,7 @@ internal static class ImageSharpDecoder
     {
         if (header is { Cut: true } and not { Format: "jpeg", Whole: false })
         {
-            throw header.Broken(); // it would fill up what is missing
+            bytes = (header.Format == "png" ? PngHeader.Ended(bytes) : null) ?? throw header.Broken(); // it would fill up what is missing
         }
 
         if (header.Format == "pnm" && bytes[1] >= '4')

@@ -68,7 +68,7 @@ internal static partial class LibvipsDecoder
                 throw header.Broken();
             }
 
-            using var rgb = ToRgb(loaded);
+            using var converted = ToRgb(loaded);
             var turned = header.Orientation >= 5;
             picture = new Picture(turned ? height : width, turned ? width : height)
             {
@@ -78,7 +78,7 @@ internal static partial class LibvipsDecoder
             var rows = Math.Clamp(StripBytes / (width * 3), 1, height);
             using var strip = header.Orientation == 1 ? null : new Picture(width, rows);
             using var target = Wrapped(strip ?? picture);
-            using var from = Region.New(rgb);
+            using var from = Region.New(converted ?? loaded);
             using var to = Region.New(target);
             for (var row = 0; row < height; row += rows)
             {
@@ -163,7 +163,8 @@ internal static partial class LibvipsDecoder
     /// As Pillow's <c>convert("RGB")</c>: alpha is dropped, grey is repeated, 16 bits keep their upper 8, embedded colour profiles are
     /// ignored.
     /// </summary>
-    private static Image ToRgb(Image image)
+    /// <returns>Null where the image is so already: each operation keeps rows of its own.</returns>
+    private static Image? ToRgb(Image image)
     {
         if (image.Interpretation == Enums.Interpretation.Cmyk)
         {
@@ -172,7 +173,7 @@ internal static partial class LibvipsDecoder
 
         if (image is { Interpretation: Enums.Interpretation.Srgb, Format: Enums.BandFormat.Uchar, Bands: 3 })
         {
-            return image.Copy();
+            return null;
         }
 
         using var srgb = image.Colourspace(Enums.Interpretation.Srgb);

@@ -5,7 +5,10 @@ namespace FaceEmbedWorker.Images;
 /// <summary>A decoded picture: upright, 8-bit RGB, interleaved, rows without padding. Its pixels live outside the managed heap.</summary>
 internal sealed unsafe partial class Picture : IDisposable
 {
-    private const int Weighty = 64 * 1024 * 1024;
+    /// <summary>Blocks from here on are mapped anew and given back at once.</summary>
+    private const int Mapped = 4 * 1024 * 1024;
+
+    private const int HugePage = 2 * 1024 * 1024;
 
     private readonly int bytes;
     private nint pixels;
@@ -24,8 +27,8 @@ internal sealed unsafe partial class Picture : IDisposable
 
         try
         {
-            _ = SetMalloc(mapThreshold, 4 * 1024 * 1024);
-            _ = SetMalloc(trimThreshold, 8 * 1024 * 1024);
+            _ = SetMalloc(mapThreshold, Mapped);
+            _ = SetMalloc(trimThreshold, 2 * Mapped);
         }
         catch (EntryPointNotFoundException)
         {
@@ -38,12 +41,7 @@ internal sealed unsafe partial class Picture : IDisposable
     public Picture(int width, int height)
     {
         bytes = Bytes(width, height);
-        pixels = (nint)NativeMemory.Alloc((nuint)bytes);
-        if (bytes > Weighty)
-        {
-            GC.AddMemoryPressure(bytes); // or it would let dead files of 60 MB lie beside pictures of 300
-        }
-
+        pixels = (nint)(bytes < Mapped ? NativeMemory.Alloc((nuint)bytes) : AllocHuge());
         (Width, Height) = (width, height);
     }
 
@@ -80,6 +78,25 @@ internal sealed unsafe partial class Picture : IDisposable
         }
     }
 
+    /// <summary>
+    /// In huge pages where the system gives them: a fault for each 4 KB of fresh memory costs more than the decode that writes it
+    /// (measured in a virtual machine: 195 of 222 ms at 12 Mpx).
+    /// </summary>
+    private void* AllocHuge()
+    {
+        const int hugePage = 14; // madvise(2)
+        var block = NativeMemory.AlignedAlloc((nuint)bytes, HugePage);
+        if (OperatingSystem.IsLinux())
+        {
+            _ = Advise(block, (nuint)bytes / HugePage * HugePage, hugePage); // not the last one, which the picture does not fill
+        }
+
+        return block;
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    private static partial int Advise(void* address, nuint length, int advice);
+
     [LibraryImport("libc", EntryPoint = "mallopt")]
     private static partial int SetMalloc(int parameter, int value);
 
@@ -91,10 +108,13 @@ internal sealed unsafe partial class Picture : IDisposable
         var owned = Interlocked.Exchange(ref pixels, 0);
         if (owned != 0)
         {
-            NativeMemory.Free((void*)owned);
-            if (bytes > Weighty)
+            if (bytes < Mapped)
             {
-                GC.RemoveMemoryPressure(bytes);
+                NativeMemory.Free((void*)owned);
+            }
+            else
+            {
+                NativeMemory.AlignedFree((void*)owned);
             }
         }
     }

@@ -14,6 +14,19 @@ internal static unsafe class PictureEncoder
         return stream.ToArray();
     }
 
+    public static byte[] Png(Picture picture)
+    {
+        using var stream = new MemoryStream();
+        var pixels = picture.Pixels;
+        fixed (byte* first = pixels)
+        {
+            using var image = Image.WrapMemory<Rgb24>(first, picture.Width, picture.Height);
+            image.SaveAsPng(stream);
+        }
+
+        return stream.ToArray();
+    }
+
     /// <summary>Straight from its pixels: a copy of a large picture would be as large again.</summary>
     public static void WriteJpeg(Picture picture, Stream stream, int quality = 90)
     {

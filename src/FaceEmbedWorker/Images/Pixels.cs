@@ -1,3 +1,6 @@
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
 namespace FaceEmbedWorker.Images;
 
 /// <summary>Pure pixel geometry on pictures.</summary>
@@ -24,6 +27,15 @@ internal static class Pixels
         filter != AreaResize.Name ? Resized(picture, width, height, filter)
         : width <= picture.Width && height <= picture.Height ? Shrunk(picture, width, height)
         : Resized(picture, width, height, PillowResize.Filter.Bilinear.Name);
+
+    /// <summary>Writes four pixels, each red, green, blue (0 to 255) and a value that is left out, as 12 bytes.</summary>
+    public static void WriteFour(Vector128<int> a, Vector128<int> b, Vector128<int> c, Vector128<int> d, Span<byte> target)
+    {
+        var bytes = Vector128.Narrow(Vector128.Narrow(a.AsUInt32(), b.AsUInt32()), Vector128.Narrow(c.AsUInt32(), d.AsUInt32()));
+        var packed = Vector128.Shuffle(bytes, Vector128.Create((byte)0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, 3, 7, 11, 15));
+        MemoryMarshal.Write(target, packed.AsUInt64()[0]);
+        MemoryMarshal.Write(target[8..], packed.AsUInt32()[2]);
+    }
 
     /// <summary>A part of a picture; what lies outside is black.</summary>
     public static Picture Cropped(Picture picture, int x, int y, int width, int height)
@@ -76,23 +88,44 @@ internal static class Pixels
             return;
         }
 
-        var target = upright.Pixels;
-        for (var y = first; !rows.IsEmpty; y++, rows = rows[(width * 3)..])
+        // the place of stored pixel (x, y) among the upright ones is from + x * across + y * down
+        var (line, last) = (upright.Width, upright.Width * upright.Height - 1);
+        var (from, across, down) = orientation switch
         {
-            for (var x = 0; x < width; x++)
+            2 => (line - 1, -1, line),
+            3 => (last, -1, -line),
+            4 => (last + 1 - line, 1, -line),
+            5 => (0, line, 1),
+            6 => (line - 1, line, -1),
+            7 => (last, -line, -1),
+            _ => (last + 1 - line, -line, 1),
+        };
+        var source = MemoryMarshal.Cast<byte, Pixel>(rows);
+        var target = MemoryMarshal.Cast<byte, Pixel>(upright.Pixels);
+        var count = source.Length / width;
+        from += first * down;
+        if (orientation < 5)
+        {
+            for (var y = 0; y < count; y++)
             {
-                var (u, v) = orientation switch
+                for (var x = 0; x < width; x++)
                 {
-                    2 => (width - 1 - x, y),
-                    3 => (width - 1 - x, height - 1 - y),
-                    4 => (x, height - 1 - y),
-                    5 => (y, x),
-                    6 => (height - 1 - y, x),
-                    7 => (height - 1 - y, width - 1 - x),
-                    _ => (y, width - 1 - x),
-                };
-                rows.Slice(x * 3, 3).CopyTo(target[((v * upright.Width + u) * 3)..]);
+                    target[from + x * across + y * down] = source[y * width + x];
+                }
+            }
+        }
+        else
+        {
+            for (var x = 0; x < width; x++) // along the upright row: what is written one after the other lies together
+            {
+                for (var y = 0; y < count; y++)
+                {
+                    target[from + x * across + y * down] = source[y * width + x];
+                }
             }
         }
     }
+
+    /// <summary>Three bytes that are copied at once.</summary>
+    private readonly record struct Pixel(byte Red, byte Green, byte Blue);
 }

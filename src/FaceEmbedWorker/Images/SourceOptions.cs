@@ -32,6 +32,14 @@ internal sealed class SourceOptions : IValidatableObject
     [Range(0.1, 3600)]
     public double TimeoutSeconds { get; set; } = 10;
 
+    [Description("Pictures that a worker fetches at once from one host or bucket; 0: as many as it has jobs at once.")]
+    [Range(0, 1024)]
+    public int PerHost { get; set; }
+
+    [Description("Fetches a second that a worker begins at one host or bucket, evenly spaced; 0: as many as there are.")]
+    [Range(0.0, 10_000)]
+    public double PerHostRate { get; set; }
+
     public IReadOnlyList<IPNetwork> Networks => [.. List(PrivateNetworks).Select(IPNetwork.Parse)];
 
     public static string[] List(string text) => text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);

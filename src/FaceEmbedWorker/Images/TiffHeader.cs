@@ -14,6 +14,9 @@ internal static class TiffHeader
     /// <summary>Bytes of a tile's pixels that libvips takes.</summary>
     private const int MostTile = 100_000_000;
 
+    /// <summary>A tile's side that libvips takes: twice that of the picture, rounded up to 128s.</summary>
+    private static ulong MostTileSide(int longest) => ((ulong)longest + 127) / 128 * 256;
+
     /// <summary>By so many bytes strips may lie over one another.</summary>
     private const long SharedStrips = 64 * 1024 * 1024;
 
@@ -42,6 +45,7 @@ internal static class TiffHeader
                 : Tag(262, 0) == 3 && !tags.ContainsKey(320) ? "a palette TIFF without its palette"
                 : Tag(262, 0) == 5 && Tag(332, 1) != 1 ? "a TIFF of inks other than CMYK"
                 : tiled && (Int128)Tag(322, 0) * Tag(323, 0) * samples * ((bits.Max() + 7) / 8) is var tile && tile > MostTile ? $"a TIFF with a tile of {tile:N0} bytes"
+                : tiled && Math.Max(Tag(322, 0), Tag(323, 0)) is var side && side > MostTileSide(Math.Max(width, height)) ? $"a TIFF of {width} x {height} pixels in a tile of {side:N0}"
                 : Unsupported(bits, samples, Tag(339, 1), Tag(262, 0), Tag(259, 1), planar, tiled),
             UnsupportedByImageSharp = pages.Circular ? "a TIFF whose last page leads back to another" : planar ? "a TIFF of separate planes" : tiled ? "a TIFF of tiles" : Tag(266, 1) == 2 ? "a TIFF whose bits are in reverse order"
                 : Tag(338, 0) == 1 ? "a TIFF whose colours are multiplied by its alpha" : Tag(262, 0) == 5 ? "a TIFF in CMYK" : Tag(262, 0) == 3 && tags.GetValueOrDefault(320, []).All(v => v < 256) ? "a TIFF whose palette has 8 bits"

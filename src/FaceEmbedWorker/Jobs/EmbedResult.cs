@@ -100,6 +100,17 @@ internal sealed record RejectedFile(string JobId, string Outcome, string Error, 
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ResultJson.Plain.RejectedFile);
 }
 
+/// <summary>The reply to a job that ended as a dead letter.</summary>
+/// <param name="Outcome"><c>rejected</c>.</param>
+/// <param name="Error">As in <c>fw-error</c>.</param>
+/// <param name="Message">One sentence.</param>
+internal sealed record RejectedJob(string JobId, string Outcome, string Error, string Message, int Attempt, string Worker, string Version, DateTime CompletedAt)
+{
+    public const string Rejected = "rejected";
+
+    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ResultJson.Plain.RejectedJob);
+}
+
 /// <param name="Space">Names the embedding space; vectors of different spaces do not compare.</param>
 /// <param name="SelfTest"><c>failed</c> where the model failed its self-test at the worker's start; otherwise absent.</param>
 internal sealed record ResultModel(string Id, string Space, int Dimensions, string? SelfTest = null);
@@ -113,11 +124,17 @@ internal sealed record ResultImage(string Sha256, string? Format = null, int? Wi
 /// <param name="Source"><c>face</c>, <c>image</c> or <c>stub</c>.</param>
 /// <param name="Vector">float32, unit L2 length; absent in JSON where <paramref name="VectorBase64"/> stands for it.</param>
 /// <param name="VectorBase64">The same, little-endian.</param>
+/// <param name="Crop">Absent where the job does not ask for it.</param>
 /// <param name="Landmarks">Left eye, right eye, nose, left and right mouth corner (as seen), [x, y] in pixels of the upright
 /// picture.</param>
 /// <param name="Score">The detector's, 0 to 1.</param>
 internal sealed record ResultEmbedding(string Source, float[] Vector, ResultBox? Box = null, double[][]? Landmarks = null, double? Score = null, ResultQuality? Quality = null,
-    byte[]? VectorBase64 = null);
+    byte[]? VectorBase64 = null, ResultCrop? Crop = null);
+
+/// <summary>The aligned face as it was embedded: what mode <c>aligned</c> takes.</summary>
+/// <param name="Format"><c>png</c> or <c>jpeg</c>.</param>
+/// <param name="Landmarks">As those of the picture, in pixels of the crop; absent where the face was cut out by its box.</param>
+internal sealed record ResultCrop(string Format, byte[] Data, double[][]? Landmarks = null);
 
 /// <summary>Pixels of the upright picture.</summary>
 internal sealed record ResultBox(int X, int Y, int Width, int Height);
@@ -133,8 +150,9 @@ internal sealed record ResultQuality(double Norm, double? AlignmentError = null,
     IReadOnlyList<string>? Flags = null, double? Score = null);
 
 /// <summary>A face that was found and left out.</summary>
+/// <param name="Quality">Null where it was left out before it was embedded.</param>
 /// <param name="Reasons">The setting that left it out, and what is wrong with the face.</param>
-internal sealed record SkippedFace(ResultBox Box, double Score, ResultQuality Quality, IReadOnlyList<string> Reasons);
+internal sealed record SkippedFace(ResultBox Box, double Score, ResultQuality? Quality, IReadOnlyList<string> Reasons);
 
 /// <summary>CloudEvents 1.0.</summary>
 internal sealed record ResultEvent(string Specversion, string Id, string Source, string Type, string Subject, DateTime Time, string Datacontenttype, string? Traceparent, EmbedResult Data);
@@ -152,6 +170,7 @@ internal sealed record ResultTimings(double? Fetch, double? Decode, double? Dete
 [JsonSerializable(typeof(EmbedResult))]
 [JsonSerializable(typeof(ResultEvent))]
 [JsonSerializable(typeof(RejectedFile))]
+[JsonSerializable(typeof(RejectedJob))]
 internal sealed partial class ResultJson : JsonSerializerContext
 {
     private static ResultJson? plain;

@@ -12,17 +12,14 @@ namespace FaceEmbedWorker.Jobs;
 internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder,
     IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
 {
-    /// <summary>Share of the picture from which a face is looked at again with a border.</summary>
-    private const double MuchOfPicture = 0.3;
+    /// <summary>Of a result's crops: it has to go through brokers that take 16 MiB, in base64 and beside the vectors.</summary>
+    private const int MostCropBytes = 4 * 1024 * 1024;
 
-    /// <summary>Whole photos are turned, not details of them.</summary>
-    private const int TurnedDetail = 2;
+    /// <summary>Pixels of a crop's side: whole photos are none.</summary>
+    private const int LargestCrop = 256;
 
-    /// <summary>
-    /// A larger picture is copied at this many pixels for a look that turns it or puts a border around it: such a copy is up to three times
-    /// as large, and outside <c>Images:MaxMemory</c>.
-    /// </summary>
-    private const int MostInView = 8_000_000, SmallerInView = 2_000_000;
+    /// <summary>Pixels from the first to the last of a face's landmarks.</summary>
+    private const double LeastSpan = 2;
 
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private readonly JobOptions options = options.Value;
@@ -48,7 +45,15 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var bytes = Array.Empty<byte>();
         if (job.Deadline is { } end && time.GetUtcNow() > end)
         {
-            return new JobOutcome.Rejected("expired", $"The job was worth doing until {end.UtcDateTime:O}, and that is past.");
+            return new JobOutcome.Rejected("expired", $"The job was worth doing until {end.UtcDateTime:yyyy-MM-ddTHH:mm:ssZ}, and that is past.");
+        }
+
+        var mode = job.Mode ?? options.Mode;
+        string[] warnings = [.. job.Warnings ?? [], .. Ignored(job, mode)];
+        job = job with { Warnings = warnings.Length > 0 ? warnings : null };
+        if (mode != EmbedMode.Image && embedder.Card.NotForFaces is { } reason)
+        {
+            return new JobOutcome.Rejected("refused", reason);
         }
 
         try
@@ -60,9 +65,12 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             }
 
             var encoded = decoder.Open(bytes);
-            return (job.Mode ?? options.Mode) == EmbedMode.Faces
-                ? EmbedFaces(job, bytes, encoded, clock, cancel)
-                : EmbedWhole(job, bytes, encoded, clock, cancel);
+            return mode switch
+            {
+                EmbedMode.Faces => EmbedFaces(job, bytes, encoded, clock, cancel),
+                EmbedMode.Aligned => EmbedAligned(job, bytes, encoded, clock, cancel),
+                _ => EmbedWhole(job, bytes, encoded, clock, cancel),
+            };
         }
         catch (ImageException e) when (e.Fault == ImageFault.Undecodable && options.Undecodable == UndecodablePolicy.Stub)
         {
@@ -76,95 +84,86 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
 
     private JobOutcome.Completed EmbedFaces(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
-        var detail = job.Detail ?? faceOptions.DetectionDetail;
-        using var overview = encoded.Decode(encoded.WithinMemory(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height))), cancel);
-        clock.Mark(Stage.Decode);
-
-        var faces = Look(encoded, overview, View.Plain, detail, clock, cancel);
-        if (faceOptions.TightCrops && (faces.Count == 0 || WantsBorder(faces.MaxBy(f => f.Box.Area)!, encoded)))
-        {
-            faces = FaceQuality.Merged(faces, Look(encoded, overview, View.Padded, 1, clock, cancel), f => WantsBorder(f, encoded), embedder.Card, encoded.Width, encoded.Height);
-        }
-
-        if (faceOptions.TurnedPhotos && !faces.Exists(f => FaceQuality.IsClear(f, embedder.Card)))
-        {
-            var turned = View.Turned.Select(view => Look(encoded, overview, view, Math.Min(detail, TurnedDetail), clock, cancel)).ToArray();
-            var upright = turned.Where(look => look.Exists(f => FaceQuality.IsUpright(f, faces, embedder.Card))).MaxBy(look => look.Max(f => f.Score)); // the surest: an upside-down face may be as sharp
-            faces = upright is null ? faces : WithTurned(faces, upright);
-            if (detail > TurnedDetail && faces is [{ Turn: not 0 } first, ..])
-            {
-                faces = Look(encoded, overview, View.Turned.Single(v => v.Turn == first.Turn), detail, clock, cancel);
-            }
-        }
-
-        var described = faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();
+        var seen = new FaceSearch(encoded, detector, aligner, embedder, faceOptions, job, clock, cancel).Run();
+        var described = seen.Faces.Select(f => Describe(f, encoded)).OrderByDescending(e => e.Box!.Width * e.Box.Height).ToArray();
         var kept = described.Where(e => e.Quality!.Score >= faceOptions.MinQuality).ToArray();
-        var skipped = described.Except(kept).Select(e => new SkippedFace(e.Box!, e.Score!.Value, e.Quality!, ["min_quality", .. e.Quality!.Flags!])).ToArray();
-        var image = Describe(bytes, encoded) with { Rotation = faces is [{ Turn: not 0 and var turn }, ..] ? turn : null };
+        SkippedFace[] skipped = [.. described.Except(kept).Select(e => new SkippedFace(e.Box!, e.Score!.Value, e.Quality!, ["min_quality", .. e.Quality!.Flags!])), .. seen.LeftOut.Select(Describe)];
+        var image = Describe(bytes, encoded) with { Rotation = seen.Faces is [{ Turn: not 0 and var turn }, ..] ? turn : null };
         var outcome = kept.Length > 0 ? EmbedResult.Embedded : EmbedResult.NoFace;
-        var completed = Complete(job, outcome, Model(embedder.FaceSpace), image, kept, clock);
+        var (embeddings, warnings) = WithCrops(kept, job.Warnings);
+        var completed = Complete(job with { Warnings = warnings }, outcome, Model(embedder.FaceSpace), image, embeddings, clock);
         return skipped.Length > 0 ? new(completed.Result with { Skipped = skipped }) : completed;
     }
 
-    /// <summary>
-    /// What a turned look sees, where it stands for the picture: otherwise one who lies down would take the place of all who stand. Then
-    /// faces that are upright stay, and those of the turned look that are clear come to them.
-    /// </summary>
-    private List<Face> WithTurned(List<Face> upright, List<Face> turned)
+    /// <summary>What a job asks for that its mode does not have.</summary>
+    private static IEnumerable<string> Ignored(EmbedJob job, EmbedMode mode)
     {
-        var others = upright.FindAll(f => !turned.Exists(t => FaceQuality.AreOne(f, t)));
-        return others.Count(f => !detector.IsUncertain(f.Score)) <= turned.Count(t => !detector.IsUncertain(t.Score)) ? turned
-            : [.. upright.Where(f => !turned.Exists(t => FaceQuality.IsClear(t, embedder.Card) && FaceQuality.AreOne(f, t))), .. turned.Where(t => FaceQuality.IsClear(t, embedder.Card))];
-    }
-
-    /// <summary>
-    /// Finds, aligns and embeds the faces that one way to look at the picture shows: a face is always cut out of the picture as delivered.
-    /// </summary>
-    private List<Face> Look(EncodedImage encoded, Picture overview, View view, int detail, StageClock clock, CancellationToken cancel)
-    {
-        cancel.ThrowIfCancellationRequested();
-        using var small = view == View.Plain ? null : detector.Shrunk(overview, detail); // a copy of all of it would double what a job takes
-        using var shown = small is null ? null : view.Apply(small);
-        var found = detector.Detect(shown ?? overview, detail);
-        cancel.ThrowIfCancellationRequested();
-        found = found.Count == 0 && view == View.Plain ? detector.DetectFiner(overview, detail) : found;
-        clock.Mark(Stage.Detect);
-
-        using var finer = DecodeFiner(encoded, overview, found, cancel);
-        var picture = finer ?? overview;
-        clock.Mark(Stage.Decode);
-
-        var smaller = (long)picture.Width * picture.Height > MostInView ? Math.Sqrt((double)SmallerInView / picture.Width / picture.Height) : 1;
-        using var less = view == View.Plain || found.Count == 0 || smaller == 1 ? null : Pixels.Shrunk(picture, Math.Max(1, (int)(picture.Width * smaller)), Math.Max(1, (int)(picture.Height * smaller)));
-        var seen = less ?? picture;
-        using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(seen);
-        var points = found.ConvertAll(f => detector.Locate(shownFiner ?? picture, f, cancel));
-        clock.Mark(Stage.Detect);
-
-        var faces = new List<Face>(found.Count);
-        for (var i = 0; i < found.Count; i++)
+        if (job.Landmarks is not null && mode != EmbedMode.Aligned)
         {
-            cancel.ThrowIfCancellationRequested();
-            var (box, five) = view == View.Plain ? (found[i].Box, points[i]) : (view.Back(found[i].Box, seen), Array.ConvertAll(points[i], p => view.Back(p, seen)));
-            using var aligned = aligner.Align(picture, box, five, out var error);
-            clock.Mark(Stage.Align);
-
-            var face = new Face(box, found[i].Score, five, error, embedder.Embed(aligned), found[i].Seen, view.Turn);
-            clock.Mark(Stage.Embed);
-            if (detector.IsFace(face, embedder.Card))
-            {
-                faces.Add(face);
-            }
+            yield return "The job's 'landmarks' were ignored: mode aligned takes them.";
         }
 
-        return faces;
+        if (job.ReturnCrops is not null && mode != EmbedMode.Faces)
+        {
+            yield return "The job's 'return_crops' was ignored: mode faces returns crops.";
+        }
     }
 
-    /// <summary>
-    /// It covers much of the picture, is cut at its border, or is doubtful: with something around it the detector may see it better.
-    /// </summary>
-    private bool WantsBorder(Face face, EncodedImage encoded) =>
-        face.Box.Area > MuchOfPicture * encoded.Width * encoded.Height || FaceQuality.IsCut(face.Box, encoded.Width, encoded.Height) || !FaceQuality.IsClear(face, embedder.Card);
+    /// <summary>Crops of as many of the largest faces as a message has room for.</summary>
+    internal static (ResultEmbedding[] Embeddings, IReadOnlyList<string>? Warnings) WithCrops(ResultEmbedding[] faces, IReadOnlyList<string>? warnings)
+    {
+        var (bytes, without) = (0L, 0);
+        var fitting = Array.ConvertAll(faces, face =>
+        {
+            bytes += face.Crop?.Data.Length ?? 0;
+            without += bytes > MostCropBytes || without > 0 ? 1 : 0;
+            return without > 0 ? face with { Crop = null } : face;
+        });
+        return (fitting, without == 0 ? warnings : [.. warnings ?? [], $"{Plural.Of(without, "face")} of {faces.Length:N0} have no crop: a result has room for {MostCropBytes / (1024 * 1024)} MiB of them. Ask for jpeg, or for fewer faces."]);
+    }
+
+    /// <summary>No detection: what a first pass returned as a face's crop, or a face of which the landmarks are known.</summary>
+    private JobOutcome EmbedAligned(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
+    {
+        var landmarks = job.Landmarks?.ToArray();
+        if (landmarks is null && Math.Max(encoded.Width, encoded.Height) > LargestCrop && (encoded.Width, encoded.Height) != (aligner.Width, aligner.Height))
+        {
+            return new JobOutcome.Rejected("malformed", $"The picture has {encoded.Width} x {encoded.Height} pixels, and a crop has {LargestCrop} a side at most. Mode aligned takes a crop of one face, or a picture and its 'landmarks'.");
+        }
+
+        if (landmarks is not null && (Span(landmarks, p => p.X, encoded.Width) ?? Span(landmarks, p => p.Y, encoded.Height)) is { } why)
+        {
+            return new JobOutcome.Rejected("malformed", $"The landmarks are none of a face in this picture of {encoded.Width} x {encoded.Height} pixels: they {why}.");
+        }
+
+        if (landmarks is not null && !aligner.IsByLandmarks)
+        {
+            return new JobOutcome.Rejected("malformed", $"The model {embedder.Card.Id} takes faces by their box, not by landmarks. Send the face's crop without 'landmarks', or use mode faces.");
+        }
+
+        var scale = landmarks is null ? 1 : aligner.ScaleOf(landmarks);
+        var shrink = encoded.WithinMemory(encoded.ShrinkFor(((int)Math.Min(encoded.Width, encoded.Width / scale), (int)Math.Min(encoded.Height, encoded.Height / scale))));
+        using var picture = encoded.Decode(shrink, cancel);
+        clock.Mark(Stage.Decode);
+
+        var error = 0.0;
+        using var aligned = landmarks is null ? aligner.AlignCrop(picture) : aligner.Align(picture, default, landmarks, out error);
+        clock.Mark(Stage.Align);
+        if (aligned is null)
+        {
+            return new JobOutcome.Rejected("malformed", $"The picture has {encoded.Width} x {encoded.Height} pixels: a crop is square, or of the model's {aligner.Width} x {aligner.Height}. Mode aligned takes a crop of one face, or a picture and its 'landmarks'.");
+        }
+
+        var embedding = embedder.Embed(aligned);
+        clock.Mark(Stage.Embed);
+        var sharpness = FaceQuality.SharpnessOf(embedding.Norm, embedder.Card);
+        var quality = new ResultQuality(Math.Round(embedding.Norm, 3), landmarks is null ? null : Math.Round(error, 2), Sharpness: sharpness is { } s ? Math.Round(s, 3) : null, Flags: FaceQuality.FlagsOf(sharpness, error));
+        return Complete(job, EmbedResult.Embedded, Model(embedder.FaceSpace), Describe(bytes, encoded), [new ResultEmbedding("face", embedding.Vector, Landmarks: landmarks is null ? null : Pairs(landmarks), Quality: quality)], clock);
+    }
+
+    /// <summary>What is wrong with landmarks along one axis; null: nothing.</summary>
+    private static string? Span(Point[] landmarks, Func<Point, double> along, int length) => landmarks.Average(along) is var middle && (middle < 0 || middle > length) ? "lie outside"
+        : landmarks.Max(along) - landmarks.Min(along) < LeastSpan ? "lie in one place, or in one line" : null;
 
     private JobOutcome.Completed EmbedWhole(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {
@@ -184,17 +183,6 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var model = new ResultModel(StubEmbedding.ModelId, StubEmbedding.Space(embedder.Dimensions), embedder.Dimensions);
         var completed = Complete(job, EmbedResult.Stub, model, new ResultImage(Sha256(bytes)), [new ResultEmbedding("stub", vector)], clock);
         return new(completed.Result with { Error = JobOutcome.Word(why.Fault), Message = why.Message });
-    }
-
-    /// <summary>
-    /// The picture decoded once more at a finer scale, where the overview's smallest face has fewer pixels than the embedder takes and the
-    /// file has more; otherwise null.
-    /// </summary>
-    private Picture? DecodeFiner(EncodedImage encoded, Picture overview, IReadOnlyList<Detection> found, CancellationToken cancel)
-    {
-        var smallest = found.Select(f => Math.Min(f.Box.Width, f.Box.Height)).DefaultIfEmpty(double.MaxValue).Min();
-        var finer = encoded.WithinMemory(EncodedImage.ShrinkFor(smallest, aligner.Width), overview);
-        return finer < (int)Math.Round(overview.ScaleX) ? encoded.Decode(finer, cancel, overview) : null;
     }
 
     private JobOutcome.Completed Complete(EmbedJob job, string outcome, ResultModel model, ResultImage image, IReadOnlyList<ResultEmbedding> embeddings, StageClock clock) =>
@@ -221,13 +209,21 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
 
     private ResultEmbedding Describe(Face face, EncodedImage encoded)
     {
-        var (x, y) = ((int)Math.Round(face.Box.X), (int)Math.Round(face.Box.Y));
-        var box = new ResultBox(x, y, (int)Math.Round(face.Box.X + face.Box.Width) - x, (int)Math.Round(face.Box.Y + face.Box.Height) - y);
-        var pairs = Array.ConvertAll(face.Landmarks, p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) });
         var quality = FaceQuality.Of(face, embedder.Card, encoded.Width, encoded.Height);
-        return new ResultEmbedding("face", face.Embedding.Vector, box, pairs, Math.Round(face.Score, 4), new ResultQuality(
+        return new ResultEmbedding("face", face.Embedding.Vector, Rounded(face.Box), Pairs(face.Landmarks), Math.Round(face.Score, 4), new ResultQuality(
             Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)Math.Round(quality.Size), quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
-            Degrees(quality.Pose.Yaw), Degrees(quality.Pose.Pitch), Degrees(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)));
+            Degrees(quality.Pose.Yaw), Degrees(quality.Pose.Pitch), Degrees(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)), Crop: face.Crop is { } crop ? new ResultCrop(crop.Format, crop.Data, crop.Landmarks is { } points ? Pairs(points) : null) : null);
+    }
+
+    private SkippedFace Describe(LeftOut face) =>
+        new(Rounded(face.Box), Math.Round(face.Score, 4), Quality: null, detector.IsUncertain(face.Score) ? [face.Reason, FaceQuality.Uncertain] : [face.Reason]);
+
+    private static double[][] Pairs(Point[] points) => Array.ConvertAll(points, p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) });
+
+    private static ResultBox Rounded(Box box)
+    {
+        var (x, y) = ((int)Math.Round(box.X), (int)Math.Round(box.Y));
+        return new ResultBox(x, y, (int)Math.Round(box.X + box.Width) - x, (int)Math.Round(box.Y + box.Height) - y);
     }
 
     /// <summary>Whole, and never -0.</summary>

@@ -11,6 +11,9 @@ internal enum EmbedMode
 
     /// <summary>The whole picture, resized.</summary>
     Image,
+
+    /// <summary>One face: the picture is its crop, or the job names its landmarks.</summary>
+    Aligned,
 }
 
 /// <summary>What becomes of bytes that are no picture.</summary>
@@ -28,7 +31,7 @@ internal sealed class JobOptions
 {
     public const string Section = "Jobs";
 
-    [Description("What a job's picture becomes where the job does not say: Faces or Image.")]
+    [Description("What a job's picture becomes where the job does not say: Faces, Image or Aligned.")]
     [EnumDataType(typeof(EmbedMode))]
     public EmbedMode Mode { get; set; } = EmbedMode.Faces;
 
@@ -43,6 +46,10 @@ internal sealed class JobOptions
     [Description("Jobs worked on at once; 0: the cores that the process may use, container quota included.")]
     [Range(0, 1024)]
     public int Parallelism { get; set; }
+
+    [Description("Percent of the jobs that come from the bulk queue though others wait; needs Broker:BulkQueue.")]
+    [Range(1, 99)]
+    public int BulkShare { get; set; } = 10;
 
     public int Slots => Parallelism > 0 ? Parallelism : Environment.ProcessorCount;
 }

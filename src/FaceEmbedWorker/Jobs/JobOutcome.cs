@@ -12,7 +12,11 @@ internal abstract record JobOutcome
 
     /// <param name="Reason">One word, for counting.</param>
     /// <param name="Message">One sentence, for people.</param>
-    public sealed record Retry(string Reason, string Message, string? Detail = null) : JobOutcome;
+    public sealed record Retry(string Reason, string Message, string? Detail = null) : JobOutcome
+    {
+        /// <summary>The next attempt is worth nothing before; null: at any time.</summary>
+        public TimeSpan? After { get; init; }
+    }
 
     /// <inheritdoc cref="Retry"/>
     public sealed record Rejected(string Reason, string Message, string? Detail = null) : JobOutcome;
@@ -21,7 +25,7 @@ internal abstract record JobOutcome
     public static JobOutcome Of(Exception exception) => exception switch
     {
         ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
-        SourceException => new Retry("source_unavailable", exception.Message, exception.InnerException?.Message),
+        SourceException e => new Retry("source_unavailable", e.Message, e.InnerException?.Message) { After = e.RetryAfter },
         OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
         OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),
         IOException => new Retry("io", exception.Message, exception.ToString()),

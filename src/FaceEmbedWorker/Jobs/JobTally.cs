@@ -11,7 +11,7 @@ internal sealed record JobTrouble(DateTime At, string JobId, string Outcome, str
 internal sealed record JobDone(DateTime At, string JobId, string Outcome, int Faces, double Milliseconds);
 
 /// <summary>What became of jobs in the last minute.</summary>
-/// <param name="PerSecond">Jobs settled in each of the last 60 whole seconds, the oldest first.</param>
+/// <param name="PerSecond">Jobs settled in each of the last 60 whole seconds, the oldest first; one that will be tried again is not.</param>
 /// <param name="StageMs">Stage -> mean milliseconds of a job that had it.</param>
 internal sealed record LastMinute(double JobsPerSecond, IReadOnlyList<int> PerSecond, IReadOnlyDictionary<string, double> StageMs, JobLatency LatencyMs);
 
@@ -76,7 +76,7 @@ internal sealed class JobTally(TimeProvider time)
         lock (state)
         {
             var slices = minute.Full(Elapsed);
-            var perSecond = Array.ConvertAll(slices, s => s?.Jobs ?? 0);
+            var perSecond = Array.ConvertAll(slices, s => s is null ? 0 : s.Jobs - s.Retries);
             var known = slices.OfType<JobWindow.Slice>().ToArray();
             var stages = known.SelectMany(s => s.Stages).GroupBy(s => s.Key).ToDictionary(g => g.Key, g => Math.Round(g.Sum(s => s.Value.Sum) / g.Sum(s => s.Value.Count), 2));
             var rate = perSecond.Sum() / Math.Clamp(Math.Floor(Elapsed.TotalSeconds), 1, slices.Length);

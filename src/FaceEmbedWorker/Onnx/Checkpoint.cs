@@ -13,8 +13,8 @@ internal sealed record Tensor(long[] Shape, float[] Values)
 }
 
 /// <summary>
-/// The tensors of a PyTorch checkpoint (<c>torch.save</c> of a state dict, alone or under <c>state_dict</c>): the zip format of PyTorch 1.6
-/// and later, the stream format before it, and a tar or gzip around either. Storages of float32, float16, bfloat16 and float64 become
+/// The tensors of a checkpoint of PyTorch (<c>torch.save</c> of a state dict, alone or under any key): the zip format of PyTorch 1.6 and
+/// later, the stream format before it, safetensors, and a tar or gzip around any. Numbers of float32, float16, bfloat16 and float64 become
 /// float32.
 /// </summary>
 internal sealed class Checkpoint
@@ -23,6 +23,11 @@ internal sealed class Checkpoint
     public const int LargestFile = 256 * 1024 * 1024;
 
     private const int DeepestWrapping = 3;
+    private const int DeepestNesting = 3;
+    private const int MostListed = 12;
+
+    /// <summary>Where a checkpoint holds several networks, as of training with a moving average, the one that is meant.</summary>
+    private static readonly string[] StateDicts = ["state_dict", "model_state_dict", "net_state_dict"];
 
     private readonly Dictionary<string, Storage> storages = [];
     private long budget = LargestFile; // bytes of values that may still be made
@@ -32,13 +37,25 @@ internal sealed class Checkpoint
     /// <summary>Of the file as given, lower-case hex.</summary>
     public string Sha256 { get; }
 
-    /// <summary>By name, without a leading <c>module.</c>, in the file's order.</summary>
+    /// <summary>The key under which the tensors were found, keys within keys by points; null where they are the file's own.</summary>
+    public string? Key { get; private set; }
+
+    /// <summary>By name, without what all names begin with, in the file's order.</summary>
     public IReadOnlyDictionary<string, Tensor> Tensors { get; private set; } = new Dictionary<string, Tensor>();
 
     /// <summary>Of tensors that are at hand.</summary>
     public static Checkpoint Of(IReadOnlyDictionary<string, Tensor> tensors) => new("") { Tensors = tensors };
 
-    /// <exception cref="InvalidDataException">Not a checkpoint, a broken one, or one that asks for more than tensors.</exception>
+    /// <summary>Of what a pickle holds.</summary>
+    internal static Checkpoint Of(PickledDictionary saved)
+    {
+        var checkpoint = new Checkpoint("");
+        checkpoint.Keep(saved);
+        return checkpoint;
+    }
+
+    /// <exception cref="ForeignFileException">Not a checkpoint.</exception>
+    /// <exception cref="InvalidDataException">A broken one, or one that asks for more than tensors.</exception>
     public static Checkpoint Read(byte[] file)
     {
         var checkpoint = new Checkpoint(Convert.ToHexStringLower(SHA256.HashData(file)));
@@ -73,18 +90,45 @@ internal sealed class Checkpoint
             case [(byte)'P', (byte)'K', 3, 4, ..]:
                 ReadZip(bytes);
                 break;
+            case var _ when SafeTensors.IsStartOf(bytes): // of one header in 32 the length begins as a pickle does
+                ReadSafeTensors(bytes);
+                break;
             case [0x80, ..]:
                 ReadStream(bytes);
                 break;
+            case var _ when bytes.Length > 262 && bytes.AsSpan(257, 5).SequenceEqual("ustar"u8):
+                ReadTar(bytes, depth);
+                break;
             default:
-                if (bytes.Length > 262 && bytes.AsSpan(257, 5).SequenceEqual("ustar"u8))
-                {
-                    ReadTar(bytes, depth);
-                    break;
-                }
-
-                throw new InvalidDataException("The file is no PyTorch checkpoint: it is neither a zip nor a pickle, nor a tar or gzip around one.");
+                throw new ForeignFileException($"The file is no checkpoint. {ForeignFile.InPlaceOfCheckpoint(bytes) ?? "It is neither PyTorch's zip or pickle nor safetensors, nor a tar or gzip around one."}");
         }
+    }
+
+    private void ReadSafeTensors(byte[] bytes)
+    {
+        var saved = new PickledDictionary();
+        foreach (var tensor in SafeTensors.Read(bytes))
+        {
+            var type = tensor.Type switch { "F64" => "DoubleStorage", "F32" => "FloatStorage", "F16" => "HalfStorage", "BF16" => "BFloat16Storage", _ => tensor.Type };
+            var storage = new Storage(type, tensor.Size, tensor.Length / tensor.Size, () => bytes.AsSpan(tensor.From, tensor.Length).ToArray());
+            saved.Set(tensor.Name, RowByRow(storage, tensor.Shape));
+        }
+
+        Keep(saved);
+    }
+
+    /// <summary>A tensor as a checkpoint refers to it.</summary>
+    internal static object Lazy(long[] shape, float[] values) => RowByRow(new Storage("FloatStorage", sizeof(float), values.Length, () => MemoryMarshal.AsBytes(values.AsSpan()).ToArray()), shape);
+
+    private static LazyTensor RowByRow(Storage storage, long[] shape)
+    {
+        var strides = new long[shape.Length];
+        for (var (d, step) = (shape.Length - 1, 1L); d >= 0; step *= shape[d--])
+        {
+            strides[d] = step;
+        }
+
+        return new LazyTensor(storage, 0, shape, strides);
     }
 
     private void ReadTar(byte[] bytes, int depth)
@@ -106,8 +150,12 @@ internal sealed class Checkpoint
     private void ReadZip(byte[] bytes)
     {
         using var zip = new ZipArchive(new MemoryStream(bytes), ZipArchiveMode.Read);
-        var pickle = zip.Entries.FirstOrDefault(e => e.FullName == "data.pkl" || e.FullName.EndsWith("/data.pkl", StringComparison.Ordinal))
-            ?? throw new InvalidDataException("The zip is no PyTorch checkpoint: it holds no data.pkl.");
+        if (zip.Entries.Any(e => e.IsEncrypted) || zip.Entries.FirstOrDefault(e => e.FullName == "data.pkl" || e.FullName.EndsWith("/data.pkl", StringComparison.Ordinal)) is not { } pickle
+            || zip.Entries.Any(e => e.FullName.EndsWith("/constants.pkl", StringComparison.Ordinal)))
+        {
+            throw new ForeignFileException($"The file is no checkpoint. {ForeignFile.InPlaceOfCheckpoint(bytes)}");
+        }
+
         var root = pickle.FullName[..^"data.pkl".Length];
         if (zip.GetEntry($"{root}byteorder") is { } order && System.Text.Encoding.ASCII.GetString(ReadAll(order.Open())).Trim() == "big")
         {
@@ -182,13 +230,13 @@ internal sealed class Checkpoint
     private static object? Call(PickledName name, object?[] arguments) => (name.Module, name.Name) switch
     {
         ("collections", "OrderedDict") => new PickledDictionary(),
-        ("torch._utils", "_rebuild_tensor_v2" or "_rebuild_tensor") => Lazy(arguments),
+        ("torch._utils", "_rebuild_tensor_v2" or "_rebuild_tensor") => Rebuilt(arguments),
         ("torch._utils", "_rebuild_parameter") => arguments is [LazyTensor data, ..] ? data : throw new InvalidDataException("The checkpoint has a parameter that is no tensor."),
         ("torch", "Size") => arguments is [object?[] sizes] ? sizes : Array.Empty<object?>(),
         _ => null,
     };
 
-    private static LazyTensor Lazy(object?[] arguments) => arguments is [Storage storage, long offset, object?[] shape, object?[] strides, ..]
+    private static LazyTensor Rebuilt(object?[] arguments) => arguments is [Storage storage, long offset, object?[] shape, object?[] strides, ..]
         && shape.Length == strides.Length && shape.Length <= 8 && Array.TrueForAll(shape, s => s is >= 0L) && Array.TrueForAll(strides, s => s is >= 0L)
         ? new LazyTensor(storage, offset, Array.ConvertAll(shape, s => (long)s!), Array.ConvertAll(strides, s => (long)s!))
         : throw new InvalidDataException("The checkpoint has a tensor without storage, place, sizes and strides.");
@@ -221,21 +269,95 @@ internal sealed class Checkpoint
         return storage;
     }
 
-    /// <summary>The state dict's tensors, without those of whole numbers (counters).</summary>
+    /// <summary>
+    /// Of all dictionaries that hold tensors the one whose names are those of a known network; without its tensors of whole numbers
+    /// (counters).
+    /// </summary>
     private void Keep(object? saved)
     {
-        var state = saved as PickledDictionary ?? throw new InvalidDataException("The checkpoint is no dictionary. Save the state dict: torch.save(model.state_dict(), path).");
-        state = state["state_dict"] as PickledDictionary ?? state["model_state_dict"] as PickledDictionary ?? state;
-        var tensors = new Dictionary<string, Tensor>();
-        foreach (var (key, value) in state.Items)
+        var root = saved as PickledDictionary ?? throw new InvalidDataException("The checkpoint is no dictionary. Save the state dict: torch.save(model.state_dict(), path).");
+        var holders = Holders(root, "", 0, []).ToList();
+        if (holders.Count == 0)
+        {
+            throw new InvalidDataException($"The checkpoint holds no tensors of floating-point numbers; it has {Listed(root.Items.Select(i => i.Key))}. Save the state dict: torch.save(model.state_dict(), path).");
+        }
+
+        var known = holders.FindAll(h => NetworkLayout.Of(h.Tensors.Keys) is not null);
+        var meant = known.Count == 0 ? holders : known;
+        var chosen = meant.Count == 1 ? meant[0] : meant.MinBy(h => Array.IndexOf(StateDicts, h.Key) is >= 0 and var place ? place : int.MaxValue);
+        if (meant.Count > 1 && !StateDicts.Contains(chosen.Key))
+        {
+            throw new InvalidDataException(known.Count > 0
+                ? $"The checkpoint holds several networks: {Listed(known.Select(h => h.Key))}. Save the one that is meant alone: torch.save(checkpoint['{Unpickler.Clip(known[^1].Key)}'], path)."
+                : $"The checkpoint holds tensors under {Listed(holders.Select(h => h.Key))}, and none of them is a network that is converted here. {NetworkLayout.Describe(holders.MaxBy(h => h.Tensors.Count).Tensors.Keys)}.");
+        }
+
+        Key = chosen.Key.Length > 0 ? chosen.Key : null;
+        Tensors = chosen.Tensors.ToDictionary(t => t.Key, t => Read(t.Key, t.Value));
+    }
+
+    private static string Listed(IEnumerable<string> keys)
+    {
+        var some = keys.Take(MostListed + 1).Select(k => k.Length > 0 ? $"'{Unpickler.Clip(k)}'" : "no key").ToList();
+        return some.Count == 0 ? "no keys" : string.Join(", ", some.Take(MostListed)) + (some.Count > MostListed ? ", …" : "");
+    }
+
+    /// <summary>Dictionaries of tensors, each once, with the keys that lead to it.</summary>
+    private static IEnumerable<(string Key, Dictionary<string, LazyTensor> Tensors)> Holders(PickledDictionary dictionary, string key, int depth, HashSet<PickledDictionary> seen)
+    {
+        if (depth > DeepestNesting || !seen.Add(dictionary))
+        {
+            yield break;
+        }
+
+        var own = new Dictionary<string, LazyTensor>();
+        foreach (var (name, value) in dictionary.Items)
         {
             if (value is LazyTensor { Storage.IsFloat: true } tensor)
             {
-                tensors[key.StartsWith("module.", StringComparison.Ordinal) ? key["module.".Length..] : key] = Read(key, tensor);
+                own[name] = tensor;
             }
         }
 
-        Tensors = tensors.Count > 0 ? tensors : throw new InvalidDataException("The checkpoint holds no tensors of floating-point numbers, neither itself nor under 'state_dict'.");
+        if (own.Count > 0)
+        {
+            yield return (key, Shortened(own));
+        }
+
+        foreach (var (name, value) in dictionary.Items)
+        {
+            foreach (var holder in value is PickledDictionary inner ? Holders(inner, key.Length > 0 ? $"{key}.{name}" : name, depth + 1, seen) : [])
+            {
+                yield return holder;
+            }
+        }
+    }
+
+    /// <summary>Without what PyTorch's wrappers put before names: <c>module.</c>, and what all of them begin with, such as <c>backbone.</c>.</summary>
+    private static Dictionary<string, LazyTensor> Shortened(Dictionary<string, LazyTensor> tensors)
+    {
+        const string wrapper = "module.";
+        for (var wrapped = 0; wrapped < DeepestWrapping; wrapped++)
+        {
+            var first = tensors.Keys.First();
+            var common = first[..(first.IndexOf('.', StringComparison.Ordinal) + 1)];
+            var prefix = tensors.Keys.Any(k => k.StartsWith(wrapper, StringComparison.Ordinal)) ? wrapper
+                : common.Length > 0 && tensors.Count > 1 && tensors.Keys.All(k => k.StartsWith(common, StringComparison.Ordinal)) ? common : null;
+            if (prefix is null)
+            {
+                break;
+            }
+
+            var shorter = new Dictionary<string, LazyTensor>();
+            foreach (var (name, tensor) in tensors)
+            {
+                shorter[name.StartsWith(prefix, StringComparison.Ordinal) ? name[prefix.Length..] : name] = tensor;
+            }
+
+            tensors = shorter;
+        }
+
+        return tensors;
     }
 
     private Tensor Read(string name, LazyTensor tensor)

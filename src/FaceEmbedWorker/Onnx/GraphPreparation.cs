@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Google.Protobuf;
 using Google.Protobuf.Collections;
 
@@ -10,9 +11,10 @@ namespace FaceEmbedWorker.Onnx;
 /// <param name="Left">Why others were not, each naming its node.</param>
 /// <param name="Flushed">How many weights were too small to matter and are zero now.</param>
 /// <param name="Removed">How many channels were dead and are gone.</param>
-internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<string> Left, int Flushed = 0, int Removed = 0)
+/// <param name="Joined">How many convolutions are computed by another one.</param>
+internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<string> Left, int Flushed = 0, int Removed = 0, int Joined = 0)
 {
-    public bool IsChanged => Rewritten + Flushed + Removed > 0;
+    public bool IsChanged => Rewritten + Flushed + Removed + Joined > 0;
 }
 
 /// <summary>
@@ -20,13 +22,14 @@ internal sealed record PreparedGraph(byte[] Model, int Rewritten, IReadOnlyList<
 /// layout, so each one makes the tensor go back and forth; but PRelu(x) = a x + (1 - a) relu(x), and 1 x 1 depthwise convolutions, Relu and
 /// Add all have one. MobileFaceNet has 33 of them, ArcFace's IResNets 25 to 100. And weight decay leaves dead channels of weights down to
 /// 1e-40: what they compute are denormal numbers, each of which costs an Intel core over a hundred cycles; they become zero, and the
-/// channels go.
+/// channels go. A detector's many narrow heads become one of the layout's width.
 /// </summary>
 internal static class GraphPreparation
 {
     private const int Float = 1;
     private const float Negligible = 1e-15f; // of the largest weight of its tensor: eight digits below float32's own rounding
     private const int FewestShare = 1000; // one in so many weights must be negligible, or the tensor stays as it is
+    private static readonly string[] DynamicallyQuantised = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "ConvInteger", "MatMulInteger"];
     private const int FirstOpset = 7; // before, PRelu's slope broadcast by other rules
 
     /// <exception cref="InvalidDataException">Not an ONNX file.</exception>
@@ -34,9 +37,15 @@ internal static class GraphPreparation
     {
         var model = Read(bytes);
         var left = new List<string>();
-        if (model.Graph is not { } graph)
+        var graph = model.Graph ?? throw new InvalidDataException("it has no graph.");
+        if (graph.Node.Any(n => DynamicallyQuantised.Contains(n.OpType)))
         {
-            return new PreparedGraph(bytes, 0, left);
+            return new PreparedGraph(bytes, 0, ["It is quantised dynamically: whatever is rewritten moves the ranges that its steps are made of."]);
+        }
+
+        if (GraphQuantizer.IsQuantised(graph))
+        {
+            return new PreparedGraph(bytes, 0, []); // there is nothing to rewrite, and a scale is no weight
         }
 
         if (graph.Initializer.Any(Weights.LieElsewhere))
@@ -47,7 +56,7 @@ internal static class GraphPreparation
         var flushed = graph.Initializer.Sum(Flush);
         var removed = DeadChannels.Remove(graph, left);
         var rewritten = Rewrite(model, left);
-        var prepared = new PreparedGraph(bytes, rewritten, left, flushed, removed);
+        var prepared = new PreparedGraph(bytes, rewritten, left, flushed, removed, DetectorHead.Join(graph));
         return prepared.IsChanged ? prepared with { Model = model.ToByteArray() } : prepared;
     }
 
@@ -102,12 +111,14 @@ internal static class GraphPreparation
         return 0;
     }
 
-    /// <summary>The same model for pictures in batches of a fixed size; the original bytes where its shapes do not allow it.</summary>
+    /// <summary>The same model for pictures in batches of another fixed size.</summary>
     /// <exception cref="InvalidDataException">Not an ONNX file.</exception>
     public static byte[] WithBatch(byte[] bytes, int batch)
     {
         var model = Read(bytes);
-        foreach (var value in model.Graph.Input.Concat(model.Graph.Output))
+        var constants = model.Graph.Initializer.ToDictionary(t => t.Name);
+        var was = model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Select(i => i.Type?.TensorType?.Shape?.Dim.FirstOrDefault()?.DimValue ?? 0).FirstOrDefault();
+        foreach (var value in model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Concat(model.Graph.Output))
         {
             if (value.Type?.TensorType?.Shape is { Dim: { Count: > 1 } dimensions })
             {
@@ -115,17 +126,14 @@ internal static class GraphPreparation
             }
         }
 
-        // a reshape to [1, -1] keeps one picture's values together: [-1, values] does so for any number
-        var values = model.Graph.Output[0].Type.TensorType.Shape.Dim[^1].DimValue;
-        foreach (var reshape in model.Graph.Node.Where(n => n.OpType == "Reshape"))
+        // a reshape to [1, -1] keeps one picture's values together, and so do others whose first size is the batch
+        foreach (var reshape in model.Graph.Node.Where(n => n.OpType == "Reshape" && n.Input.Count > 1 && !constants.ContainsKey(n.Input[0])))
         {
-            if (model.Graph.Initializer.FirstOrDefault(t => t.Name == reshape.Input[1]) is { RawData.Length: 2 * sizeof(long) } shape
-                && BinaryPrimitives.ReadInt64LittleEndian(shape.RawData.Span) == 1)
+            if (constants.TryGetValue(reshape.Input[1], out var shape) && Weights.Integers(shape) is { Length: > 1 } sizes && sizes[0] == was && (was > 1 || sizes.Length == 2))
             {
-                var raw = new byte[2 * sizeof(long)];
-                BinaryPrimitives.WriteInt64LittleEndian(raw, -1);
-                BinaryPrimitives.WriteInt64LittleEndian(raw.AsSpan(sizeof(long)), values);
-                shape.RawData = ByteString.CopyFrom(raw);
+                sizes[0] = batch;
+                shape.Int64Data.Clear();
+                shape.RawData = ByteString.CopyFrom(MemoryMarshal.AsBytes(sizes.AsSpan()));
             }
         }
 
@@ -220,7 +228,7 @@ internal static class GraphPreparation
             var rewritten = 0;
             foreach (var node in graph.Node)
             {
-                if (node is { OpType: "PRelu", Domain: "" or "ai.onnx" })
+                if (node is { OpType: "PRelu", Domain: "" or "ai.onnx", Input.Count: 2, Output.Count: 1 })
                 {
                     if (Obstacle(node, out var slope) is { } obstacle)
                     {
@@ -367,7 +375,7 @@ internal static class GraphPreparation
 
             (int Rank, long Channels)? shape = node.OpType switch
             {
-                "Conv" when constants.TryGetValue(node.Input[1], out var weights) => (weights.Dims.Count, weights.Dims[0]),
+                "Conv" when node.Input.Count > 1 && constants.TryGetValue(node.Input[1], out var weights) => (weights.Dims.Count, weights.Dims[0]),
                 "BatchNormalization" or "Relu" or "PRelu" or "LeakyRelu" or "Clip" or "Identity" or "Dropout" or "Sigmoid" or "HardSigmoid" or "Elu" or "Tanh"
                     or "MaxPool" or "AveragePool" or "GlobalAveragePool" or "GlobalMaxPool" or "Pad" => Of(node.Input[0]),
                 "Add" or "Sub" or "Mul" or "Div" => node.Input.Select(Of).Where(s => s is { Rank: 4 }).OrderByDescending(s => s!.Value.Channels).FirstOrDefault(),

@@ -18,179 +18,182 @@ internal enum CheckpointHead
 }
 
 /// <summary>A network as an ONNX file.</summary>
-/// <param name="Input">[batch, 3, <paramref name="Size"/>, <paramref name="Size"/>].</param>
-internal sealed record ConvertedModel(byte[] Onnx, string Input, string Output, int Size, int Dimensions, bool Identity);
+/// <param name="Input">[batch, 3, <paramref name="Height"/>, <paramref name="Width"/>].</param>
+internal sealed record ConvertedModel(byte[] Onnx, NetworkLayout Layout, string Input, string Output, int Height, int Width, int Dimensions, bool Identity);
 
 /// <summary>
-/// Builds the ONNX graph of a MobileFaceNet (Chen et al. 2018, in the layout of cunjian/pytorch_face_landmark and
-/// TreB1eN/InsightFace_Pytorch) from a checkpoint's tensors, whose shapes say how wide and how deep it is. Batch norms are folded into the
-/// convolutions before them.
+/// Builds the ONNX graph of a MobileFaceNet from a checkpoint's tensors, whose names say of which family it is
+/// (<see cref="NetworkLayout"/>) and whose shapes say how wide and how deep. Batch norms are folded into the convolutions before them.
 /// </summary>
 internal static class MobileFaceNet
 {
     /// <summary>Values of 68 landmarks.</summary>
     private const int LandmarkValues = 136;
 
-    private const int Strides = 16; // four layers halve the picture
+    private const int Shrunk = 16; // four layers halve the picture
     private const string Input = "input";
 
     /// <param name="size">Side of the input picture in pixels; null: what the last convolution takes, 112 in the original.</param>
     /// <param name="source">Where the checkpoint came from, for the file's metadata.</param>
-    /// <exception cref="InvalidDataException">A tensor is missing, left over or of another shape; or it is no identity network.</exception>
+    /// <exception cref="InvalidDataException">
+    /// A network that is not known; a tensor that is missing, left over or of another shape; or no identity network.
+    /// </exception>
     public static ConvertedModel Convert(Checkpoint checkpoint, CheckpointHead head, int? size, string source)
     {
+        var layout = NetworkLayout.Of(checkpoint.Tensors.Keys) ?? throw new InvalidDataException(
+            $"{NetworkLayout.Describe([.. checkpoint.Tensors.Keys])}{(checkpoint.Key is null ? "" : $" (under '{checkpoint.Key}')")}. Of checkpoints, MobileFaceNets of {NetworkLayout.All.Count} layouts are converted (models/README.md); "
+            + "export any other network where it was trained, with torch.onnx.export, and write a card for the ONNX file.");
         var builder = new Builder(checkpoint.Tensors);
-        var (value, channels) = Trunk(builder);
-
-        var outer = checkpoint.Tensors.Keys.Any(k => k.StartsWith("output_layer.", StringComparison.Ordinal)) ? "output_layer." : "";
-        var kernel = builder.Peek($"{outer}conv_6_dw.conv.weight", channels, 1, null, null).Shape[2];
-        var linear = builder.Peek($"{outer}linear.weight", null, channels);
-        var wanted = (int)kernel * Strides;
-        var side = size ?? wanted;
-        var map = (side + Strides - 1) / Strides;
-        if (map < kernel)
+        var (value, channels) = (Input, 3L);
+        foreach (var step in layout.Steps[..^2])
         {
-            throw new InvalidDataException($"An input of {side} x {side} leaves {map} x {map} values before the last convolution, which takes {kernel} x {kernel}: use --input-size {wanted} or more.");
+            (value, channels) = step is Blocks blocks ? builder.Blocks(value, channels, blocks) : builder.Convolution(value, channels, (Layer)step);
         }
 
+        var (global, linear) = ((Layer)layout.Steps[^2], (Layer)layout.Steps[^1]);
+        var kernel = builder.Peek($"{global.Weights}.weight", channels, 1, null, null).Shape;
+        var outputs = builder.Peek($"{linear.Weights}.weight").Shape.FirstOrDefault();
         var identity = head != CheckpointHead.Features;
-        if (identity && linear.Shape[0] == LandmarkValues)
+        if (identity && outputs == LandmarkValues)
         {
             throw new InvalidDataException($"The checkpoint has {LandmarkValues} outputs: it is a regressor of 68 landmarks, not an identity embedding, and its vectors would not tell people apart. "
                 + "To export its pooled features all the same, say --head features.");
         }
 
-        if (identity && map != kernel)
-        {
-            throw new InvalidDataException($"An input of {side} x {side} leaves {map} x {map} values, and the embedding's last convolution takes exactly {kernel} x {kernel}: use --input-size {wanted}, or --head features.");
-        }
-
-        value = builder.Convolution(value, $"{outer}conv_6_dw", channels, depthwise: true, stride: 1, pad: 0, kernel: (int)kernel).Value;
-        var dimensions = identity ? (int)linear.Shape[0] : (int)channels;
+        var (height, width) = Size(kernel, size, identity);
+        (value, _) = builder.Convolution(value, channels, global);
         if (identity)
         {
-            builder.Linear(value, outer, channels);
+            builder.Linear(value, channels, linear);
         }
         else
         {
             builder.Node("Flatten", "output", builder.Node("GlobalAveragePool", null, value));
-            builder.Ignore($"{outer}linear.", $"{outer}bn.");
+            builder.Ignore($"{linear.Weights}.", $"{linear.Norm}.");
         }
 
-        builder.NothingLeft();
-        return new ConvertedModel(builder.Finish(side, dimensions, checkpoint.Sha256, source, identity), Input, "output", side, dimensions, identity);
-    }
-
-    /// <summary>Everything before the head.</summary>
-    private static (string Value, long Channels) Trunk(Builder builder)
-    {
-        var (value, channels) = builder.Convolution(Input, "conv1", 3, depthwise: false, stride: 2, pad: 1, kernel: 3);
-        (value, channels) = builder.Convolution(value, "conv2_dw", channels, depthwise: true, stride: 1, pad: 1, kernel: 3);
-        foreach (var (down, residual) in new[] { ("conv_23", "conv_3"), ("conv_34", "conv_4"), ("conv_45", "conv_5") })
+        builder.NothingLeft(layout);
+        var dimensions = identity ? (int)outputs : (int)channels;
+        var metadata = new[]
         {
-            (value, channels) = Bottleneck(builder, value, channels, down, stride: 2);
-            for (var block = 0; block < builder.Blocks(residual); block++)
-            {
-                var prefix = string.Create(CultureInfo.InvariantCulture, $"{residual}.model.{block}");
-                var (inner, wide) = Bottleneck(builder, value, channels, prefix, stride: 1);
-                if (wide != channels)
-                {
-                    throw new InvalidDataException($"The tensor '{prefix}.project.conv.weight' has {wide} outputs, and is added to {channels} channels.");
-                }
-
-                value = builder.Node("Add", null, value, inner);
-            }
-        }
-
-        return builder.Convolution(value, "conv_6_sep", channels, depthwise: false, stride: 1, pad: 0, kernel: 1);
+            ("source", source), ("source_sha256", checkpoint.Sha256), ("layout", layout.Name),
+            ("preprocessing", FormattableString.Invariant($"RGB, (x - [{string.Join(", ", layout.Mean)}]) / [{string.Join(", ", layout.Std)}], NCHW")),
+            ("identity", identity ? "yes" : "no: pooled features of a network for something else"),
+        };
+        return new ConvertedModel(builder.Finish(height, width, dimensions, metadata), layout, Input, "output", height, width, dimensions, identity);
     }
 
-    private static (string Value, long Channels) Bottleneck(Builder builder, string value, long channels, string prefix, int stride)
+    /// <summary>The input's height and width: those that the last convolution takes, or of the side that is asked for.</summary>
+    private static (int Height, int Width) Size(long[] kernel, int? side, bool identity)
     {
-        (value, channels) = builder.Convolution(value, $"{prefix}.conv", channels, depthwise: false, stride: 1, pad: 0, kernel: 1);
-        (value, channels) = builder.Convolution(value, $"{prefix}.conv_dw", channels, depthwise: true, stride, pad: 1, kernel: 3);
-        return builder.Convolution(value, $"{prefix}.project", channels, depthwise: false, stride: 1, pad: 0, kernel: 1);
+        var (high, wide) = ((int)kernel[2], (int)kernel[3]);
+        if (high > 1024 / Shrunk || wide > 1024 / Shrunk)
+        {
+            throw new InvalidDataException($"The last convolution takes {high} x {wide} values, which no picture of up to 1,024 pixels leaves.");
+        }
+
+        var (height, width) = side is { } same ? (same, same) : (high * Shrunk, wide * Shrunk);
+        var (rows, columns) = ((height + Shrunk - 1) / Shrunk, (width + Shrunk - 1) / Shrunk);
+        var wanted = high == wide ? $"use --input-size {high * Shrunk}" : $"leave --input-size out, for {wide * Shrunk} x {high * Shrunk}";
+        if (rows < high || columns < wide)
+        {
+            throw new InvalidDataException($"An input of {width} x {height} leaves {columns} x {rows} values before the last convolution, which takes {wide} x {high}: {wanted}{(high == wide ? " or more" : "")}.");
+        }
+
+        return !identity || (rows, columns) == (high, wide) ? (height, width)
+            : throw new InvalidDataException($"An input of {width} x {height} leaves {columns} x {rows} values, and the embedding's last convolution takes exactly {wide} x {high}: {wanted}, or --head features.");
     }
 
     private sealed class Builder(IReadOnlyDictionary<string, Tensor> tensors)
     {
         private const int Float = 1;
         private const double Epsilon = 1e-5; // of PyTorch's batch norm
+        private const int MostBlocks = 1000;
 
         private readonly GraphProto graph = new() { Name = "MobileFaceNet" };
         private readonly HashSet<string> used = [];
+        private string[]? bounds;
         private int count;
 
-        /// <summary>How many residual blocks a stage has.</summary>
-        public int Blocks(string stage) => tensors.Keys.Where(k => k.StartsWith($"{stage}.model.", StringComparison.Ordinal))
-            .Select(k => int.TryParse(k.Split('.')[2], NumberStyles.None, CultureInfo.InvariantCulture, out var block) && block < 1000 ? block + 1 : 0).DefaultIfEmpty().Max();
-
-        /// <summary>A tensor that must be there. A size of null is any.</summary>
+        /// <summary>A tensor that must be there. A size of null is any, no sizes are any shape.</summary>
         public Tensor Peek(string name, params long?[] shape)
         {
             if (!tensors.TryGetValue(name, out var tensor))
             {
-                throw new InvalidDataException($"The checkpoint lacks the tensor '{name}' [{Text(shape)}]: it is no MobileFaceNet of the kind that is converted here, or not a whole one.");
+                throw new InvalidDataException($"The checkpoint lacks the tensor '{name}'{(shape.Length > 0 ? $" [{Text(shape)}]" : "")}: it is no MobileFaceNet of the kind that is converted here, or not a whole one.");
             }
 
-            return tensor.Shape.Length == shape.Length && tensor.Shape.Zip(shape).All(s => s.First > 0 && (s.Second is null || s.First == s.Second))
+            return shape.Length == 0 || tensor.Shape.Length == shape.Length && tensor.Shape.Zip(shape).All(s => s.First > 0 && (s.Second is null || s.First == s.Second))
                 ? tensor
                 : throw new InvalidDataException($"The tensor '{name}' is {tensor}, and [{Text(shape)}] is needed there.");
 
             static string Text(long?[] shape) => string.Join(',', shape.Select(s => s?.ToString(CultureInfo.InvariantCulture) ?? "any"));
         }
 
-        public Tensor Take(string name, params long?[] shape)
-        {
-            used.Add(name);
-            return Peek(name, shape);
-        }
-
         public void Ignore(params string[] prefixes) => used.UnionWith(tensors.Keys.Where(k => Array.Exists(prefixes, p => k.StartsWith(p, StringComparison.Ordinal))));
 
         /// <exception cref="InvalidDataException">A tensor that no layer takes.</exception>
-        public void NothingLeft()
+        public void NothingLeft(NetworkLayout layout)
         {
             foreach (var (name, tensor) in tensors.Where(t => !used.Contains(t.Key)))
             {
-                throw new InvalidDataException($"The checkpoint has the tensor '{name}' {tensor}, which no layer of a MobileFaceNet takes: it is another network.");
+                throw new InvalidDataException($"The checkpoint has the tensor '{name}' {tensor}, which no layer of {layout.Name} takes: it is another network.");
             }
         }
 
-        /// <summary>A convolution with its batch norm, if any, folded in, and its PRelu, if any.</summary>
-        public (string Value, long Channels) Convolution(string value, string prefix, long channels, bool depthwise, int stride, int pad, int kernel)
+        public (string Value, long Channels) Blocks(string value, long channels, Blocks blocks)
         {
-            var weights = depthwise ? Take($"{prefix}.conv.weight", channels, 1, kernel, kernel) : Take($"{prefix}.conv.weight", null, channels, kernel, kernel);
-            var outputs = weights.Shape[0];
-            var (scale, shift) = Folded($"{prefix}.conv.bias", $"{prefix}.bn", outputs);
-            var node = AddNode("Conv", null, [value, Constant($"{prefix}.weight", weights.Shape, Scaled(weights, scale)), Constant($"{prefix}.bias", [outputs], shift)]);
-            node.Attribute.Add([Ints("kernel_shape", kernel, kernel), Ints("strides", stride, stride), Ints("pads", pad, pad, pad, pad), Int("group", depthwise ? channels : 1)]);
-            value = node.Output[0];
-            if (tensors.ContainsKey($"{prefix}.prelu.weight"))
+            var strides = blocks.Strides ?? [.. Enumerable.Repeat(1, CountOf(blocks.Prefix))];
+            for (var block = 0; block < strides.Length; block++)
             {
-                var slope = Peek($"{prefix}.prelu.weight", (long?)null);
-                slope = Take($"{prefix}.prelu.weight", slope.Shape[0] == 1 ? 1 : outputs);
-                value = Node("PRelu", null, value, Constant($"{prefix}.slope", [slope.Shape[0], 1, 1], slope.Values));
+                var prefix = blocks.Prefix.Replace("*", block.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal);
+                var (inner, wide) = Convolution(value, channels, Under(blocks.Wide));
+                (inner, wide) = Convolution(inner, wide, Under(blocks.Depthwise) with { Stride = strides[block] });
+                var narrow = Under(blocks.Narrow);
+                (inner, wide) = Convolution(inner, wide, narrow);
+                if (strides[block] == 1 && wide != channels)
+                {
+                    throw new InvalidDataException($"The tensor '{narrow.Weights}.weight' has {wide} outputs, and is added to {channels} channels.");
+                }
+
+                (value, channels) = (strides[block] == 1 ? Node("Add", null, value, inner) : inner, wide);
+
+                Layer Under(Layer layer) => layer with { Weights = $"{prefix}.{layer.Weights}", Norm = $"{prefix}.{layer.Norm}", Slopes = layer.Slopes is null ? null : $"{prefix}.{layer.Slopes}" };
             }
 
-            return (value, outputs);
+            return (value, channels);
+        }
+
+        /// <summary>A convolution with its batch norm, if any, folded in, and its activation, if any.</summary>
+        public (string Value, long Channels) Convolution(string value, long channels, Layer layer)
+        {
+            var each = layer.Kind is LayerKind.Depthwise or LayerKind.Global;
+            long? kernel = layer.Kind switch { LayerKind.Global => null, LayerKind.Pointwise => 1, _ => 3 };
+            var weights = each ? Take($"{layer.Weights}.weight", channels, 1, kernel, kernel) : Take($"{layer.Weights}.weight", null, channels, kernel, kernel);
+            var outputs = weights.Shape[0];
+            var (scale, shift) = Folded(layer, outputs);
+            var pad = kernel == 3 ? 1 : 0;
+            var node = AddNode("Conv", null, [value, Constant($"{layer.Weights}.weight", weights.Shape, Scaled(weights, scale)), Constant($"{layer.Weights}.bias", [outputs], shift)]);
+            node.Attribute.Add([Ints("kernel_shape", weights.Shape[2], weights.Shape[3]), Ints("strides", layer.Stride, layer.Stride), Ints("pads", pad, pad, pad, pad), Int("group", each ? channels : 1)]);
+            return (Activated(node.Output[0], layer, outputs), outputs);
         }
 
         /// <summary>The last layer and its batch norm.</summary>
-        public void Linear(string value, string outer, long channels)
+        public void Linear(string value, long channels, Layer layer)
         {
-            var weights = Take($"{outer}linear.weight", null, channels);
+            var name = $"{layer.Weights}.weight";
+            var weights = Peek(name).Shape.Length == 4 ? Take(name, null, channels, 1, 1) : Take(name, null, channels);
             var outputs = weights.Shape[0];
-            var (scale, shift) = Folded($"{outer}linear.bias", $"{outer}bn", outputs);
-            var gemm = AddNode("Gemm", "output", [Node("Flatten", null, value), Constant("linear.weight", weights.Shape, Scaled(weights, scale)), Constant("linear.bias", [outputs], shift)]);
+            var (scale, shift) = Folded(layer, outputs);
+            var gemm = AddNode("Gemm", "output", [Node("Flatten", null, value), Constant("linear.weight", [outputs, channels], Scaled(weights, scale)), Constant("linear.bias", [outputs], shift)]);
             gemm.Attribute.Add(Int("transB", 1));
         }
 
         public string Node(string type, string? output, params string[] inputs) => AddNode(type, output, inputs).Output[0];
 
-        public byte[] Finish(int side, int dimensions, string sha256, string source, bool identity)
+        public byte[] Finish(int height, int width, int dimensions, IEnumerable<(string Key, string Text)> metadata)
         {
-            graph.Input.Add(Value(Input, 3, side, side));
+            graph.Input.Add(Value(Input, 3, height, width));
             graph.Output.Add(Value("output", dimensions));
             var model = new ModelProto
             {
@@ -199,17 +202,47 @@ internal static class MobileFaceNet
                 Graph = graph,
                 OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 17 } },
             };
-            foreach (var (key, text) in new[] { ("source", source), ("source_sha256", sha256), ("preprocessing", "RGB, (x - 127.5) / 127.5, NCHW"), ("identity", identity ? "yes" : "no: pooled features of a network for something else") })
-            {
-                model.MetadataProps.Add(new StringStringEntryProto { Key = key, Value = text });
-            }
-
+            model.MetadataProps.Add(metadata.Select(m => new StringStringEntryProto { Key = m.Key, Value = m.Text }));
             return model.ToByteArray();
         }
 
-        /// <summary>What a bias and a batch norm do, as a factor and a summand a channel.</summary>
-        private (double[] Scale, float[] Shift) Folded(string bias, string norm, long channels)
+        /// <summary>How many blocks the checkpoint has under a prefix.</summary>
+        private int CountOf(string prefix)
         {
+            var start = prefix[..prefix.IndexOf('*', StringComparison.Ordinal)];
+            return tensors.Keys.Where(k => k.StartsWith(start, StringComparison.Ordinal))
+                .Select(k => int.TryParse(k[start.Length..].Split('.')[0], NumberStyles.None, CultureInfo.InvariantCulture, out var block) && block < MostBlocks ? block + 1 : 0).DefaultIfEmpty().Max();
+        }
+
+        private Tensor Take(string name, params long?[] shape)
+        {
+            used.Add(name);
+            return Peek(name, shape);
+        }
+
+        private string Activated(string value, Layer layer, long channels)
+        {
+            if (layer.Relu6)
+            {
+                bounds ??= [Constant("relu6.least", [], [0]), Constant("relu6.most", [], [6])];
+                return Node("Clip", null, [value, .. bounds]);
+            }
+
+            if (layer.Slopes is null)
+            {
+                return value;
+            }
+
+            var name = $"{layer.Slopes}.weight";
+            var slope = Peek(name, (long?)null);
+            slope = Take(name, slope.Shape[0] == 1 ? 1 : channels);
+            return Node("PRelu", null, value, Constant($"{layer.Slopes}.slope", [slope.Shape[0], 1, 1], slope.Values));
+        }
+
+        /// <summary>What a bias and a batch norm do, as a factor and a summand a channel.</summary>
+        private (double[] Scale, float[] Shift) Folded(Layer layer, long channels)
+        {
+            var (bias, norm) = ($"{layer.Weights}.bias", layer.Norm);
             var shift = tensors.ContainsKey(bias) ? Array.ConvertAll(Take(bias, channels).Values, v => (double)v) : new double[channels];
             var scale = Enumerable.Repeat(1.0, (int)channels).ToArray();
             if (tensors.Keys.Any(k => k.StartsWith($"{norm}.", StringComparison.Ordinal)) || !tensors.ContainsKey(bias))

@@ -7,6 +7,7 @@ namespace FaceEmbedWorker.Onnx;
 internal static class Weights
 {
     private const int Float = 1;
+    private const int Int64 = 7;
     private const int External = 1;
 
     /// <summary>By name: initializers, and the values of Constant nodes.</summary>
@@ -41,6 +42,10 @@ internal static class Weights
     /// <summary>A copy of its values; null where <see cref="AreFloats"/> is false.</summary>
     public static float[]? Values(TensorProto tensor) =>
         !AreFloats(tensor) ? null : tensor.HasRawData ? MemoryMarshal.Cast<byte, float>(tensor.RawData.Span).ToArray() : [.. tensor.FloatData];
+
+    /// <summary>A copy of its whole numbers of 64 bits; null where it holds others.</summary>
+    public static long[]? Integers(TensorProto tensor) =>
+        tensor.DataType != Int64 || LieElsewhere(tensor) || tensor.RawData.Length % sizeof(long) != 0 ? null : tensor.HasRawData ? MemoryMarshal.Cast<byte, long>(tensor.RawData.Span).ToArray() : [.. tensor.Int64Data];
 
     public static void Write(TensorProto tensor, ReadOnlySpan<float> values)
     {

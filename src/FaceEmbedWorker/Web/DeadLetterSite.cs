@@ -33,8 +33,8 @@ internal sealed class DeadLetterSite : IAsyncDisposable
     private readonly ImageDecoder decoder;
     private readonly SemaphoreSlim one = new(1, 1); // a look holds all letters, and a second one would find none
     private readonly CancellationTokenSource stopping = new();
-    private readonly string session = Secret(), proof = Secret();
-    private string? token = Secret();
+    private readonly string session = Secret(32), proof = Secret(32);
+    private string? token = Secret(16); // of 128 bits: the link goes on a line
     private WebApplication? server;
 
     public DeadLetterSite(DeadLetterDesk desk, ImageOptions images)
@@ -123,7 +123,7 @@ internal sealed class DeadLetterSite : IAsyncDisposable
 
     private static bool AreEqual(string? shown, string? known) => shown is not null && known is not null && CryptographicOperations.FixedTimeEquals(Encoding.UTF8.GetBytes(shown), Encoding.UTF8.GetBytes(known));
 
-    private static string Secret() => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(32));
+    private static string Secret(int bytes) => Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(bytes));
 
     private async Task ListAsync(HttpContext context)
     {
@@ -171,6 +171,10 @@ internal sealed class DeadLetterSite : IAsyncDisposable
             using var small = Pixels.Shrunk(picture, Math.Max(1, (int)(picture.Width * scale)), Math.Max(1, (int)(picture.Height * scale)));
             return (Convert.ToBase64String(PictureEncoder.Jpeg(small, 85)), null);
         }
+        catch (ImageException e) when (e.Fault == ImageFault.Unsupported)
+        {
+            return (null, $"{e.Message.Split(';')[0].TrimEnd('.')}. Save it to look at it elsewhere: face-embed dead-letters show {DeadLetter.Of(message).Key[..8]} --save-image FILE"); // no setting changes what decodes here
+        }
         catch (Exception e) when (e is MalformedJobException or ImageException)
         {
             return (null, e.Message);
@@ -187,7 +191,7 @@ internal sealed class DeadLetterSite : IAsyncDisposable
         var (wanted, count, error) = ((asked?.Keys ?? []).ToHashSet(StringComparer.Ordinal), 0, (string?)null);
         try
         {
-            await desk.TakeAsync(letter => wanted.Remove(letter.Key), replay, () => count++, stopping.Token, BrokerTime); // to its end, whether the browser waits or not
+            await desk.TakeAsync(letter => wanted.Remove(letter.Key), replay, _ => count++, stopping.Token, BrokerTime); // to its end, whether the browser waits or not
         }
         catch (Exception e) when (e is JobRefusedException or BrokerRefusedException)
         {

@@ -37,7 +37,7 @@ internal sealed record StatusReport(string Worker, string Version, double Uptime
     {
         var depths = health.Depths;
         var waits = topology.Ladder.Distinct().Select(d => (topology.WaitQueue(d), $"wait {d.TotalSeconds:0.###} s"));
-        (string Name, string Role)[] queues = [(topology.Jobs, "jobs"), (topology.Suspects, "crash suspects"), .. waits, (topology.Dead, "dead letters"), (topology.Results, "results")];
+        (string Name, string Role)[] queues = [(topology.Jobs, "jobs"), .. topology.Bulk is { } bulk ? [(bulk, "bulk jobs")] : Array.Empty<(string, string)>(), (topology.Suspects, "crash suspects"), .. waits, (topology.Dead, "dead letters"), (topology.Results, "results")];
         return new StatusReport(JobHandler.Worker, JobHandler.Version, Math.Round(uptime.TotalSeconds), new StatusModel(embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace),
             health.Link?.Broker, WhyNotReady(health, modelDoubt), health.NotReady, health.Paused, modelDoubt,
             health.InFlight, slots, health.Slots?.Running ?? [], health.Prefetch, health.Queues?.Backlog, tally.LastMinute(), tally.LastHour(),

@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Images;
 using NetVips;
 
 namespace FaceEmbedWorker.Tests.Assumptions;
@@ -8,7 +9,7 @@ public class LibvipsTests
     [Fact]
     public void Only_the_allowed_loaders_run()
     {
-        _ = Pipeline.Decoder;
+        _ = LibvipsDecoder.Version; // sets it up
         using var image = Image.Black(8, 8);
         Assert.ThrowsAny<VipsException>(() => Image.NewFromBuffer("P5 2 2 255 abcd"u8.ToArray()));
         Assert.ThrowsAny<VipsException>(() => Image.NewFromBuffer("""<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>"""u8.ToArray()));
@@ -18,7 +19,7 @@ public class LibvipsTests
     [Fact]
     public void The_operation_cache_is_off_and_a_picture_takes_one_thread()
     {
-        _ = Pipeline.Decoder;
+        _ = LibvipsDecoder.Version; // sets it up
         Assert.Equal((0, 1), (Cache.Max, NetVips.NetVips.Concurrency));
     }
 

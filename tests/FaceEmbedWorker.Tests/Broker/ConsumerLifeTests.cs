@@ -5,12 +5,13 @@ namespace FaceEmbedWorker.Tests.Broker;
 
 public sealed class ConsumerLifeTests : IDisposable
 {
+    private readonly FakeTimeProvider time = new();
     private readonly PaperChannel channel = new();
     private readonly List<Delivery> received = [];
     private readonly List<(Delivery Delivery, Exception Error)> failed = [];
     private readonly ConsumerLife life;
 
-    public ConsumerLifeTests() => life = new ConsumerLife(channel, new FakeTimeProvider());
+    public ConsumerLifeTests() => life = new ConsumerLife(channel, time);
 
     [Fact]
     public async Task Knows_what_is_in_hand_until_it_is_acked()
@@ -49,6 +50,7 @@ public sealed class ConsumerLifeTests : IDisposable
         await channel.HandAsync([1]); // overtaken by the broker's answer
         Assert.Single(received);
         Assert.False(done.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(5));
         await done.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.True(life.Ended); // unanswered
         Assert.Contains("does not end a subscription", life.Reason, StringComparison.Ordinal);

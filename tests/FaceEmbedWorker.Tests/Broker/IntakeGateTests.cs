@@ -111,6 +111,30 @@ public sealed class IntakeGateTests : IDisposable
     }
 
     [Fact]
+    public async Task A_pause_is_not_begun_anew_by_the_next_that_waits()
+    {
+        Fail(IntakeGate.Failures);
+        for (var p = 0; p < 3; p++)
+        {
+            Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
+            gate.Report("failing", worldFailed: true, probing: true);
+        }
+
+        for (var second = 0; second < 7; second++) // of 8; each is handed back before it may go
+        {
+            using var handedBack = new CancellationTokenSource();
+            var waiting = gate.EnterAsync(handedBack.Token);
+            time.Advance(TimeSpan.FromSeconds(1));
+            await handedBack.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+        }
+
+        var next = gate.EnterAsync(CancellationToken.None);
+        time.Advance(TimeSpan.FromSeconds(1.1));
+        Assert.True(await next.WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
     public async Task Is_closed_while_a_message_is_held_and_says_why()
     {
         Assert.Null(gate.Reason);

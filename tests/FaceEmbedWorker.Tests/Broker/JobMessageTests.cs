@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text;
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using RabbitMQ.Client;
@@ -32,6 +33,41 @@ public class JobMessageTests
         Assert.Equal(("photo-42", EmbedMode.Image, 1), (job.Id, job.Mode, job.Attempt));
         Assert.Equal("""{"a":1}""", job.Metadata!.Value.GetRawText());
     }
+
+    /// <summary>Whatever a job asks for is asked by field and by header alike, and survives being sent again.</summary>
+    [Fact]
+    public void What_a_job_asks_for_is_read_from_fields_and_headers()
+    {
+        const string Points = "[[921.4,790.2],[1082,786.5],[1001.3,880.9],[935.1,965],[1069.7,962.2]]";
+        var asked = new EmbedJob("x", new ImageSource.Data([1, 2, 3]), EmbedMode.Aligned, Detail: 3)
+        {
+            MaxFaces = 20,
+            MinFaceSize = 40,
+            ReturnCrops = CropFormat.Png,
+            Landmarks = new FivePoints(new(921.4, 790.2), new(1082, 786.5), new(1001.3, 880.9), new(935.1, 965), new(1069.7, 962.2)),
+        };
+        var json = Json($$$"""{"id":"x","image":{"data":"AQID"},"mode":"aligned","detail":3,"max_faces":20,"min_face_size":40,"return_crops":"png","landmarks":{{{Points}}}}""");
+        var raw = Message([1, 2, 3], id: "x", headers: new() { ["mode"] = "aligned"u8.ToArray(), ["detail"] = (byte)3, ["max_faces"] = (short)20, ["min_face_size"] = "40"u8.ToArray(), ["return_crops"] = "png"u8.ToArray(), ["landmarks"] = Encoding.UTF8.GetBytes(Points) });
+        foreach (var message in new[] { json, new JobMessage(json.Body, json.CopyProperties()), raw, new JobMessage(raw.Body, raw.CopyProperties()) })
+        {
+            var job = message.Read();
+            Assert.Equal(asked, job with { Image = asked.Image });
+        }
+    }
+
+    [Theory]
+    [InlineData("max_faces", "0", "no whole number from 1 to 100,000")]
+    [InlineData("max_faces", "1.5", "no whole number from 1 to 100,000")]
+    [InlineData("max_faces", "\"3\"", "no whole number from 1 to 100,000")]
+    [InlineData("min_face_size", "-1", "no whole number from 0 to 100,000")]
+    [InlineData("min_face_size", "99999999999999999999", "no whole number from 0 to 100,000")]
+    [InlineData("return_crops", "\"gif\"", "it can be png or jpeg")]
+    [InlineData("return_crops", "true", "is true, not a string")]
+    [InlineData("landmarks", "[[1,2]]", "not five points")]
+    [InlineData("landmarks", "[[1,2],[1,2],[1,2],[1,2],[1,\"2\"]]", "not five points")]
+    [InlineData("landmarks", "[[1,2],[1,2],[1,2],[1,2],[1,1e300]]", "not five points")]
+    [InlineData("mode", "\"crops\"", "it can be faces, image or aligned")]
+    public void A_question_that_cannot_be_says_what_can(string field, string value, string told) => Malformed(Json($$$"""{"image":{"data":"AQID"},"{{{field}}}":{{{value}}}}"""), told);
 
     [Fact]
     public void A_copys_metadata_is_as_long_as_the_readers_limit_in_bytes()
@@ -216,6 +252,46 @@ public class JobMessageTests
         }
 
         Assert.Null(new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = "soon" }).Expiration);
+    }
+
+    [Theory]
+    [InlineData("""{"priority":9,"image":{"data":"AAAA"}}""", "application/json")]
+    [InlineData("""{"specversion":"1.0","id":"e","source":"/s","type":"t","priority":9,"data":{"image":{"data":"AAAA"}}}""", "application/cloudevents+json")]
+    [InlineData("""{"specversion":"1.0","id":"e","source":"/s","type":"t","priority":1,"data":{"priority":9,"image":{"data":"AAAA"}}}""", "application/cloudevents+json")]
+    [InlineData("""{"specversion":"1.0","id":"e","source":"/s","type":"t","data_base64":"AAAA","priority":9}""", "application/cloudevents+json")]
+    public void A_priority_in_the_body_is_the_property_of_every_copy(string json, string contentType)
+    {
+        var message = Message(Encoding.UTF8.GetBytes(json), contentType, id: "m");
+        Assert.Null(message.Read().Warnings);
+        var letter = DeadLetters.ForDeadLetter(message, "m", "refused", "no", null, DateTimeOffset.UnixEpoch);
+        Assert.All([DeadLetters.ForRetry(message, new JobOutcome.Retry("io", "away"), DateTimeOffset.UnixEpoch), letter, DeadLetters.Least(message, letter), DeadLetters.ForReturn(message), DeadLetters.ForReplay(new JobMessage(message.Body, letter))],
+            copy => Assert.Equal(9, copy.Priority));
+        Assert.Equal(3, new JobMessage(message.Body, new BasicProperties { ContentType = contentType, Priority = 3 }).CopyProperties().Priority); // the property is what the broker went by
+    }
+
+    [Theory]
+    [InlineData("256")]
+    [InlineData("-1")]
+    [InlineData("1.5")]
+    [InlineData("\"high\"")]
+    public void A_priority_is_a_number_of_AMQPs(string priority)
+    {
+        foreach (var (json, type) in new[] { ($$$"""{"priority":{{{priority}}},"image":{"data":"AAAA"}}""", "application/json"), ($$$"""{"specversion":"1.0","id":"e","source":"/s","type":"t","priority":{{{priority}}},"data_base64":"AAAA"}""", "application/cloudevents+json") })
+        {
+            var message = Message(Encoding.UTF8.GetBytes(json), type);
+            Assert.Equal($"The priority {priority} is no whole number from 0 to 255.", Assert.Throws<MalformedJobException>(message.Read).Message);
+            Assert.False(message.CopyProperties().IsPriorityPresent());
+        }
+    }
+
+    [Fact]
+    public void A_bulk_job_stays_one_whatever_becomes_of_it()
+    {
+        var message = Message([1, 2, 3], id: "m") with { CameAsBulk = true };
+        var letter = DeadLetters.ForDeadLetter(message, "m", "refused", "no", null, DateTimeOffset.UnixEpoch);
+        Assert.All([DeadLetters.ForRetry(message, new JobOutcome.Retry("io", "away"), DateTimeOffset.UnixEpoch), DeadLetters.ForReturn(message), DeadLetters.Least(message, letter), DeadLetters.ForReplay(new JobMessage(message.Body, letter))],
+            copy => Assert.True(new JobMessage(message.Body, copy).IsBulk));
+        Assert.False(Message([1, 2, 3], id: "m").IsBulk);
     }
 
     [Fact]

@@ -14,11 +14,14 @@ internal sealed class PaperChannel : IBrokerChannel
     /// <summary>Answers a cancel, and says that nothing more comes.</summary>
     public bool AnswersCancel { get; set; } = true;
 
+    /// <summary>Confirms what is published; otherwise whoever publishes waits until it gives up.</summary>
+    public bool Confirms { get; set; } = true;
+
     public List<ulong> Acked { get; } = [];
 
     public List<ulong> Rejected { get; } = [];
 
-    /// <summary>What is published, by exchange; waits while it is not taken.</summary>
+    /// <summary>What is published, by exchange.</summary>
     public List<(string Exchange, string Key, BasicProperties Properties)> Published { get; } = [];
 
     public bool IsOpen { get; private set; } = true;
@@ -60,6 +63,34 @@ internal sealed class PaperChannel : IBrokerChannel
     public Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
         Published.Add((exchange, key, properties));
-        return Task.CompletedTask;
+        return Confirms ? Task.CompletedTask : Task.Delay(Timeout.Infinite, cancel);
     }
+}
+
+/// <summary>A link that always has one channel.</summary>
+internal sealed class PaperLink(PaperChannel channel) : IBrokerLink
+{
+    public string Trouble => "";
+
+    public BrokerIdentity Broker => new("paper:5672", "/", null, null);
+
+    public string? Blocked { get; private set; }
+
+    public event Action? BlockedChanged;
+
+    public void Block(string? why)
+    {
+        Blocked = why;
+        BlockedChanged?.Invoke();
+    }
+
+    public Task<IBrokerChannel> ChannelAsync(CancellationToken cancel) => Task.FromResult<IBrokerChannel>(channel);
+
+    public Task AbandonAsync(IBrokerChannel dead) => Task.CompletedTask;
+
+    public Task DeclareAsync(CancellationToken cancel) => Task.CompletedTask;
+
+    public Task<Dictionary<string, QueueCount>> CountsAsync(IEnumerable<string> queues, CancellationToken cancel) => Task.FromResult(new Dictionary<string, QueueCount>());
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }

@@ -23,4 +23,41 @@ public class TopologyTests
         var topology = new Topology(Options.Create(new BrokerOptions { RetryDelays = "0.25, 5,120" }));
         Assert.Equal(["face.jobs.wait.250", "face.jobs.wait.5000", "face.jobs.wait.120000"], topology.Ladder.Select(topology.WaitQueue));
     }
+
+    [Fact]
+    public void The_queue_of_bulk_jobs_is_there_where_a_setting_says_so_and_is_as_the_first()
+    {
+        var (without, with) = (new Topology(Options.Create(new BrokerOptions())), new Topology(Options.Create(new BrokerOptions { BulkQueue = true })));
+        Assert.Null(without.Bulk);
+        var (name, arguments, exchange, keys) = Assert.Single(with.Queues, q => !without.Queues.Any(w => w.Name == q.Name));
+        Assert.Equal(("face.jobs.bulk", "face.jobs", "bulk", "bulk"), (name, exchange, Assert.Single(keys), with.Role(name)));
+        Assert.Equal(with.Queues.Single(q => q.Name == with.Jobs).Arguments, arguments);
+    }
+
+    [Theory]
+    [InlineData(1, null, 1.0)]
+    [InlineData(1, 0.5, 1.0)]
+    [InlineData(1, 20.0, 30.0)]
+    [InlineData(2, 3.0, 5.0)]
+    [InlineData(2, 5.5, 30.0)]
+    [InlineData(1, 9999.0, 30.0)]
+    [InlineData(4, 9999.0, 2.0)]
+    [InlineData(5, 1.0, null)]
+    public void The_wait_is_the_ladders_next_or_the_first_that_is_as_long_as_the_world_asks_for(int attempt, double? asked, double? seconds)
+    {
+        var topology = new Topology(Options.Create(new BrokerOptions { RetryDelays = "1,5,30,2" }));
+        Assert.Equal(seconds, topology.Wait(attempt, asked is { } a ? TimeSpan.FromSeconds(a) : null)?.TotalSeconds);
+    }
+
+    [Theory]
+    [InlineData("stub", true)]
+    [InlineData("*", true)]
+    [InlineData("#", true)]
+    [InlineData("#.stub", true)]
+    [InlineData("*.#", true)]
+    [InlineData("", false)]
+    [InlineData("*.*", false)]
+    [InlineData("embedded", false)]
+    [InlineData("stub.#.x", false)]
+    public void A_binding_of_the_results_takes_a_key_as_the_broker_would(string pattern, bool takes) => Assert.Equal(takes, BrokerCheck.Takes(pattern, "stub"));
 }

@@ -45,7 +45,7 @@ public sealed class AnnotatedCopiesTests : IDisposable
         File.CreateSymbolicLink(Path.Combine(folder, $"{Stem(picture)}.faces.jpg"), mine);
         File.Copy(TestData.GraceHopper, picture);
 
-        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, folder, new FileSet([picture])).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
+        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, new CopyFolder(folder, new FileSet([picture]))).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
 
         Assert.Equal("mine", await File.ReadAllTextAsync(mine, TestContext.Current.CancellationToken));
         Directory.Delete(elsewhere, recursive: true);
@@ -62,7 +62,7 @@ public sealed class AnnotatedCopiesTests : IDisposable
         var output = Path.Combine(way, $"{Stem(picture)}.faces.jpg");
         await File.WriteAllTextAsync(output, "results", TestContext.Current.CancellationToken);
 
-        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, folder, new FileSet([picture]), output).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
+        Assert.Null(await new AnnotatedCopies(Pipeline.Decoder, 1_000_000, new CopyFolder(folder, new FileSet([picture]), output)).WriteAsync(picture, await ResultAsync(), TestContext.Current.CancellationToken));
 
         Assert.Equal("results", await File.ReadAllTextAsync(output, TestContext.Current.CancellationToken));
         Assert.True(File.Exists(Path.Combine(folder, $"{Stem(picture)}.2.faces.jpg")));
@@ -77,5 +77,16 @@ public sealed class AnnotatedCopiesTests : IDisposable
 
     private async Task<string?> WriteAsync(string file) => await Copies().WriteAsync(file, await ResultAsync(), TestContext.Current.CancellationToken);
 
-    private AnnotatedCopies Copies() => new(Pipeline.Decoder, 1_000_000, folder, new FileSet());
+    /// <summary>Faces of one picture never stand among another's.</summary>
+    [Fact]
+    public void Copies_of_a_picture_share_a_stem_that_is_no_other_ones()
+    {
+        var copies = new CopyFolder(folder, new FileSet());
+        string Name(string file, string ending) => Path.GetFileName(copies.Target(file, ending));
+
+        Assert.Equal(("a.face1.png", "a.2.face1.png", "a.2.face2.png", "a.face2.png"), (Name("a.jpg", ".face1.png"), Name("a.png", ".face1.png"), Name("a.png", ".face2.png"), Name("a.jpg", ".face2.png")));
+        Assert.Equal(("a.2.2.face1.png", "a.2.2.face2.png"), (Name("a.2.jpg", ".face1.png"), Name("a.2.jpg", ".face2.png")));
+    }
+
+    private AnnotatedCopies Copies() => new(Pipeline.Decoder, 1_000_000, new CopyFolder(folder, new FileSet()));
 }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Text.RegularExpressions;
 using Amazon.S3;
+using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -69,7 +70,30 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         var lines = new[] { await consumer.StandardOutput.ReadLineAsync(), await consumer.StandardOutput.ReadLineAsync() };
         consumer.Kill();
         Assert.Single(lines, line => line!.StartsWith($"one.jpg {Space(worker)} 0.9", StringComparison.Ordinal));
-        Assert.Single(lines, line => line!.StartsWith("two.jpg:", StringComparison.Ordinal) && line.EndsWith(" is no picture", StringComparison.Ordinal));
+        Assert.Single(lines, line => line!.StartsWith("two.jpg", StringComparison.Ordinal) && line.EndsWith(" is no picture", StringComparison.Ordinal));
+    }
+
+    /// <summary>docs/reembedding.md: crops are kept, and give the same vectors without the photos.</summary>
+    [Fact]
+    public async Task Kept_crops_are_embedded_again_without_the_photos()
+    {
+        Assert.SkipUnless(File.Exists(Python), "There is no Debian Python: apt-get install python3-pika.");
+        const string page = "docs/reembedding.md";
+        await using var probe = await ProbeAsync("crops");
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        Directory.CreateDirectory(In("crops"));
+        await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), "image/jpeg", "grace", new() { ["return_crops"] = "png" });
+        using (var keep = Start(probe, Python, await ScriptAsync(page, "keep.py"), In("crops")))
+        {
+            await probe.UntilAsync(() => File.Exists(In("crops/grace.face1.png")) && probe.ReadyAsync("face.results").Result == 0 ? probe : null, "the crop");
+            keep.Kill();
+        }
+
+        await RunAsync(probe, await ScriptAsync(page, "reembed.py"), In("crops"));
+
+        var again = await probe.UntilAsync(() => probe.Channel.BasicGetAsync("face.results", autoAck: true).Result is { } got && EmbedResult.FromJson(got.Body.Span) is { JobId: "grace.face1" } result ? result : null, "its vector");
+        Assert.Equal(Space(worker), again.Model.Space);
+        Assert.Equal((await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(TestData.GraceHopper))).Embeddings[0].Vector, again.Embeddings[0].Vector);
     }
 
     /// <summary>docs/postgresql.md from its first step to its last, with pgvector.</summary>
@@ -98,6 +122,15 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result + probe.ReadyAsync("face.results").Result == 0 ? probe : null, "empty queues");
         Assert.Equal("2", await postgres.QueryAsync("select count(*) from face"));
         Assert.Equal("t", await postgres.QueryAsync("select bool_and(score > .9 and quality > .9 and box[3] > 50) from face"));
+
+        // another picture under an id of before: its faces take the place of the old ones
+        File.Copy(TestData.GraceHopper, In("photos/astronaut.jpg"), overwrite: true);
+        await RunAsync(probe, produce, In("photos"));
+        await UntilAsync(postgres, "select count(*), count(distinct vector) from face", "2|1");
+        File.Copy(TestData.Astronaut, In("photos/astronaut.jpg"), overwrite: true);
+        await RunAsync(probe, produce, In("photos"));
+        await UntilAsync(postgres, "select count(*), count(distinct vector) from face", "2|2");
+        await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result + probe.ReadyAsync("face.results").Result == 0 ? probe : null, "empty queues");
 
         var search = await ScriptAsync(page, "search.py");
         var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")}";
@@ -166,6 +199,81 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         Assert.Equal("1", await postgres.QueryAsync("select count(distinct (space, vector)) from face")); // the same picture, however it came
         Assert.Equal(0u, await probe.ReadyAsync("face.jobs.dead"));
         store.Kill();
+    }
+
+    /// <summary>
+    /// docs/postgresql.md's consumer, killed again and again beside workers that are, and a replay that is: each photo has its face once in
+    /// each space, whatever came twice.
+    /// </summary>
+    [Fact]
+    public async Task Each_photo_is_in_PostgreSQL_once_a_space_through_kills_replays_and_another_model()
+    {
+        const int count = 150;
+        await using var postgres = await PostgreSql.StartAsync();
+        database = postgres.Url;
+        await postgres.QueryAsync("create table face (message_id text, position int, job_id text, space text, score real, quality real, box int[], vector real[], primary key (message_id, position)); create table erased (job_id text)");
+        await using var probe = await ProbeAsync("recipe");
+        var photo = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
+        await using (var strict = await FaceEmbed.WorkerAsync(probe, "--Images:MaxBytes=100", "--Faces:SelfTest=Off"))
+        {
+            await HandInAsync("face.jobs", 0, count / 2);
+            await probe.UntilAsync(() => probe.ReadyAsync("face.jobs.dead").Result == count / 2 ? probe : null, "dead letters to replay", seconds: 60);
+        }
+
+        var store = await ScriptAsync("docs/postgresql.md", "store.py");
+        using var over = new CancellationTokenSource();
+        var (storing, storingOthers) = (KeepKillingAsync("face.results"), KeepKillingAsync("faces2"));
+        await using var killed = await FaceEmbed.WorkerAsync(probe);
+        string[] replay = ["dead-letters", "replay", "--all", "--yes", .. probe.Settings];
+        await using (var first = FaceEmbed.Start(replay))
+        {
+            await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result > 0 ? probe : null, "a replay under way");
+            await first.KillAsync();
+        }
+
+        await HandInAsync("face.jobs", count / 2, count);
+        await UntilAsync(postgres, "select count(*) > 10 from face", "t");
+        await killed.KillAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(replay).Result.ExitCode >= 0 && probe.ReadyAsync("face.jobs.dead").Result == 0 ? probe : null, "no dead letters", seconds: 60);
+        await UntilAsync(postgres, "select count(*), count(distinct job_id), count(distinct space) from face", $"{count}|{count}|1", seconds: 120);
+
+        // the archive again, by this model and by another
+        string[] other = [$"--Faces:DetectionModel={Path.Combine(TestData.Repository, "models/rfb/face_detection.onnx")}", $"--Faces:LandmarksModel={Path.Combine(TestData.Repository, "models/rfb/face_landmarks.onnx")}", "--Broker:Jobs=photos2", "--Broker:Results=faces2"];
+        await using var second = await FaceEmbed.WorkerAsync(probe, other);
+        await HandInAsync("face.jobs", 0, count);
+        await HandInAsync("photos2", 0, count);
+        await UntilAsync(postgres, $"select count(*) > {count + 10} from face", "t");
+        await second.KillAsync();
+        await using var third = await FaceEmbed.WorkerAsync(probe, other);
+        await UntilAsync(postgres, "select space, count(*), count(distinct job_id) from face group by space order by space", string.Join('\n', new[] { Space(worker), Space(third) }.Order(StringComparer.Ordinal).Select(s => $"{s}|{count}|{count}")), seconds: 180);
+        await probe.UntilAsync(() => new[] { "face.jobs", "face.results", "photos2", "faces2" }.All(queue => probe.ReadyAsync(queue).Result == 0) ? probe : null, "empty queues", seconds: 60);
+        await over.CancelAsync();
+        Assert.InRange(await storing + await storingOthers, 4, int.MaxValue); // kills
+        Assert.Equal($"{2 * count}|{2 * count}|2", await postgres.QueryAsync("select count(*), count(distinct message_id), count(distinct (space, vector)) from face")); // one picture: one vector a space
+
+        async Task HandInAsync(string exchange, int from, int to)
+        {
+            for (var i = from; i < to; i++)
+            {
+                await probe.Channel.BasicPublishAsync(exchange, "job", mandatory: true, new RabbitMQ.Client.BasicProperties { MessageId = $"photo-{i}", ContentType = "image/jpeg", DeliveryMode = RabbitMQ.Client.DeliveryModes.Persistent }, photo);
+            }
+        }
+
+        async Task<int> KeepKillingAsync(string results)
+        {
+            for (var kills = 0; ; kills++)
+            {
+                using var consumer = Start(probe, "env", $"RESULTS={results}", Python, store);
+                var ended = over.Token.IsCancellationRequested || await Task.Delay(TimeSpan.FromSeconds(3), over.Token).ContinueWith(t => t.IsCanceled, TaskScheduler.Default);
+                consumer.Kill();
+                await consumer.WaitForExitAsync();
+                if (ended)
+                {
+                    return kills;
+                }
+            }
+        }
     }
 
     public void Dispose() => Directory.Delete(folder, recursive: true);

@@ -145,7 +145,9 @@ public sealed partial class CommandTests : IDisposable
 
         var (code, output, errors) = await FaceEmbed.RunAsync("verify", folder);
         Assert.Equal((0, $"face-embed: {In("two/faceless.png")}: there is no face in it. Left out."), (code, errors));
-        Assert.Contains("The model tells these people apart well.", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("Too little to tell: 2 people, 1 pair of one person and 2 pairs of two. It wants 10 people or more,", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("suggested threshold (cosine) none: too little to tell", Flat(output), StringComparison.Ordinal);
+        Assert.DoesNotMatch(@"TAR at FMR 1e-2 [^A-Z]*\(", Flat(output)); // no interval
 
         await File.WriteAllBytesAsync(In("two/noise.jpg"), [1, 2, 3]);
         await File.WriteAllBytesAsync(In("two/empty.jpg"), []);
@@ -155,6 +157,8 @@ public sealed partial class CommandTests : IDisposable
         Assert.Contains($"{In("two/empty.jpg")}: malformed: The picture is empty: it has 0 bytes. Left out.", errors, StringComparison.Ordinal);
         Assert.Matches(@"files that give no picture\s*│ 2 ", output);
         var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("figures.json")));
+        Assert.Equal((JsonValueKind.Null, JsonValueKind.Null), (figures.GetProperty("suggested_threshold").ValueKind, figures.GetProperty("eer_interval").ValueKind));
+        Assert.StartsWith("Too little to tell", figures.GetProperty("verdict").GetString(), StringComparison.Ordinal);
         Assert.Equal((1, 2), (figures.GetProperty("without_face").GetArrayLength(), figures.GetProperty("no_picture").GetArrayLength()));
 
         await File.WriteAllLinesAsync(In("pairs.txt"), ["2\t1", "one\t1\t2", "one\t1\ttwo\t1", "one\t1\t2", "one\t2\ttwo\t1"]);
@@ -274,6 +278,8 @@ public sealed partial class CommandTests : IDisposable
     [Theory]
     [InlineData(64, "PATH", "embed")]
     [InlineData(64, "'--ot' is no option here; a file of that name goes behind --. Did you mean '--out'?", "embed", "x", "--ot", "y")]
+    [InlineData(64, "There is no verb 'EMBED'. Did you mean 'embed'?", "EMBED", "x")]
+    [InlineData(73, "/proc/x: it cannot be written: there is no such folder.", "embed", "tests/data/astronaut.png", "--annotate", "/proc/x")]
     [InlineData(64, "There is no verb 'sumbit'. Did you mean 'submit'?", "sumbit", "x")]
     [InlineData(64, "There is no verb 'dead-letters relpay'. Did you mean 'replay'?", "dead-letters", "relpay", "x")]
     [InlineData(64, "'--folow' is nothing that results takes. Did you mean '--follow'?", "results", "--folow")]
@@ -281,10 +287,15 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(64, "'--follow' stands behind --, where nothing is an option or a verb: write it before. See face-embed results --help.", "results", "--", "--follow")]
     [InlineData(64, "dead-letters needs a verb: list, show, replay, discard or web. See face-embed dead-letters --help.", "dead-letters")]
     [InlineData(64, "topology needs a verb: show, declare or prune.", "topology")]
+    [InlineData(1, "there are no folders in it. It wants two people or more", "verify", "tests/data/formats")]
+    [InlineData(78, "Broker:Uri is wrong: it must look like amqp://user:password@host:5672/vhost", "run", "--Broker:Uri=amqp:me:secret@broker")]
     [InlineData(64, "--reason and --all are given, and each says which dead letters to discard: give one of them.", "dead-letters", "discard", "--all", "--reason", "x")]
     [InlineData(64, "To start the worker: face-embed run --Jobs:Parallelism=", "--Jobs:Parallelism=2")]
     [InlineData(64, "--seconds is '0'; it can be 0.1 to 3600.", "bench", "--seconds", "0")]
     [InlineData(64, "--seconds is 'soon'", "bench", "--seconds", "soon")]
+    [InlineData(64, "--priority is '300'; it can be 0 to 255.", "submit", "tests/data", "--priority", "300")]
+    [InlineData(64, "--ahead is 'many'; it can be any number from 1 on.", "submit", "tests/data", "--ahead", "many")]
+    [InlineData(64, "--input-size is '8'; it can be 16 to 1024.", "model", "convert", "--input-size", "8")]
     [InlineData(64, "--limit is '-1'", "dead-letters", "list", "--limit", "-1")]
     [InlineData(64, "--management is 'foo'; it must look like http://host:15672.", "check", "--management", "foo")]
     [InlineData(64, "'--management' is required", "topology", "prune")]
@@ -301,10 +312,10 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(78, "Jobs:DeadlineSeconds is '1 s'; it can be a number from 0.001 to 3600.", "run", "--Jobs:DeadlineSeconds=1 s")]
     [InlineData(78, "Broker:Declare is 'maybe'; it can be true or false.", "run", "--Broker:Declare=maybe")]
     [InlineData(78, "Jobs:Mode has no value", "embed", "x", "--Jobs:Mode")]
-    [InlineData(64, "--mode is 'both'; it can be faces or image. See face-embed embed --help.", "embed", "x", "--mode", "both")]
+    [InlineData(64, "--mode is 'both'; it can be faces, image or aligned. See face-embed embed --help.", "embed", "x", "--mode", "both")]
     [InlineData(64, "--head is 'big'; it can be auto, embedding or features. See face-embed model convert --help.", "model", "convert", "--checkpoint", "x", "--head", "big")]
     [InlineData(64, "SHELL is 'tcsh'; it can be bash, zsh or fish.", "completion", "tcsh")]
-    [InlineData(78, "Jobs:Mode is 'both'; it can be Faces or Image.", "embed", "x", "--Jobs:Mode=both")]
+    [InlineData(78, "Jobs:Mode is 'both'; it can be Faces, Image or Aligned.", "embed", "x", "--Jobs:Mode=both")]
     [InlineData(78, "'Foo' is no section of settings; there are Broker, Jobs,", "run", "--Foo:Bar=1")]
     [InlineData(1, "/nope: there is no such file or folder.", "bench", "/nope")]
     [InlineData(1, "/nope/x.onnx: there is no such file.", "model", "inspect", "/nope/x.onnx")]
@@ -326,6 +337,9 @@ public sealed partial class CommandTests : IDisposable
     /// <summary>A full disk behind a redirection is no fault of the program, and none of the broker's.</summary>
     [Theory]
     [InlineData("settings")]
+    [InlineData("help")]
+    [InlineData("embed --help")]
+    [InlineData("--version")]
     [InlineData("completion bash")]
     [InlineData("model inspect")]
     [InlineData("embed tests/data/astronaut.png")]
@@ -380,6 +394,43 @@ public sealed partial class CommandTests : IDisposable
 
         static IEnumerable<string> Leaves(System.CommandLine.Command command, string path = "") =>
             command.Subcommands.Count == 0 ? [path] : command.Subcommands.SelectMany(c => Leaves(c, $"{path} {c.Name}".TrimStart())).Append(path);
+    }
+
+    [Theory]
+    [InlineData("dead-letters", "--help")]
+    [InlineData("dead-letters", "-h")]
+    [InlineData("topology", "--help")]
+    [InlineData("model", "-?")]
+    public async Task A_verb_that_has_verbs_shows_its_help(string verb, string help)
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync(verb, help);
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains($"Examples:\n  face-embed {verb} ", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>The worker's verb goes another way through the program than all others.</summary>
+    [Fact]
+    public async Task Every_verb_shows_its_help()
+    {
+        foreach (var verb in new[] { "run", "embed", "submit", "results", "verify", "bench", "check", "settings" })
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync(verb, "--help");
+            Assert.Equal((verb, 0, ""), (verb, code, errors));
+            Assert.Contains($"Examples:\n  face-embed {verb}", output, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>A password goes nowhere, however the address around it is written.</summary>
+    [Theory]
+    [InlineData("amqp:me:secret@broker:5672/")]
+    [InlineData("amqp//me:secret@broker")]
+    [InlineData("me:secret@broker")]
+    [InlineData("amqp://me:sec/secret@broker")]
+    public async Task Settings_show_no_password_of_a_malformed_address(string uri)
+    {
+        var (_, output, errors) = await FaceEmbed.RunAsync("settings", $"--Broker:Uri={uri}");
+        Assert.Contains("***@broker", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("secret", output + errors, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -466,6 +517,24 @@ public sealed partial class CommandTests : IDisposable
             new[] { ("embed", "prepared_per_s"), ("embed", "plain_per_s"), ("pipeline", "cpu_ms_per_photo"), ("pipeline", "allocated_bytes_per_photo"), ("decode", "shrunk_ms"), ("decode", "full_ms") },
             name => Assert.True(figures.GetProperty(name.Item1).GetProperty(name.Item2).GetDouble() > 0));
         Assert.True(figures.GetProperty("embed").GetProperty("slots").GetProperty("1").GetDouble() > 0);
+    }
+
+    [Fact]
+    public async Task Bench_leaves_out_what_is_no_picture_before_it_measures()
+    {
+        await File.WriteAllBytesAsync(In("notes.jpg"), [1, 2, 3]);
+        await File.WriteAllBytesAsync(In("empty.jpg"), []);
+        var (code, output, errors) = await FaceEmbed.RunAsync("bench", folder, "--seconds", "0.1");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Contains($"{In("notes.jpg")}: The bytes are not a picture of any known format. It is left out.", errors, StringComparison.Ordinal);
+        Assert.Contains($"{In("empty.jpg")}: The picture is empty: it has 0 bytes. It is left out.", errors, StringComparison.Ordinal);
+        Assert.EndsWith("none of these is a picture that can be decoded; without a path the sample portrait is measured.", errors, StringComparison.Ordinal);
+
+        File.Copy(TestData.GraceHopper, In("photo.jpg"));
+        (code, output, errors) = await FaceEmbed.RunAsync("bench", folder, "--seconds", "0.1");
+        Assert.True(code == 0, errors);
+        Assert.Equal(2, errors.Split('\n').Count(line => line.EndsWith("It is left out.", StringComparison.Ordinal)));
+        Assert.Contains("prepared graph", output, StringComparison.Ordinal);
     }
 
     /// <summary>ONNX Runtime's telemetry would keep a device id and its events in the home folder.</summary>

@@ -13,7 +13,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
     private FaceEmbed(string[] arguments, Dictionary<string, string?>? environment = null)
     {
         // whoever runs the tests in the background ignores SIGINT, and so would all that they start
-        string[] command = [.. OperatingSystem.IsLinux() ? ["env", "--default-signal=INT"] : Array.Empty<string>(), "dotnet", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments];
+        string[] command = [.. OperatingSystem.IsLinux() ? ["env", "--default-signal=INT,HUP"] : Array.Empty<string>(), "dotnet", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments];
         var start = new ProcessStartInfo(command[0], command[1..])
         {
             RedirectStandardOutput = true,
@@ -92,6 +92,9 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     /// <summary>The same as Ctrl-C in a terminal.</summary>
     public Task<int> InterruptAsync() => EndAsync("INT");
+
+    /// <summary>The same as a terminal that is closed.</summary>
+    public Task<int> HangUpAsync() => EndAsync("HUP");
 
     private async Task<int> EndAsync(string signal)
     {

@@ -40,7 +40,7 @@ public sealed class HeicTests : IDisposable
         var cut = Path.Combine(folder, "cut.heic");
         await File.WriteAllBytesAsync(cut, plain[..(plain.Length / 2)], TestContext.Current.CancellationToken);
         var documents = await EmbedAsync(Pictures, cut, TestData.Astronaut, TestData.GraceHopper);
-        foreach (var (name, width, height, reference) in new[] { ("plain.heic", 512, 512, "astronaut.png"), ("tiles.heic", 512, 512, "astronaut.png"), ("ten_bits.heic", 512, 512, "astronaut.png"), ("thumbnail.heic", 512, 512, "astronaut.png"), ("sequence.heics", 512, 512, "astronaut.png"), ("rotated.heic", 600, 512, "grace_hopper.jpg") })
+        foreach (var (name, width, height, reference) in new[] { ("plain.heic", 512, 512, "astronaut.png"), ("tiles.heic", 512, 512, "astronaut.png"), ("large.heic", 4032, 3024, "astronaut.png"), ("ten_bits.heic", 512, 512, "astronaut.png"), ("thumbnail.heic", 512, 512, "astronaut.png"), ("sequence.heics", 512, 512, "astronaut.png"), ("rotated.heic", 600, 512, "grace_hopper.jpg") })
         {
             var image = documents[name].GetProperty("image");
             Assert.Equal((name, "heic", width, height), (name, image.GetProperty("format").GetString(), image.GetProperty("width").GetInt32(), image.GetProperty("height").GetInt32()));
@@ -58,8 +58,8 @@ public sealed class HeicTests : IDisposable
             var bytes = File.ReadAllBytes(file);
             Assert.Equal("heic", ImageFormat.Of(bytes));
             var header = ImageHeader.Read("heic", bytes);
-            var rotated = Path.GetFileName(file) == "rotated.heic";
-            Assert.Equal((file, rotated ? 600 : 512, 512), (file, header.Width, header.Height));
+            var (width, height) = Path.GetFileName(file) switch { "rotated.heic" => (600, 512), "large.heic" => (4032, 3024), _ => (512, 512) };
+            Assert.Equal((file, width, height), (file, header.Width, header.Height));
             Assert.InRange(header.Held, header.Pixels * 8, header.Pixels * 18);
         }
     }

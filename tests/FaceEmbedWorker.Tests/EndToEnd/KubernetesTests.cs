@@ -229,6 +229,27 @@ public class KubernetesTests
 
     /// <summary>RabbitMQ's own pods fit "restricted" only from cluster operator 2.17 on.</summary>
     [Fact]
+    public async Task The_bulk_queue_is_taken_and_scaled_by()
+    {
+        var folder = Path.Combine(Directory.CreateTempSubdirectory("face-embed-kustomize-").FullName, "kubernetes");
+        foreach (var file in Directory.GetFiles(Folder, "*", SearchOption.AllDirectories))
+        {
+            var copy = Path.Combine(folder, Path.GetRelativePath(Folder, file));
+            Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+
+        var overlay = Path.Combine(folder, "overlays", "production", "kustomization.yaml");
+        File.AppendAllText(overlay, File.ReadAllText(overlay).Contains("\ncomponents:", StringComparison.Ordinal) ? "" : "\ncomponents: [../../bulk]\n");
+        var objects = Objects(await RunAsync("kubectl", "kustomize", Path.GetDirectoryName(overlay)!));
+        Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
+
+        Assert.Equal(3, Pods(objects).Count(pod => Setting(pod.Containers[0], "Broker__BulkQueue") == "true")); // workers, desk, check
+        Assert.Contains(objects.OfType<Custom<Queue>>(), q => q.Spec!.Name == "face.jobs.bulk");
+        Assert.Equal(["face.jobs", "face.jobs.bulk"], objects.OfType<Custom<ScaledObject>>().Single().Spec!.Triggers!.Select(t => t.Metadata!["queueName"]));
+    }
+
+    [Fact]
     public void The_namespace_lets_the_brokers_pods_in_and_warns_of_what_is_not_restricted()
     {
         var labels = Assert.IsType<V1Namespace>(Assert.Single(Objects(Read("overlays/production/namespace.yaml")))).Metadata.Labels;
@@ -275,8 +296,8 @@ public class KubernetesTests
     [Fact]
     public void The_operators_topology_is_the_programs()
     {
-        var objects = Objects(Read("topology/topology.yaml"));
-        var topology = new Topology(Options.Create(new BrokerOptions()));
+        var objects = Objects(Read("topology/topology.yaml") + Read("bulk/queue.yaml"));
+        var topology = new Topology(Options.Create(new BrokerOptions { BulkQueue = true }));
         Assert.Equal(topology.Exchanges.Order(), objects.OfType<Custom<Exchange>>().Select(e => (e.Spec!.Name!, e.Spec.Type!)).Order());
         Assert.All(objects.OfType<Custom<Exchange>>(), e => Assert.Equal((true, false), (e.Spec!.Durable, e.Spec.AutoDelete)));
 
@@ -292,7 +313,7 @@ public class KubernetesTests
         Assert.Equal(topology.Queues.SelectMany(q => q.Keys.Select(k => (q.Exchange, q.Name, k))).Order(), objects.OfType<Custom<Binding>>().Select(b => (b.Spec!.Source!, b.Spec.Destination!, b.Spec.RoutingKey!)).Order());
         var may = Assert.Single(objects.OfType<Custom<Permission>>()).Spec!.Permissions!;
         Assert.All(topology.Exchanges, e => Assert.Matches(may["write"], e.Name));
-        Assert.Equal([topology.Jobs, topology.Suspects], topology.Queues.Select(q => q.Name).Where(q => System.Text.RegularExpressions.Regex.IsMatch(q, may["read"])).Order());
+        Assert.Equal([topology.Jobs, topology.Bulk, topology.Suspects], topology.Queues.Select(q => q.Name).Where(q => System.Text.RegularExpressions.Regex.IsMatch(q, may["read"])).Order());
     }
 
     /// <summary>One table, in deploy/README.md; what is shipped has its patterns, and <see cref="SecurityTests"/> tries them.</summary>

@@ -11,6 +11,7 @@ internal static partial class MessageSchemas
     public static readonly JsonSchema Job = Load("job");
     public static readonly JsonSchema Result = Load("result");
     public static readonly JsonSchema RejectedFile = Load("rejected-file");
+    public static readonly JsonSchema RejectedJob = Load("rejected-job");
     public static readonly JsonSchema DeadLetter = Load("dead-letter");
 
     /// <summary>What is wrong with a message; null: nothing.</summary>

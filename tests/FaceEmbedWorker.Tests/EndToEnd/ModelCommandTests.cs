@@ -1,6 +1,9 @@
 using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
+using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Tests.Onnx;
+using NetVips;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -8,6 +11,13 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 public sealed class ModelCommandTests : IDisposable
 {
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-model-").FullName;
+
+    [Fact]
+    public async Task The_self_tests_own_photos_are_within_no_limits_that_are_set()
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "check", "models/face_embedding.onnx", "--Images:MaxBytes=1000", "--Images:MaxSide=100");
+        Assert.True(code == 0, output + errors);
+    }
 
     [Fact]
     public async Task A_converted_checkpoint_is_dropped_in_and_embeds_with_no_other_step()
@@ -23,6 +33,28 @@ public sealed class ModelCommandTests : IDisposable
         (code, output, _) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", $"--Faces:EmbeddingModel={file}");
         Assert.Equal(0, code);
         Assert.Equal((512, "mobilefacenet-512-features"), (JsonElement.Parse(output).GetProperty("model").GetProperty("dimensions").GetInt32(), JsonElement.Parse(output).GetProperty("model").GetProperty("id").GetString()));
+    }
+
+    /// <summary>The card that a conversion writes is its family's known card: input, crop and all.</summary>
+    [Theory]
+    [InlineData("tall.ckpt", "mobilefacenet-96x112", "'net_state_dict'", "[batch,3,112,96] -> [batch,8]")]
+    [InlineData("capped.safetensors", "mobilefacenet-relu6", "is foamliu's MobileFaceNet.", "[batch,3,112,112] -> [batch,8]")]
+    public async Task A_checkpoint_of_a_known_family_gets_its_familys_card(string file, string family, string found, string shape)
+    {
+        var model = In("own.onnx");
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", $"tests/data/checkpoints/{file}", "--output", model);
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains(found, output, StringComparison.Ordinal);
+        Assert.Contains(shape, output, StringComparison.Ordinal);
+
+        var (card, known) = (ModelCard.Read(In("own.json")), ModelCard.Named(family));
+        Assert.Equal($"{family}-8", card.Id);
+        Assert.Equal(JsonSerializer.Serialize(known.Crop), JsonSerializer.Serialize(card.Crop));
+        Assert.Equal(JsonSerializer.Serialize(known.Input), JsonSerializer.Serialize(card.Input with { Name = "" }));
+
+        (code, output, _) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", $"--Faces:EmbeddingModel={model}");
+        Assert.Equal(0, code);
+        Assert.Equal(8, JsonElement.Parse(output).GetProperty("model").GetProperty("dimensions").GetInt32());
     }
 
     [Fact]
@@ -134,6 +166,105 @@ public sealed class ModelCommandTests : IDisposable
         using var answer = await http.GetAsync(new Uri($"{health}/readyz"), TestContext.Current.CancellationToken);
         Assert.Equal(503, (int)answer.StatusCode);
         Assert.Contains("never trained", await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken), StringComparison.Ordinal);
+    }
+
+    /// <summary>The shipped embedder with full convolutions: as much to compute as a ResNet, and vectors that tell people apart.</summary>
+    [Fact]
+    public async Task A_network_of_a_ResNets_size_is_quantised_and_serves_like_any_other()
+    {
+        var (file, quantised) = (In("dense.onnx"), In("dense.int8.onnx"));
+        await File.WriteAllBytesAsync(file, FaceNetworks.Dense(await File.ReadAllBytesAsync(Pipeline.Shipped("face_embedding.onnx"))));
+        var card = ModelCard.Read(Pipeline.Shipped("face_embedding.json")) with { Id = "dense", Sha256 = null };
+        await File.WriteAllBytesAsync(In("dense.json"), card.ToJson());
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", file, "--pictures", People(), "--json", In("figures.json"));
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("figures.json")));
+        Assert.SkipWhen(figures.GetProperty("speed").GetDouble() < 1.3, $"This processor gains nothing by 8 bits: {errors}");
+        Assert.True(code == 0, output + errors);
+        Assert.Equal((24, 24, 2 * 66, 144), (Number("faces"), Number("calibrated"), Number("same_pairs"), Number("different_pairs")));
+        Assert.InRange(figures.GetProperty("cosine_median").GetDouble(), 0.95, 0.99999);
+        Assert.InRange(figures.GetProperty("int8_eer").GetDouble(), 0, 0.001);
+        Assert.Equal(JsonValueKind.Null, figures.GetProperty("refusal").ValueKind);
+        Assert.Equal(new FileInfo(quantised).Length, Number("int8_bytes"));
+
+        var made = ModelCard.Read(In("dense.int8.json"));
+        Assert.Equal(("dense-int8", Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(quantised)))), (made.Id, made.Sha256));
+        Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file))), made.Source, StringComparison.Ordinal);
+        Assert.Null(made.Golden);
+
+        (code, output, _) = await FaceEmbed.RunAsync("model", "inspect", quantised);
+        Assert.Equal(0, code);
+        Assert.Contains(figures.GetProperty("space").GetString()!, output, StringComparison.Ordinal);
+        (code, output, _) = await FaceEmbed.RunAsync("model", "check", quantised);
+        Assert.True(code == 0, output);
+
+        var (float32, int8) = (await EmbedAsync(file), await EmbedAsync(quantised));
+        Assert.Equal((figures.GetProperty("space").GetString(), "dense-int8"), (int8.GetProperty("model").GetProperty("space").GetString(), int8.GetProperty("model").GetProperty("id").GetString()));
+        Assert.NotEqual(float32.GetProperty("model").GetProperty("space").GetString(), int8.GetProperty("model").GetProperty("space").GetString());
+        Assert.InRange(Pipeline.Cosine(Vector(float32), Vector(int8)), 0.95, 0.99999);
+
+        (code, _, errors) = await FaceEmbed.RunAsync("model", "quantize", quantised, "--pictures", In("people"), "--output", In("twice.onnx"));
+        Assert.Equal(1, code);
+        Assert.Contains("quantised already", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        Assert.False(File.Exists(In("twice.onnx")));
+
+        int Number(string name) => figures.GetProperty(name).GetInt32();
+
+        static float[] Vector(JsonElement result) => [.. result.GetProperty("embeddings")[0].GetProperty("vector").EnumerateArray().Select(v => v.GetSingle())];
+
+        static async Task<JsonElement> EmbedAsync(string model)
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("embed", "tests/data/astronaut.png", $"--Faces:EmbeddingModel={model}");
+            Assert.Equal((0, ""), (code, errors)); // nor is it called unprepared
+            return JsonElement.Parse(output);
+        }
+    }
+
+    /// <summary>Whether it gains is the processor's to say; that its figures decide, and what is said, is not.</summary>
+    [Fact]
+    public async Task The_shipped_model_is_written_in_8_bits_only_where_its_figures_allow_it()
+    {
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", "models/face_embedding.onnx", "--pictures", People(), "--output", In("own.onnx"), "--json", In("figures.json"));
+        var figures = JsonElement.Parse(await File.ReadAllTextAsync(In("figures.json")));
+        var pays = figures.GetProperty("speed").GetDouble() >= 1.3 && figures.GetProperty("int8_eer").GetDouble() <= figures.GetProperty("float_eer").GetDouble() + 0.001;
+        Assert.True((code == 0) == pays, output + errors);
+        Assert.Equal((pays, pays), (File.Exists(In("own.onnx")), File.Exists(In("own.json"))));
+        Assert.True(pays || errors.Contains("It is a MobileFaceNet, or built like one", StringComparison.Ordinal), errors);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_quantised_is_told_in_one_line_and_nothing_is_written()
+    {
+        await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"));
+        await FailsAsync("with a face, and it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--Images:MaxBytes=10");
+        await FailsAsync("there is no such file", 1, In("nothing.onnx"), "--pictures", "tests/data");
+        await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
+        await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
+        await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
+        Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
+
+        async Task FailsAsync(string told, int expected, params string[] arguments)
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync(["model", "quantize", "--output", In("never.onnx"), .. arguments]);
+            Assert.True(code == expected, output + errors);
+            Assert.Contains(told, errors.Split('\n')[^1], StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>Two people, twelve pictures of each: copies of a photo, lighter and darker, smaller and stored worse.</summary>
+    private string People()
+    {
+        foreach (var (name, file) in new[] { ("collins", TestData.Astronaut), ("hopper", TestData.GraceHopper) })
+        {
+            Directory.CreateDirectory(In(Path.Combine("people", name)));
+            for (var i = 0; i < 12; i++)
+            {
+                var (light, scale) = (0.7 + 0.05 * i, 1 - 0.03 * (i % 5));
+                File.WriteAllBytes(In(Path.Combine("people", name, $"{i}.jpg")), Pipeline.Changed(file, image => (image * light).Cast(Enums.BandFormat.Uchar).Resize(scale), ".jpg", new VOption { ["Q"] = 60 + 3 * i }));
+            }
+        }
+
+        return In("people");
     }
 
     public void Dispose() => Directory.Delete(folder, recursive: true);

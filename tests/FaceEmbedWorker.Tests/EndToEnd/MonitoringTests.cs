@@ -71,7 +71,7 @@ public sealed partial class MonitoringTests(DebianBroker broker)
             Assert.True(code == 0 && output.Length > 0, $"{command}: {code}\n{output}\n{errors}");
         }
 
-        Assert.Contains("`rabbitmqctl list_bindings`", runbook, StringComparison.Ordinal);
+        Assert.Contains("-- rabbitmqctl list_bindings`", runbook, StringComparison.Ordinal);
         await broker.ControlAsync("list_bindings");
     }
 

@@ -12,6 +12,8 @@ public sealed class OperatorOnRabbitMq4Tests(ContainerBroker broker) : OperatorT
 /// <summary>The desk of dead letters and the other tools of operators, as processes on a real broker.</summary>
 public abstract class OperatorTests(TestBroker broker)
 {
+    private const string None = "There are no dead letters, or another program is looking at them.";
+
     [Fact]
     public async Task Five_hundred_dead_letters_are_listed_filtered_and_replayed_with_the_tool_killed_in_between()
     {
@@ -35,7 +37,7 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Contains("nonsense: no dead letter has this reason; there are malformed, undecodable.", told, StringComparison.Ordinal);
         (code, _, told) = await RunAsync("discard", "letter-7", "letter-", "letter-9999");
         Assert.Equal(1, code);
-        Assert.Contains("letter-: several dead letters begin so: letter-", told, StringComparison.Ordinal);
+        Assert.Contains("letter-: there is no such dead letter", told, StringComparison.Ordinal);
         Assert.Contains("letter-9999: there is no such dead letter", told, StringComparison.Ordinal);
         var picture = Path.GetTempFileName();
         (code, output, _) = await RunAsync("show", "letter-0", "--save-image", picture);
@@ -48,7 +50,7 @@ public abstract class OperatorTests(TestBroker broker)
         (code, output, _) = await RunAsync("replay", "--all", "--dry-run");
         Assert.Equal(0, code);
         Assert.EndsWith("500 would be replayed.", output, StringComparison.Ordinal);
-        Assert.Equal(500u, await probe.ReadyAsync(probe.Topology.Dead)); // nothing was taken out
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 500 ? probe : null, "all 500 back: nothing was taken out");
 
         // killed in the middle: each letter is in one place or in both
         await using (var tool = FaceEmbed.Start(["dead-letters", "replay", "--reason", "undecodable", .. probe.Settings]))
@@ -102,15 +104,15 @@ public abstract class OperatorTests(TestBroker broker)
         var odd = (await RunAsync("list")).Output;
         Assert.DoesNotContain('\u001b', odd); // what an id may say to a terminal
         Assert.Contains("[red]", odd, StringComparison.Ordinal);
-        Assert.Equal((0, "1 discarded."), await RunAsync("discard", "\u001b[2J[red]odd"));
-        Assert.Contains("carol-17", (await RunAsync("show", "car")).Output, StringComparison.Ordinal);
-        Assert.Equal((0, "1 replayed."), await RunAsync("replay", "b"));
+        Assert.Equal((0, "\uFFFD[2J[red]odd: discarded\n1 discarded."), await RunAsync("discard", "\u001b[2J[red]odd"));
+        Assert.Contains("carol-17", (await RunAsync("show", "carol-17")).Output, StringComparison.Ordinal);
+        Assert.Equal((0, "b: replayed\n1 replayed."), await RunAsync("replay", "b"));
         await worker.SaidAsync("Job b: dead letter, malformed, attempt 1", seconds: 30);
         await probe.UntilAsync(() => RunAsync("list", "--json").Result.Output.Contains("\"replays\":1", StringComparison.Ordinal) ? probe : null, "the letter with its replay");
         Assert.Equal(1, (await RunAsync("discard", "nobody")).Code);
-        Assert.Equal((0, "1 discarded."), await RunAsync("discard", "a"));
+        Assert.Equal((0, "a: discarded\n1 discarded."), await RunAsync("discard", "a"));
         Assert.Equal((0, "2 discarded."), await RunAsync("discard", "--all"));
-        Assert.Equal((0, "There are no dead letters."), await RunAsync("list"));
+        Assert.Equal((0, None), await RunAsync("list"));
         Assert.Equal(64, (await RunAsync("discard")).Code);
         Assert.Equal(64, (await RunAsync("replay", "a", "--all")).Code);
 
@@ -162,12 +164,12 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(0, code);
         Assert.Contains("The second of them.", output, StringComparison.Ordinal);
         Assert.Contains(second, output, StringComparison.Ordinal);
-        Assert.Equal((0, "1 discarded.", ""), await RunAsync("discard", second[..8]));
+        Assert.Equal((0, "photo-1: discarded\n1 discarded.", ""), await RunAsync("discard", second[..8].ToUpperInvariant()));
         Assert.Contains("The first of them.", (await RunAsync("show", "photo-1")).Output, StringComparison.Ordinal);
         Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are expired, malformed."), await RunAsync("discard", "--reason", "nonsense"));
         Assert.Equal((0, "2 discarded.", ""), await RunAsync("discard", "--all"));
-        Assert.Equal((0, "There are no dead letters.", ""), await RunAsync("discard", "--all"));
-        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are no dead letters."), await RunAsync("discard", "--reason", "nonsense"));
+        Assert.Equal((0, None, ""), await RunAsync("discard", "--all"));
+        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are no dead letters, or another program is looking at them."), await RunAsync("discard", "--reason", "nonsense"));
 
         Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
     }
@@ -185,8 +187,8 @@ public abstract class OperatorTests(TestBroker broker)
 
         foreach (var (columns, expected) in new[]
         {
-            (80, new[] { "019a2f3c  ", "019a2f3d  ", "customer  ", "…", "…" }),
-            (160, ["019a2f3c  ", "019a2f3d  ", "customer  ", path, "did not answer in 10 s."]),
+            (80, new[] { "019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", "…", "…" }),
+            (180, ["019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", path, "did not answer in 10 s."]),
         })
         {
             await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
@@ -199,7 +201,8 @@ public abstract class OperatorTests(TestBroker broker)
 
         var piped = (await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])).Output.Split('\n');
         Assert.Equal(3, piped.Length);
-        Assert.Matches(@"^019a2f3d-1111-7000-8000-000000000002  undecodable  20[0-9T:.-]+Z  The picture is corrupt: its data ends early\.$", piped[1]);
+        Assert.Matches(@"^019a2f3d-1111-7000-8000-000000000002  undecodable  20[0-9T:.-]+Z  [0-9a-f]{32}  1  0  The picture is corrupt: its data ends early\.$", piped[1]);
+        Assert.Equal(["customers/4711/photos/2026/summer/img_0001.jpg", "019a2f3d-1111-7000-8000-000000000002", "019a2f3c-1111-7000-8000-000000000001"], piped.Select(line => line.Split("  ")[0])); // the newest first
 
         await using var terminal = await Terminal.RunAsync(80, 40, ["dead-letters", "discard", "--all", .. probe.Settings]);
         await terminal.ShowsAsync("discard all 3 dead letters? [y/N]");
@@ -224,8 +227,17 @@ public abstract class OperatorTests(TestBroker broker)
             {
                 var (code, _, errors) = await FaceEmbed.RunAsync([.. verb, .. probe.Settings, "--Broker:ConfirmSeconds=4"]);
                 Assert.Equal(69, code);
-                Assert.Equal([$"{told} Waiting for its end.", $"face-embed: {told} It has lasted for 4 s. End it, and call again: what was confirmed is on its queue."], errors.Split('\n'));
+                Assert.Equal([$"{told} Waiting for its end.", $"face-embed: {told} It has not ended in 4 s. End it, and try again: what was confirmed is on its queue."], errors.Split('\n'));
             }));
+            // who failed holds no letter back: a look during the alarm sees it, as soon as the broker has put it back
+            await probe.UntilAsync(() => JsonElement.Parse(FaceEmbed.RunAsync(["dead-letters", "list", "--json", .. probe.Settings]).Result.Output).GetProperty("total").GetInt32() == 1 ? probe : null, "the letter, during the alarm");
+            var (checkedAs, found, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings]);
+            Assert.Equal(1, checkedAs);
+            var rows = found.Split('\n').Where(line => line.Contains("FAILED", StringComparison.Ordinal)).ToArray();
+            Assert.StartsWith("│ permissions ", Assert.Single(rows), StringComparison.Ordinal);
+            Assert.Contains(told, Flat(found), StringComparison.Ordinal);
+            Assert.Single(found.Split('\n'), line => line.StartsWith("│ broker ", StringComparison.Ordinal));
+
             await using var submit = FaceEmbed.Start(["submit", "tests/data/astronaut.png", .. probe.Settings]);
             await probe.UntilAsync(() => submit.Errors.Contains(told, StringComparison.Ordinal) ? probe : null, "the alarm in words");
             await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
@@ -237,6 +249,70 @@ public abstract class OperatorTests(TestBroker broker)
         }
 
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the letter, where it was");
+    }
+
+    /// <summary>An erasure of photo-42 is none of photo-421.</summary>
+    [Fact]
+    public async Task A_letter_is_taken_by_its_whole_id_and_a_made_one_by_its_beginning_too()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-421", "malformed", "Another's.", [1]);
+        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "malformed", "Made by submit.", [2]);
+        await BuryAsync(probe, "019a2f3c-2222-7000-8000-000000000002", "malformed", "Made a little later.", [3]);
+
+        foreach (var (name, complaint) in new[] { ("photo-42", "there is no such dead letter"), ("019a2f3", "there is no such dead letter"), ("019a2f3c", "several dead letters begin so: 019a2f3c-1111-7000-8000-000000000001, 019a2f3c-2222-7000-8000-000000000002.") })
+        {
+            foreach (var verb in new[] { "discard", "replay", "show" })
+            {
+                var (code, output, errors) = await RunAsync(verb, name);
+                Assert.Equal((1, ""), (code, output));
+                Assert.StartsWith($"face-embed: {name}: {complaint}", errors, StringComparison.Ordinal);
+            }
+        }
+
+        Assert.Equal((0, "019a2f3c-2222-7000-8000-000000000002: discarded\n1 discarded.", ""), await RunAsync("discard", "019A2F3C-2"));
+        Assert.Equal((0, "photo-421: discarded\n1 discarded.", ""), await RunAsync("discard", "photo-421"));
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the one that is left");
+
+        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+    }
+
+    /// <summary>Whoever has a queue of results of their own has deleted the default one.</summary>
+    [Fact]
+    public async Task Submit_declares_on_an_empty_broker_and_brings_nothing_back_that_was_deleted()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        var (code, _, errors) = await FaceEmbed.RunAsync(["submit", "tests/data/astronaut.png", .. probe.Settings]);
+        Assert.True(code == 0, errors);
+        await probe.ConnectAsync(listen: false);
+        Assert.Equal(1u, await probe.ReadyAsync(probe.Topology.Jobs));
+        await probe.Channel.QueueDeleteAsync(probe.Topology.Results, false, false);
+
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["submit", "tests/data/astronaut.png", .. probe.Settings])).ExitCode);
+
+        Assert.Equal(2u, await probe.ReadyAsync(probe.Topology.Jobs));
+        var gone = await Assert.ThrowsAsync<RabbitMQ.Client.Exceptions.OperationInterruptedException>(() => probe.ReadyAsync(probe.Topology.Results));
+        Assert.Equal(404, gone.ShutdownReason!.ReplyCode);
+        await probe.ReconnectAsync();
+    }
+
+    [Fact]
+    public async Task Bench_leaves_nothing_on_the_broker_when_its_terminal_is_closed()
+    {
+        broker.Require();
+        await using var bench = FaceEmbed.Start("bench", "--amqp", "--seconds", "0.3", $"--Broker:Uri={broker.Uri}");
+        for (var end = DateTime.UtcNow.AddSeconds(90); !(await QueuesAsync()).Contains("face-embed-bench-", StringComparison.Ordinal);)
+        {
+            Assert.True(bench.Running && DateTime.UtcNow < end, $"There are no queues of it: {bench.Errors}");
+        }
+
+        Assert.Equal(129, await bench.HangUpAsync());
+
+        Assert.DoesNotContain("face-embed-bench-", await QueuesAsync(), StringComparison.Ordinal);
+
+        Task<string> QueuesAsync() => broker.ControlAsync("list_queues", "name");
     }
 
     /// <summary>Ids are made by <c>submit</c>: what a log, a result or a dead letter says of one leads to its file.</summary>
@@ -309,6 +385,8 @@ public abstract class OperatorTests(TestBroker broker)
         (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
         Assert.Equal(0, code);
         Assert.DoesNotContain("missing", output, StringComparison.Ordinal);
+        Assert.Contains(output.Split('\n'), line => line.Trim('│', ' ') == "x-overflow reject-publish"); // a line each
+        Assert.DoesNotContain('\uFFFD', output);
         await probe.ConnectAsync(listen: false);
         await probe.Channel.QueueDeleteAsync(probe.Topology.Suspects, false, false);
         await probe.Channel.QueueDeclareAsync(probe.Topology.Suspects, durable: true, exclusive: false, autoDelete: false);
@@ -316,6 +394,8 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(1, code);
         Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
     }
+
+    private static string Flat(string table) => string.Join(' ', table.Split((char[])['│', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries));
 
     /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
     private static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string? metadata = null)

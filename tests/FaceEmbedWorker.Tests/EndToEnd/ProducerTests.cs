@@ -92,12 +92,17 @@ public abstract class ProducerTests(TestBroker broker)
         await channel.BasicConsumeAsync("amq.rabbitmq.reply-to", autoAck: true, consumer);
         await AskAsync("asked", "amq.rabbitmq.reply-to");
         await AskAsync("gone", "a-queue-that-is-not-there");
+        await channel.BasicPublishAsync(probe.Topology.Jobs, "job", true, new BasicProperties { MessageId = "rejected", CorrelationId = "c-rejected", ReplyTo = "amq.rabbitmq.reply-to", ContentType = "text/plain" }, GraceHopper);
 
-        var reply = await probe.UntilAsync(() => replies.FirstOrDefault(), "a reply");
+        var reply = await probe.UntilAsync(() => replies.FirstOrDefault(r => r.Properties.CorrelationId == "c-asked"), "a reply");
         Assert.Equal(("asked", "c-asked"), (BrokerProbe.JobId(reply), reply.Properties.CorrelationId));
         Assert.Equal(reply.Body, (await probe.ResultAsync("asked")).Body);
         await probe.ResultAsync("gone");
         await worker.SaidAsync("that queue is gone");
+
+        var (letter, word) = (await probe.DeadLetterAsync("rejected"), await probe.UntilAsync(() => replies.FirstOrDefault(r => r.Properties.CorrelationId == "c-rejected"), "a reply of the dead letter"));
+        Assert.Null(MessageSchemas.Trouble(MessageSchemas.RejectedJob, word.Json));
+        Assert.Equal(("rejected", "malformed", letter.Header("fw-error-message"), 1), (BrokerProbe.JobId(word), word.Json.GetProperty("error").GetString(), word.Json.GetProperty("message").GetString(), word.Json.GetProperty("attempt").GetInt32()));
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "an empty queue");
         Assert.Equal(0, await worker.TerminateAsync());
 
@@ -149,9 +154,9 @@ public abstract class ProducerTests(TestBroker broker)
     [Fact]
     public void Jobs_of_the_readme_are_valid_and_wrong_ones_are_not()
     {
-        Assert.All(new[] { """{"image":{"data":"AAAA"}}""", """{"id":"a","image":{"url":"https://x/"},"mode":"faces","detail":2,"metadata":{},"deadline":"2026-01-31T12:00:00Z","vector_encoding":"base64"}""", """{"image":{"s3":"b/k","sha256":"0000000000000000000000000000000000000000000000000000000000000000"}}""" },
+        Assert.All(new[] { """{"image":{"data":"AAAA"}}""", """{"id":"a","image":{"url":"https://x/"},"mode":"faces","detail":2,"metadata":{},"deadline":"2026-01-31T12:00:00Z","vector_encoding":"base64","priority":255}""", """{"image":{"s3":"b/k","sha256":"0000000000000000000000000000000000000000000000000000000000000000"}}""" },
             job => Assert.Null(MessageSchemas.Trouble(MessageSchemas.Job, JsonElement.Parse(job))));
-        Assert.All(new[] { "{}", """{"image":{}}""", """{"image":{"data":"AAAA","url":"x"}}""", """{"image":{"s3":"bucket"}}""", """{"image":{"data":"AAAA"},"detail":9}""", """{"image":{"data":"AAAA"},"mode":"all"}""" },
+        Assert.All(new[] { "{}", """{"image":{}}""", """{"image":{"data":"AAAA","url":"x"}}""", """{"image":{"s3":"bucket"}}""", """{"image":{"data":"AAAA"},"detail":9}""", """{"image":{"data":"AAAA"},"mode":"all"}""", """{"image":{"data":"AAAA"},"priority":256}""" },
             job => Assert.NotNull(MessageSchemas.Trouble(MessageSchemas.Job, JsonElement.Parse(job))));
         Assert.NotNull(MessageSchemas.Trouble(MessageSchemas.Result, JsonElement.Parse("""{"job_id":"a","outcome":"embedded"}""")));
         Assert.NotNull(MessageSchemas.Trouble(MessageSchemas.DeadLetter, JsonElement.Parse("""{"fw-error":"else"}""")));

@@ -36,6 +36,7 @@ public partial class ReadmeTests
     [InlineData("model convert")]
     [InlineData("model inspect")]
     [InlineData("model check")]
+    [InlineData("model quantize")]
     [InlineData("check")]
     [InlineData("health")]
     [InlineData("results")]

@@ -213,6 +213,19 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         Assert.True(code == 0, output + errors);
         Assert.Contains($"policy on {probe.Topology.Jobs} ", output, StringComparison.Ordinal);
 
+        // queues of one's own that leave out an outcome: its first job would stop the intake
+        await probe.Channel.QueueDeleteAsync(probe.Topology.Results, false, false);
+        var own = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(own, probe.Topology.Results, "embedded");
+        await probe.Channel.QueueBindAsync(own, probe.Topology.Results, "no_face");
+        string[] ownQueues = ["check", .. probe.Settings, "--Broker:ResultsQueue=false", "--management", broker.ManagementUrl];
+        (code, output, _) = await FaceEmbed.RunAsync(ownQueues);
+        Assert.Equal(1, code);
+        Assert.Contains($"no queue is bound to {probe.Topology.Results} with the key stub:", Flat(output), StringComparison.Ordinal);
+        (code, output, errors) = await FaceEmbed.RunAsync([.. ownQueues, "--Jobs:Undecodable=Reject"]);
+        Assert.True(code == 0, output + errors);
+        Assert.Contains("a queue is bound for each of embedded, no_face", Flat(output), StringComparison.Ordinal);
+
         await broker.ControlAsync("set_policy", "breaks", $"^{probe.Topology.Jobs}$", """{"max-length":1000,"overflow":"drop-head"}""", "--apply-to", "queues");
         try
         {
@@ -231,15 +244,35 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await AddUserAsync("untagged", ("^$", "^$", ".*"));
         (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
         Assert.Equal(1, code);
-        Assert.Contains("needs the tag 'monitoring' or 'management'", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("lacks the tag 'monitoring' or 'management'", Flat(output), StringComparison.Ordinal);
         Assert.DoesNotContain(Password, output, StringComparison.Ordinal);
         await broker.ControlAsync("set_user_tags", "untagged", "monitoring");
         (code, output, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
         Assert.True(code == 0, output + errors);
-        Assert.Contains("user untagged, tags [\"monitoring\"]", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("user untagged, tags monitoring", Flat(output), StringComparison.Ordinal);
 
         string As(string user) => new UriBuilder(broker.ManagementUrl) { UserName = user, Password = Password }.Uri.ToString();
         Assert.Equal(64, (await FaceEmbed.RunAsync("check", "--management", "rabbit")).ExitCode);
+    }
+
+    /// <summary>A queue that nothing is bound to: AMQP does not tell, and a producer hears of it.</summary>
+    [Fact]
+    public async Task A_binding_that_is_gone_is_told_and_its_remedy_with_it()
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        await probe.Channel.QueueUnbindAsync(probe.Topology.Jobs, probe.Topology.Jobs, "job", null);
+        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal((0, "Bindings were not looked at: AMQP does not tell them; --management does."), (code, errors.Trim()));
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "show", .. probe.Settings, "--management", broker.ManagementUrl]).Result is { ExitCode: 1 } told
+            && told.Output.Contains("missing", StringComparison.Ordinal) && told.Output.Contains("not bound to", StringComparison.Ordinal) ? told.Output : null, "the missing binding");
+        (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--Broker:Declare=false", "--management", broker.ManagementUrl]);
+        Assert.Equal(1, code);
+        Assert.Contains("face-embed topology declare binds it", Flat(output), StringComparison.Ordinal);
+        (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Contains("face-embed topology declare binds it", Flat(errors), StringComparison.Ordinal);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "declare", .. probe.Settings])).ExitCode);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings, "--management", broker.ManagementUrl])).ExitCode);
     }
 
     [Fact]
@@ -253,7 +286,10 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         string[] settings = [.. probe.Settings, $"--Broker:Uri={Uri("pruner")}", "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
         await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder");
 
-        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
+        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings, "--Broker:RetryDelays=0.2,7"]); // nobody's ladder: theirs would be old ones
+        Assert.Equal((69, ""), (code, output));
+        Assert.Contains($"there is no queue {probe.Topology.Jobs}.wait.7000,", Flat(errors), StringComparison.Ordinal);
+        (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
 
         Assert.True(code == 1, output + errors);
         Assert.Contains($"{probe.Topology.Jobs}.wait.600000: 1 job waits in it", output, StringComparison.Ordinal);

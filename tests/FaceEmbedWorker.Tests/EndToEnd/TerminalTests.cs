@@ -78,6 +78,22 @@ public sealed class TerminalTests : IDisposable
         Assert.True(await terminal.ShowsCursorAsync());
     }
 
+    /// <summary>A terminal would break a line at its last column, in the middle of a word.</summary>
+    [Theory]
+    [InlineData("settings")]
+    [InlineData("results", "--Broker:Uri=amqp://127.0.0.1:1/")]
+    public async Task Lines_are_broken_between_words(params string[] verb)
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        var words = (verb[0] == "settings" ? (await FaceEmbed.RunAsync(verb)).Output : "Waiting for the broker at 127.0.0.1:1 (results): Connection refused; next try in").Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet();
+        await using var terminal = await Terminal.RunAsync(80, 40, verb);
+
+        var screen = await terminal.ShowsAsync("EXIT");
+
+        var seen = screen.Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet();
+        Assert.Equal([], words.Where(word => word.Length < 70).Except(seen));
+    }
+
     [Fact]
     public async Task The_workers_warnings_are_yellow_and_its_lines_plain()
     {

@@ -2,10 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using FaceEmbedWorker.Broker;
-using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Tests.Chaos;
-using Microsoft.Extensions.Logging.Abstractions;
-using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
 using RabbitMQ.Client;
 
@@ -93,7 +90,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         var attempts = new List<int>();
-        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        await using var worker = await InProcessWorker.StartAsync(probe, (job, cancel) =>
         {
             attempts.Add(job.Attempt);
             return job.Attempt < 3 ? throw new IOException("the disk is away") : Pipeline.Handler().HandleAsync(job, cancel);
@@ -269,7 +266,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
         var handled = 0;
-        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        await using var worker = await InProcessWorker.StartAsync(probe, (job, cancel) =>
         {
             handled++;
             return Pipeline.Handler().HandleAsync(job, cancel);
@@ -300,7 +297,7 @@ public abstract class WorkerTests(TestBroker broker)
         await probe.SubmitAsync(GraceHopper, id: "second");
         var direct = probe.Options.Uri;
         (probe.Options.Uri, probe.Options.Prefetch) = (direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal), 1);
-        await using var worker = await InProcessAsync(probe, Pipeline.Handler().HandleAsync, time);
+        await using var worker = await InProcessWorker.StartAsync(probe, Pipeline.Handler().HandleAsync, time);
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 1 ? probe : null, "a job handed out");
         proxy.DropsDeliveries = false;
         await Task.Delay(500);
@@ -343,9 +340,9 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal((0, "ok"), await HealthAsync());
 
         await probe.SubmitAsync(GraceHopper, id: "unroutable");
-        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results}\n") ? probe : null, "its readiness to say why");
+        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded\n") ? probe : null, "its readiness to say why");
         Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
-        Assert.Equal((1, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results}"), await HealthAsync());
+        Assert.Equal((1, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded"), await HealthAsync());
 
         var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
         await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
@@ -462,7 +459,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
-        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
         {
             started.TrySetResult();
             await release.Task;
@@ -493,7 +490,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
-        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
         {
             started.TrySetResult();
             await release.Task;
@@ -516,7 +513,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync(o => (o.ResultsQueue, o.DrainSeconds) = (false, 2));
         var handled = 0;
-        var worker = await InProcessAsync(probe, (job, cancel) =>
+        var worker = await InProcessWorker.StartAsync(probe, (job, cancel) =>
         {
             handled++;
             return Pipeline.Handler().HandleAsync(job, cancel);
@@ -539,7 +536,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         var (started, release, beside) = (new TaskCompletionSource(), new TaskCompletionSource(), 0);
-        await using var worker = await InProcessAsync(probe, async (job, cancel) =>
+        await using var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
         {
             if (job.Id == "runs" && started.TrySetResult())
             {
@@ -569,7 +566,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync(o => o.Prefetch = 5);
         var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
-        var worker = await InProcessAsync(probe, async (job, cancel) =>
+        var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
         {
             started.TrySetResult();
             await release.Task;
@@ -600,7 +597,7 @@ public abstract class WorkerTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync(o => o.RetryDelays = "0.5,0.5,0.5,0.5,0.5,0.5,0.5,0.5");
         var (away, handled) = (true, 0);
-        await using var worker = await InProcessAsync(probe, (job, cancel) =>
+        await using var worker = await InProcessWorker.StartAsync(probe, (job, cancel) =>
         {
             Interlocked.Increment(ref handled);
             return away ? throw new IOException("the disk is away") : Pipeline.Handler().HandleAsync(job, cancel);
@@ -780,6 +777,17 @@ public abstract class WorkerTests(TestBroker broker)
 
         var lines = (await terminal.ShowsAsync("EXIT 0", seconds: 90)).Split('\n');
 
+        for (var i = 12; i < 60; i++)
+        {
+            File.Delete(Path.Combine(folder, $"photo-{i:00}.jpg"));
+        }
+
+        for (var i = 0; i < 4; i++) // results come while the bar is taken away
+        {
+            await using var again = await Terminal.RunAsync(80, 50, ["submit", folder, "--wait", .. probe.Settings]);
+            Assert.DoesNotContain("━", await again.ShowsAsync("EXIT 0", seconds: 30), StringComparison.Ordinal);
+        }
+
         Directory.Delete(folder, recursive: true);
         Assert.Contains("60 jobs confirmed by the broker.", lines);
         Assert.Equal(60, Enumerable.Range(0, 60).Count(i => lines.Count(l => l.Contains($"photo-{i:00}.jpg: embedded, 1 vector of space", StringComparison.Ordinal)) == 1));
@@ -810,49 +818,9 @@ public abstract class WorkerTests(TestBroker broker)
         }
     }
 
-    private static async Task<InProcessWorker> InProcessAsync(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider? time = null)
-    {
-        var worker = new InProcessWorker(probe, handle, time ?? TimeProvider.System);
-        await worker.StartAsync();
-        return worker;
-    }
-
     private async Task<BrokerProbe> ProbeAsync(Action<BrokerOptions>? change = null, bool listen = true)
     {
         broker.Require();
         return await new BrokerProbe(broker.Uri, change).ConnectAsync(listen);
-    }
-
-    private sealed class InProcessWorker : IAsyncDisposable
-    {
-        private readonly IntakeGate gate;
-        private readonly JobConsumer consumer;
-
-        public InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider time)
-        {
-            var options = Options.Create(probe.Options);
-            gate = new IntakeGate(time);
-            consumer = new JobConsumer(handle, new ResultPublisher(options, Options.Create(new ResultOptions()), probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
-                gate, new JobTally(time), new WorkerHealth(gate, probe.Topology, time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
-        }
-
-        public Task StartAsync() => consumer.StartAsync(CancellationToken.None);
-
-        /// <summary>As a channel that is lost.</summary>
-        public Task EndLifeAsync() => consumer.EndLifeAsync();
-
-        /// <summary>As a lost connection: what is not settled is handed out again.</summary>
-        public async Task LoseConsumerAsync(BrokerProbe probe)
-        {
-            await consumer.EndLifeAsync();
-            await probe.UntilAsync(() => probe.Channel.ConsumerCountAsync(probe.Topology.Jobs).Result > 0 ? this : null, "a new consumer");
-        }
-
-        public async ValueTask DisposeAsync()
-        {
-            await consumer.StopAsync(CancellationToken.None);
-            consumer.Dispose();
-            gate.Dispose();
-        }
     }
 }

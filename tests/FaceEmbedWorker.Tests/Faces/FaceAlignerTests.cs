@@ -158,6 +158,68 @@ public class FaceAlignerTests
         Assert.Equal(90, aligned.Row(80)[80 * 3]);
     }
 
+    /// <summary>
+    /// In 96 x 112 a face is as large as in 112 x 112 with 8 pixels less on either side; a template is in its own picture's pixels.
+    /// </summary>
+    [Fact]
+    public void A_template_has_width_and_height_and_is_in_its_own_picture()
+    {
+        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.Astronaut));
+        var face = Assert.Single(Pipeline.Detector.Detect(picture));
+        var points = Pipeline.Detector.Locate(picture, face);
+        using var square = Aligned("w600k_mbf", 112, 112, out var error);
+        using var tall = Aligned("mobilefacenet-96x112", 96, 112, out var tallError);
+        using var doubled = Aligned("mobilefacenet-96x112", 192, 224, out var doubledError);
+
+        Assert.Equal((96, 112), (tall.Width, tall.Height));
+        Assert.Equal(error, tallError, 1e-9);
+        Assert.Equal(error, doubledError, 1e-9);
+        for (var y = 0; y < 112; y++)
+        {
+            Assert.Equal(square.Row(y).Slice(8 * 3, 96 * 3).ToArray(), tall.Row(y).ToArray());
+        }
+
+        using var half = Pixels.Shrunk(doubled, 96, 112); // half a pixel off, as a template's points are scaled by the corner
+        Assert.InRange(half.Pixels.ToArray().Zip(tall.Pixels.ToArray(), (a, b) => Math.Abs(a - b)).Average(), 0, 6);
+
+        Picture Aligned(string card, int width, int height, out double error)
+        {
+            var known = ModelCard.Named(card);
+            return new FaceAligner(known with { Input = known.Input with { Width = width, Height = height } }).Align(picture, face.Box, points, out error);
+        }
+    }
+
+    /// <summary>A square of the box's height on its centre, black outside of the picture; no template has a part in it.</summary>
+    [Fact]
+    public void A_square_of_the_box_is_cut_out()
+    {
+        using var picture = new Picture(200, 100);
+        new Random(2).NextBytes(picture.Pixels);
+        var card = ModelCard.Default("own", ModelCard.Embedding) with { Crop = new ModelCrop { Rule = ModelCrop.BoxSquare } };
+        var aligner = new FaceAligner(card with { Input = card.Input with { Width = 40, Height = 40 } });
+        var points = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0], p[1]));
+
+        using var inside = aligner.Align(picture, new Box(60, 20, 20, 40), points, out _);
+        using var beyond = aligner.Align(picture, new Box(0, 20, 20, 40), points, out _);
+
+        for (var y = 0; y < 40; y++)
+        {
+            Assert.Equal(picture.Row(20 + y).Slice(50 * 3, 40 * 3).ToArray(), inside.Row(y).ToArray());
+            Assert.Equal(new byte[10 * 3], beyond.Row(y)[..(10 * 3)].ToArray());
+            Assert.Equal(picture.Row(20 + y)[..(30 * 3)].ToArray(), beyond.Row(y)[(10 * 3)..].ToArray());
+        }
+
+        Assert.StartsWith("box-square/", aligner.Rule, StringComparison.Ordinal);
+    }
+
+    /// <summary>A square template's rule is the space of vectors that are in indexes already.</summary>
+    [Fact]
+    public void A_templates_picture_is_part_of_the_rule()
+    {
+        Assert.Contains("70.7299,92.2041 of 112] box-shrink", new FaceAligner(ModelCard.Named("w600k_mbf")).Rule, StringComparison.Ordinal);
+        Assert.Contains("62.7299,92.2041 of 96x112] box-shrink", new FaceAligner(ModelCard.Named("mobilefacenet-96x112")).Rule, StringComparison.Ordinal);
+    }
+
     private static Point[] Points(Random random) => [.. Enumerable.Range(0, 5).Select(_ => new Point(random.Next(400), random.Next(400)))];
 
     private static double Reference(Picture picture, double x, double y, int channel)

@@ -243,7 +243,8 @@ public class FindingTests
     public void A_looks_sides_follow_the_picture_and_stay_within_bounds()
     {
         Assert.Equal([(320, 0.0)], Scales.Looks(1, 4000, 3000));
-        Assert.Equal([(640, 0.0), (320, 100.0)], Scales.Looks(2, 4000, 3000));
+        Assert.Equal([(640, 0.0), (160, 50.0)], Scales.Looks(2, 4000, 3000));
+        Assert.Equal([(960, 0.0), (240, 50.0)], Scales.Looks(3, 4000, 3000));
         Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // enlarged by the finest detail alone
         Assert.Equal([(375, 0.0)], Scales.Looks(4, 250, 250));
         Assert.Equal([(1280, 0.0), (320, 50.0)], Scales.Looks(4, 1024, 768));
@@ -349,7 +350,7 @@ public class FindingTests
         EqualityComparer<(double X, double Y)>.Create((a, b) => Math.Abs(a.X - b.X) < distance && Math.Abs(a.Y - b.Y) < distance, _ => 0);
 
     /// <summary>Grey clouds.</summary>
-    private static Picture Frame(int width, int height, int seed)
+    internal static Picture Frame(int width, int height, int seed)
     {
         using var clouds = Image.Perlin(width, height, cellSize: 120, seed: seed);
         using var grey = (clouds * 30 + 120).Cast(Enums.BandFormat.Uchar);
@@ -360,7 +361,7 @@ public class FindingTests
     }
 
     /// <summary>A person's face with what is around it, so that the detector's box is as high as asked; tells where its nose is.</summary>
-    private static Point Paste(Picture frame, string file, int size, int x, int y)
+    internal static Point Paste(Picture frame, string file, int size, int x, int y)
     {
         using var photo = Pipeline.Decode(File.ReadAllBytes(file));
         var face = Pipeline.Detector.Detect(photo).MaxBy(d => d.Box.Area);
@@ -383,7 +384,7 @@ public class FindingTests
         return noses.Count(n => boxes.RemoveAll(b => n.X >= b.X && n.X <= b.X + b.Width && n.Y >= b.Y && n.Y <= b.Y + b.Height) > 0);
     }
 
-    private static byte[] Encoded(Picture picture, string format)
+    internal static byte[] Encoded(Picture picture, string format)
     {
         using var image = Image.NewFromMemoryCopy<byte>(picture.Pixels, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar);
         using var srgb = image.Copy(interpretation: Enums.Interpretation.Srgb);

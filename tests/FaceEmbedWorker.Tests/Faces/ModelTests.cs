@@ -2,6 +2,8 @@ using System.Text.Json.Nodes;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
+using FaceEmbedWorker.Onnx;
+using Google.Protobuf;
 
 namespace FaceEmbedWorker.Tests.Faces;
 
@@ -43,7 +45,7 @@ public sealed class ModelTests : IDisposable
         using var model = Model.Load(Write("own.onnx", TinyOnnx.ChannelMeans(96, 128)), ModelCard.Embedding);
         foreach (var mode in Enum.GetValues<EmbedMode>())
         {
-            var outcome = await Pipeline.Handler(embedding: model).HandleAsync(new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut)), mode), TestContext.Current.CancellationToken);
+            var outcome = await Pipeline.Handler(embedding: model).HandleAsync(new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut)), mode) { Landmarks = new(new(196, 109), new(243, 109), new(222, 137), new(200, 152), new(240, 152)) }, TestContext.Current.CancellationToken);
             var vector = Assert.Single(Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings).Vector;
             Assert.Equal(3, vector.Length);
             Assert.Equal(1, Pipeline.Cosine(vector, vector), 1e-5);
@@ -85,6 +87,61 @@ public sealed class ModelTests : IDisposable
     {
         var card = Card();
         card[section]![field] = value;
+        Assert.Contains(told, Assert.Throws<ModelException>(() => Load(card)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_fixed_batch_runs_one_picture_at_a_time()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112, batch: 4));
+        model.Graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { 2 }, Int64Data = { 4, -1 } });
+        model.Graph.Node[^1] = new NodeProto { OpType = "Reshape", Input = { "pooled", "shape" }, Output = { "means" } };
+        using var loaded = Model.Load(Write("four.onnx", model.ToByteArray()), ModelCard.Embedding);
+        Assert.Equal([1, 3, 112, 112], loaded.Card.Input.Shape);
+        Assert.Equal(3, loaded.Card.Output.Dimensions);
+        using var one = Model.Load(Write("one.onnx", TinyOnnx.ChannelMeans(112, 112)), ModelCard.Embedding);
+        using var picture = new Picture(112, 112);
+        new Random(1).NextBytes(picture.Pixels);
+        Assert.Equal(new FaceEmbedder(one).Embed(picture).Vector, new FaceEmbedder(loaded).Embed(picture).Vector);
+    }
+
+    /// <summary>
+    /// One weight of 1e20, of a channel that is always 0, makes all others of its tensor negligible: flushed, they would be missed.
+    /// </summary>
+    [Fact]
+    public void A_graph_that_does_not_give_the_same_vectors_when_it_is_prepared_runs_as_it_is()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        float[] silent = [1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0]; // the fourth of four channels
+        float[] heavy = [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1e20f];
+        model.Graph.Initializer.Add(new TensorProto { Name = "silent", DataType = 1, Dims = { 4, 3, 1, 1 }, FloatData = { silent } });
+        model.Graph.Initializer.Add(new TensorProto { Name = "heavy", DataType = 1, Dims = { 3, 4, 1, 1 }, FloatData = { heavy } });
+        model.Graph.Node.Insert(0, new NodeProto { OpType = "Conv", Input = { "picture", "silent" }, Output = { "four" } });
+        model.Graph.Node.Insert(1, new NodeProto { OpType = "Conv", Input = { "four", "heavy" }, Output = { "three" } });
+        model.Graph.Node[2].Input[0] = "three";
+        var file = Write("own.onnx", model.ToByteArray());
+        using var prepared = Model.Load(file, ModelCard.Embedding);
+        using var plain = Model.Load(file, ModelCard.Embedding, prepare: false);
+        using var picture = new Picture(112, 112);
+        new Random(1).NextBytes(picture.Pixels);
+        Assert.Equal(new FaceEmbedder(plain).Embed(picture).Vector, new FaceEmbedder(prepared).Embed(picture).Vector);
+        Assert.Contains("another vector", Assert.Single(prepared.Prepared!.Left), StringComparison.Ordinal);
+        Assert.False(prepared.Prepared.IsChanged);
+    }
+
+    [Theory]
+    [InlineData("{\"template_size\":112,\"template_width\":96,\"template_height\":112}", "crop.template_size is a square's side")]
+    [InlineData("{\"template_width\":96}", "crop.template_width and crop.template_height its sides")]
+    [InlineData("{}", "crop.template wants five [x, y] points")]
+    public void A_template_without_its_picture_is_refused(string frame, string told)
+    {
+        var (card, sides) = (Card(), JsonNode.Parse(frame)!.AsObject());
+        card["crop"]!.AsObject().Remove("template_size");
+        foreach (var (name, value) in sides.ToArray())
+        {
+            card["crop"]![name] = value!.DeepClone();
+        }
+
         Assert.Contains(told, Assert.Throws<ModelException>(() => Load(card)).Message, StringComparison.Ordinal);
     }
 

@@ -66,6 +66,84 @@ public class BoundsTests
         }
     }
 
+    /// <summary>Four pixels at a time, at borders and in targets of any width: to the bit what a pixel at a time gives.</summary>
+    [Fact]
+    public void A_warp_equals_a_slow_reference_in_any_shape()
+    {
+        for (var seed = 0; seed < 1500; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 1 + random.Next(60), 1 + random.Next(60));
+            using var target = new Picture(1 + random.Next(40), 1 + random.Next(20));
+            var (scale, angle) = (Math.Exp(random.NextDouble() * 4 - 0.69), random.NextDouble() * 7); // shrinks by less than two
+            var similarity = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-40, 60), random.Next(-40, 60) + random.NextDouble());
+            FaceAligner.Warp(picture, similarity, target);
+
+            var back = similarity.Inverse();
+            for (var v = 0; v < target.Height; v++)
+            {
+                for (var u = 0; u < target.Width; u++)
+                {
+                    var at = back.Apply(new Point(u, v));
+                    var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
+                    var (across, down) = ((float)(at.X - x), (float)(at.Y - y));
+                    for (var colour = 0; colour < 3; colour++)
+                    {
+                        var left = Value(x, y, colour) + (Value(x, y + 1, colour) - Value(x, y, colour)) * down;
+                        var right = Value(x + 1, y, colour) + (Value(x + 1, y + 1, colour) - Value(x + 1, y, colour)) * down;
+                        var expected = (byte)(left + (right - left) * across + 0.5f);
+                        Assert.True(expected == target.Row(v)[u * 3 + colour], $"seed {seed} at {u}, {v}, colour {colour}: {expected} and {target.Row(v)[u * 3 + colour]}");
+                    }
+                }
+            }
+
+            float Value(int x, int y, int colour) => x >= 0 && y >= 0 && x < picture.Width && y < picture.Height ? picture.Row(y)[x * 3 + colour] : 0;
+        }
+    }
+
+    [Theory]
+    [InlineData("RGB")]
+    [InlineData("BGR")]
+    public void An_input_is_the_area_average_in_any_shape(string colours)
+    {
+        for (var seed = 0; seed < 200; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 1 + random.Next(90), 1 + random.Next(90));
+            var (width, height) = (1 + random.Next(picture.Width), 1 + random.Next(picture.Height));
+            var input = new ModelInput { Layout = "NCHW", Color = colours, Mean = [10, 20, 30], Std = [2, 3, 4], Width = width + random.Next(9), Height = height + random.Next(9) };
+            var values = new float[3 * input.Width * input.Height];
+            values.AsSpan().Fill(float.NaN);
+            InputPicture.WriteShrunk(picture, width, height, input, values);
+            for (var channel = 0; channel < 3; channel++)
+            {
+                for (var y = 0; y < input.Height; y++)
+                {
+                    for (var x = 0; x < input.Width; x++)
+                    {
+                        var colour = x < width && y < height ? Average(picture, x, y, (double)picture.Width / width, (double)picture.Height / height, colours == "RGB" ? channel : 2 - channel) : 0;
+                        var value = values[(channel * input.Height + y) * input.Width + x];
+                        Assert.True(Math.Abs((colour - input.Mean[channel]) / input.Std[channel] - value) < 1e-3, $"seed {seed}, channel {channel} at {x}, {y}: {value}");
+                    }
+                }
+            }
+        }
+
+        static double Average(Picture picture, int x, int y, double across, double down, int colour)
+        {
+            var sum = 0.0;
+            for (var v = (int)(y * down); v < Math.Min(picture.Height, (y + 1) * down); v++)
+            {
+                for (var u = (int)(x * across); u < Math.Min(picture.Width, (x + 1) * across); u++)
+                {
+                    sum += picture.Row(v)[u * 3 + colour] * (Math.Min(u + 1, (x + 1) * across) - Math.Max(u, x * across)) * (Math.Min(v + 1, (y + 1) * down) - Math.Max(v, y * down));
+                }
+            }
+
+            return sum / (across * down);
+        }
+    }
+
     [Fact]
     public void A_shrinking_warp_leaves_out_only_what_is_black()
     {

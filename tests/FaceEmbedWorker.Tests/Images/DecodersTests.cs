@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Diagnostics;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
@@ -8,6 +9,7 @@ using SixLabors.ImageSharp.Formats.Pbm;
 using SixLabors.ImageSharp.Formats.Png;
 using SixLabors.ImageSharp.Formats.Tga;
 using SixLabors.ImageSharp.PixelFormats;
+using SixLabors.ImageSharp.Processing;
 
 namespace FaceEmbedWorker.Tests.Images;
 
@@ -293,6 +295,105 @@ public class DecodersTests
         byte[] turned = [.. png[..^12], .. HostileHeaderTests.PngChunk("eXIf", [.. "MM\0*"u8, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]), .. png[^12..]];
         var (plain, upright) = (Pipeline.Decoder.Open(png), Pipeline.Decoder.Open(turned));
         Assert.Equal((plain.Height, plain.Width, 6), (upright.Width, upright.Height, upright.Orientation));
+    }
+
+    /// <summary>All rows are there: only the chunk that ends a PNG is not, or is damaged. One byte less of the rows, and they are not.</summary>
+    [Theory]
+    [InlineData(PngColorType.Rgb, PngBitDepth.Bit8, PngInterlaceMode.None)]
+    [InlineData(PngColorType.RgbWithAlpha, PngBitDepth.Bit16, PngInterlaceMode.None)]
+    [InlineData(PngColorType.Palette, PngBitDepth.Bit2, PngInterlaceMode.None)]
+    [InlineData(PngColorType.Grayscale, PngBitDepth.Bit1, PngInterlaceMode.Adam7)]
+    [InlineData(PngColorType.Rgb, PngBitDepth.Bit8, PngInterlaceMode.Adam7)]
+    public void A_png_that_lacks_its_end_only_is_whole(PngColorType colours, PngBitDepth bits, PngInterlaceMode order)
+    {
+        foreach (var (width, height) in order == PngInterlaceMode.None ? new[] { (37, 21), (1, 1), (3, 2), (5, 400) } : [(37, 21), (5, 400), (9, 9)])
+        {
+            using var photo = Image.Load<Rgb24>(TestData.Astronaut);
+            photo.Mutate(p => p.Resize(width, height));
+            using var stream = new MemoryStream();
+            photo.SaveAsPng(stream, new PngEncoder { ColorType = colours, BitDepth = bits, InterlaceMethod = order });
+            var png = stream.ToArray();
+            var end = png.AsSpan().LastIndexOf("IEND"u8) - 4;
+            byte[] damaged = [.. png];
+            damaged[end + 5] ^= 0xFF;
+            foreach (var decoder in new[] { PictureDecoder.Libvips, PictureDecoder.ImageSharp })
+            {
+                using var images = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = decoder }));
+                using var whole = images.Open(png).Decode(1, CancellationToken.None);
+                foreach (var bytes in new[] { png[..end], png[..(end + 6)], damaged })
+                {
+                    using var picture = images.Open(bytes).Decode(1, CancellationToken.None);
+                    Assert.True(whole.Pixels.SequenceEqual(picture.Pixels), $"{decoder}, {width} x {height}");
+                }
+
+                var cut = Assert.Throws<ImageException>(() => images.Open(png[..(end - 10)]).Decode(1, CancellationToken.None));
+                Assert.Equal((ImageFault.Undecodable, true), (cut.Fault, cut.Message.EndsWith("it ends before its pixels do.", StringComparison.Ordinal)));
+            }
+        }
+    }
+
+    /// <summary>Every small size, with a few of Adam7's passes empty: decoded right, or named.</summary>
+    [Fact]
+    public void A_small_interlaced_png_is_decoded_right_or_named()
+    {
+        (int X, int Y, int Across, int Down)[] passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)];
+        using var managed = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp }));
+        for (var width = 1; width < 20; width++)
+        {
+            for (var height = 1; height < 20; height++)
+            {
+                var rows = new List<byte>();
+                foreach (var pass in passes)
+                {
+                    for (var y = pass.Y; y < height && pass.X < width; y += pass.Down)
+                    {
+                        rows.Add(0);
+                        for (var x = pass.X; x < width; x += pass.Across)
+                        {
+                            rows.AddRange([(byte)x, (byte)y, 200]);
+                        }
+                    }
+                }
+
+                byte[] png = [.. Convert.FromHexString("89504E470D0A1A0A"), .. Chunk("IHDR"u8, [0, 0, 0, (byte)width, 0, 0, 0, (byte)height, 8, 2, 0, 0, 1]), .. Chunk("IDAT"u8, Packed([.. rows])), .. Chunk("IEND"u8, [])];
+                foreach (var images in new[] { Pipeline.Decoder, managed })
+                {
+                    if (images == managed && width < 5)
+                    {
+                        Assert.Equal(ImageFault.Unsupported, Assert.Throws<ImageException>(() => images.Open(png)).Fault);
+                        continue;
+                    }
+
+                    using var picture = images.Open(png).Decode(1, CancellationToken.None);
+                    for (var y = 0; y < height; y++)
+                    {
+                        for (var x = 0; x < width; x++)
+                        {
+                            Assert.Equal([(byte)x, (byte)y, 200], picture.Row(y).Slice(x * 3, 3).ToArray());
+                        }
+                    }
+                }
+            }
+        }
+
+        static byte[] Chunk(ReadOnlySpan<byte> type, byte[] data)
+        {
+            byte[] chunk = [0, 0, 0, 0, .. type, .. data, 0, 0, 0, 0];
+            BinaryPrimitives.WriteInt32BigEndian(chunk, data.Length);
+            BinaryPrimitives.WriteUInt32BigEndian(chunk.AsSpan(chunk.Length - 4), System.IO.Hashing.Crc32.HashToUInt32(chunk.AsSpan(4, data.Length + 4)));
+            return chunk;
+        }
+
+        static byte[] Packed(byte[] rows)
+        {
+            using var packed = new MemoryStream();
+            using (var zlib = new System.IO.Compression.ZLibStream(packed, System.IO.Compression.CompressionMode.Compress))
+            {
+                zlib.Write(rows);
+            }
+
+            return packed.ToArray();
+        }
     }
 
     [Fact]

@@ -107,6 +107,31 @@ public class HostileHeaderTests
     }
 
     /// <summary>libvips takes tiles of up to 100 million bytes.</summary>
+    /// <summary>Of a small picture in a large tile libvips decodes nothing, and it is not the file that is wrong.</summary>
+    [Theory]
+    [InlineData(16, 16, 256, true)]
+    [InlineData(16, 16, 272, false)]
+    [InlineData(100, 30, 272, false)]
+    [InlineData(250, 250, 512, true)]
+    [InlineData(250, 250, 528, false)]
+    [InlineData(100, 300, 768, true)]
+    [InlineData(100, 300, 800, false)]
+    public void A_small_picture_in_a_large_tile_is_decoded_or_named(int width, int height, int tile, bool decoded)
+    {
+        using var picture = NetVips.Image.Black(width, height, 3) + 90;
+        using var bytes = picture.Cast(NetVips.Enums.BandFormat.Uchar);
+        var tiff = bytes.TiffsaveBuffer(tile: true, tileWidth: tile, tileHeight: tile, compression: NetVips.Enums.ForeignTiffCompression.Deflate);
+        if (decoded)
+        {
+            using var read = Pipeline.Decode(tiff);
+            Assert.Equal((width, height, 90), (read.Width, read.Height, read.Pixels[^1]));
+        }
+        else
+        {
+            Ends(ImageFault.Unsupported, tiff, $"a TIFF of {width} x {height} pixels in a tile of {tile}");
+        }
+    }
+
     [Fact]
     public void A_tile_that_the_decoder_does_not_take_is_named() => Ends(ImageFault.Unsupported, Tiff((322, 4, 1, 10_016), (323, 4, 1, 10_000), (324, 4, 1, 8), (325, 4, 1, 256)), "a TIFF with a tile of 100,160,000 bytes");
 

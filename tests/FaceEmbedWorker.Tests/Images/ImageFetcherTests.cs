@@ -187,6 +187,60 @@ public sealed class ImageFetcherTests : IDisposable
     }
 
     [Fact]
+    public async Task A_place_that_says_when_it_wants_to_be_asked_again_is_asked_then()
+    {
+        var (calls, start) = (0, DateTime.UtcNow);
+        using var server = new Server(path => path switch
+        {
+            "/soon" => Interlocked.Increment(ref calls) < 2 ? Server.Status("429 Too Many Requests\r\nRetry-After: 1") : Server.Ok([7]),
+            "/later" => Server.Status("429 Too Many Requests\r\nRetry-After: 90"),
+            "/date" => Server.Status($"503 Service Unavailable\r\nRetry-After: {start.AddMinutes(10):R}"),
+            "/past" => Server.Status("503 Service Unavailable\r\nRetry-After: Thu, 01 Jan 2026 00:00:00 GMT"),
+            _ => Server.Status("500 Internal Server Error\r\nRetry-After: 90"),
+        });
+        Assert.Equal([7], await FetchAsync(server, "/soon"));
+        Assert.InRange(DateTime.UtcNow - start, TimeSpan.FromSeconds(1), TimeSpan.FromSeconds(60));
+
+        var later = await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/later"));
+        Assert.Equal(TimeSpan.FromSeconds(90), Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(later)).After);
+        Assert.EndsWith("/later answers with status 429, and wants to be asked again in 90 s.", later.Message, StringComparison.Ordinal);
+        Assert.InRange((await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/date"))).RetryAfter!.Value, TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(10));
+        Assert.Equal((1, 1), (Asked("/later"), Asked("/date"))); // a queue is the place to wait that long
+        Assert.Equal(TimeSpan.Zero, (await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/past"))).RetryAfter);
+        Assert.Null((await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/broken"))).RetryAfter);
+        Assert.Equal((3, 3), (Asked("/past"), Asked("/broken")));
+
+        int Asked(string path) => server.Requests.Count(r => r.StartsWith($"GET {path} ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_host_is_asked_no_more_often_and_by_no_more_at_once_than_the_settings_say()
+    {
+        var (now, most) = (0, 0);
+        using var server = new Server(_ =>
+        {
+            var at = Interlocked.Increment(ref now);
+            most = Math.Max(most, at);
+            Thread.Sleep(100);
+            Interlocked.Decrement(ref now);
+            return Server.Ok([1]);
+        });
+        await AllAsync(new SourceOptions { PerHost = 2 });
+        Assert.Equal(2, most);
+
+        var start = System.Diagnostics.Stopwatch.GetTimestamp();
+        await AllAsync(new SourceOptions { PerHostRate = 10 });
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start), TimeSpan.FromSeconds(0.6), TimeSpan.FromSeconds(60)); // eight: seven tenths of a second
+
+        async Task AllAsync(SourceOptions options)
+        {
+            (options.Hosts, options.PrivateNetworks, options.TimeoutSeconds) = (server.Url(""), Loopback, 30);
+            using var fetcher = new ImageFetcher(Options.Create(options), Options.Create(new ImageOptions()), TimeProvider.System);
+            await Task.WhenAll(Enumerable.Range(0, 8).Select(i => fetcher.FetchAsync(new ImageSource.Url(server.Url($"/{i}")), TestContext.Current.CancellationToken).AsTask()));
+        }
+    }
+
+    [Fact]
     public async Task Too_many_bytes_are_not_read_and_drips_end_in_time()
     {
         using var server = new Server(path => path switch
@@ -315,7 +369,7 @@ public sealed class ImageFetcherTests : IDisposable
                     var request = Encoding.ASCII.GetString(buffer, 0, await stream.ReadAsync(buffer));
                     Requests.Enqueue(request);
                     var path = request.Split(' ')[1].Split('?')[0];
-                    await stream.WriteAsync(answer(path));
+                    await stream.WriteAsync(await Task.Run(() => answer(path)));
                     for (var i = 0; path == Drips && i < 40; i++)
                     {
                         await Task.Delay(100);

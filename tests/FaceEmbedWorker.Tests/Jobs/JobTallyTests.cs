@@ -51,6 +51,15 @@ public class JobTallyTests
     }
 
     [Fact]
+    public void A_job_that_will_be_tried_again_is_not_done()
+    {
+        tally.Retried("a", new JobOutcome.Retry("io", "away"));
+        tally.Dead("b", "malformed", "no picture");
+        time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Equal((1.0, 1), (tally.LastMinute().JobsPerSecond, tally.LastMinute().PerSecond.Sum()));
+    }
+
+    [Fact]
     public void The_last_minute_has_a_place_for_each_second()
     {
         Complete("a", 5);

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Formats.Tar;
+using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using FaceEmbedWorker.Onnx;
@@ -22,15 +24,25 @@ public class CheckpointTests
     [InlineData("double.pth", "double")]
     [InlineData("zip.pth", "features")]
     [InlineData("landmarks.pth.tar", "landmarks")]
+    [InlineData("tall.ckpt", "tall")]
+    [InlineData("tall.pth.tar", "tall")]
+    [InlineData("tall.safetensors", "tall")]
+    [InlineData("tall.ckpt in a tar.gz", "tall")]
+    [InlineData("tall.safetensors", "tall features")]
+    [InlineData("capped.ckpt", "capped")]
+    [InlineData("capped.pth.tar", "capped")]
+    [InlineData("capped.safetensors", "capped")]
+    [InlineData("capped.safetensors in a tar.gz", "capped")]
     public void A_conversion_computes_what_PyTorch_does(string file, string expected)
     {
         var golden = Golden.GetProperty(expected);
-        var features = expected is "features" or "landmarks";
+        var features = expected is "features" or "landmarks" or "tall features";
         var size = golden.GetProperty("size").GetInt32();
+        var width = golden.TryGetProperty("width", out var own) ? own.GetInt32() : size;
 
-        var model = MobileFaceNet.Convert(Checkpoint.Read(TestData.Read($"checkpoints/{file}")), features ? CheckpointHead.Features : CheckpointHead.Auto, features ? size : null, file);
+        var model = MobileFaceNet.Convert(Checkpoint.Read(Contents(file)), features ? CheckpointHead.Features : CheckpointHead.Auto, features ? size : null, file);
 
-        Assert.Equal((size, !features), (model.Size, model.Identity));
+        Assert.Equal((size, width, !features), (model.Height, model.Width, model.Identity));
         var expectedOutput = golden.GetProperty("output").EnumerateArray().Select(v => v.GetSingle()).ToArray();
         Assert.Equal(expectedOutput.Length, model.Dimensions);
         var scale = expectedOutput.Max(Math.Abs);
@@ -42,6 +54,102 @@ public class CheckpointTests
                 Assert.Equal(expectedOutput[i % expectedOutput.Length] / scale, output[i] / scale, 1e-5);
             }
         }
+    }
+
+    /// <summary>What a network is trained with enters its card: vectors of another mean or another crop are worth little.</summary>
+    [Theory]
+    [InlineData("tall.ckpt", "Xiaoccer's MobileFaceNet", "net_state_dict", new[] { 127.5 }, new[] { 128.0 })]
+    [InlineData("capped.pth.tar", "foamliu's MobileFaceNet", "model.backbone", new[] { 123.675, 116.28, 103.53 }, new[] { 58.395, 57.12, 57.375 })]
+    [InlineData("zip.pth", "cunjian's and TreB1eN's MobileFaceNet", null, new[] { 127.5 }, new[] { 127.5 })]
+    public void A_family_is_told_by_the_names_of_its_tensors(string file, string name, string? key, double[] mean, double[] std)
+    {
+        var checkpoint = Checkpoint.Read(TestData.Read($"checkpoints/{file}"));
+        var layout = MobileFaceNet.Convert(checkpoint, CheckpointHead.Auto, null, "").Layout;
+        Assert.Equal((name, key), (layout.Name, checkpoint.Key));
+        Assert.Equal(mean, layout.Mean);
+        Assert.Equal(std, layout.Std);
+    }
+
+    [Fact]
+    public void Every_layout_has_names_of_its_own_and_ends_in_a_global_and_a_linear_layer()
+    {
+        Assert.All(NetworkLayout.All, layout =>
+        {
+            Assert.Equal((LayerKind.Global, LayerKind.Linear), (((Layer)layout.Steps[^2]).Kind, ((Layer)layout.Steps[^1]).Kind));
+            Assert.Contains(layout.Steps.OfType<Layer>(), l => l.Weights.StartsWith(layout.Mark, StringComparison.Ordinal));
+            Assert.All(NetworkLayout.All.Where(other => other != layout), other => Assert.DoesNotContain(other.Steps.OfType<Layer>(), l => l.Weights.StartsWith(layout.Mark, StringComparison.Ordinal)));
+        });
+    }
+
+    [Theory]
+    [InlineData("It is a MobileFaceNet with separate last layers", "layer1.conv.weight", "layer3.0.conv1.conv.weight", "dw7.weight")]
+    [InlineData("It is an IResNet of InsightFace", "conv1.weight", "layer1.0.prelu.weight", "features.running_mean")]
+    [InlineData("It is facenet-pytorch's InceptionResnetV1", "conv2d_1a.conv.weight", "last_linear.weight")]
+    [InlineData("Its 2 tensors are named like 'a.weight', 'b.weight'", "a.weight", "b.weight")]
+    public void Another_network_is_named_for_what_was_found(string told, params string[] names)
+    {
+        var message = Assert.Throws<InvalidDataException>(() => MobileFaceNet.Convert(Checkpoint.Of(names.ToDictionary(n => n, _ => new Tensor([1], [1]))), CheckpointHead.Auto, null, "")).Message;
+        Assert.StartsWith(told, message, StringComparison.Ordinal);
+        Assert.Contains("torch.onnx.export", message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("net:tall", "net", null)]
+    [InlineData("a/b:tall", "a.b", null)]
+    [InlineData("optimizer:x net:tall margin:x", "net", null)]
+    [InlineData("ema:tall state_dict:tall", "state_dict", null)]
+    [InlineData("ema:tall net:tall", null, "holds several networks: 'ema', 'net'. Save the one that is meant alone")]
+    [InlineData("a:x b:x", null, "holds tensors under 'a', 'b', and none of them is a network that is converted here. Its 1 tensors are named like 'x.weight'")]
+    [InlineData("a/b/c/d/e:tall", null, "holds no tensors of floating-point numbers; it has 'a'")]
+    public void Tensors_are_found_under_any_key_and_keys_are_listed_where_nothing_fits(string contents, string? key, string? told)
+    {
+        var root = new PickledDictionary();
+        foreach (var part in contents.Split(' ').Select(p => p.Split(':')))
+        {
+            var (inner, path) = (root, part[0].Split('/'));
+            foreach (var step in path)
+            {
+                var next = new PickledDictionary();
+                inner.Set(step, next);
+                inner = next;
+            }
+
+            inner.Set(part[1] == "tall" ? "linear7.conv.weight" : "x.weight", Checkpoint.Lazy([1], [1f]));
+        }
+
+        if (told is null)
+        {
+            Assert.Equal(key, Checkpoint.Of(root).Key);
+        }
+        else
+        {
+            Assert.Contains(told, Assert.Throws<InvalidDataException>(() => Checkpoint.Of(root)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_dictionary_that_holds_itself_is_looked_at_once()
+    {
+        var root = new PickledDictionary();
+        for (var i = 0; i < 10_000; i++)
+        {
+            root.Set($"{i}", root);
+        }
+
+        Assert.Contains("holds no tensors", Assert.Throws<InvalidDataException>(() => Checkpoint.Of(root)).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("module.backbone.", "")]
+    [InlineData("backbone.", "")]
+    [InlineData("a.b.c.", "")]
+    [InlineData("a.b.c.d.", "d.")]
+    public void What_wrappers_put_before_names_is_left_out(string before, string left)
+    {
+        var root = new PickledDictionary();
+        root.Set($"{before}one.weight", Checkpoint.Lazy([1], [1f]));
+        root.Set($"{before}two.weight", Checkpoint.Lazy([1], [1f]));
+        Assert.Equal([$"{left}one.weight", $"{left}two.weight"], Checkpoint.Of(root).Tensors.Keys);
     }
 
     [Fact]
@@ -105,8 +213,8 @@ public class CheckpointTests
     [Fact]
     public void What_is_no_checkpoint_says_so()
     {
-        Assert.Contains("no PyTorch checkpoint", Assert.Throws<InvalidDataException>(() => Checkpoint.Read([1, 2, 3])).Message, StringComparison.Ordinal);
-        Assert.Contains("no PyTorch checkpoint", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(File.ReadAllBytes(TestData.Astronaut))).Message, StringComparison.Ordinal);
+        Assert.Contains("no checkpoint. It is neither", Assert.Throws<ForeignFileException>(() => Checkpoint.Read([1, 2, 3])).Message, StringComparison.Ordinal);
+        Assert.Contains("no checkpoint. It is a picture", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(File.ReadAllBytes(TestData.Astronaut))).Message, StringComparison.Ordinal);
         Assert.Contains("truncated or corrupt", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(TestData.Read("checkpoints/zip.pth")[..5000])).Message, StringComparison.Ordinal);
     }
 
@@ -114,7 +222,7 @@ public class CheckpointTests
     [Fact]
     public void Mutated_checkpoints_give_errors_and_nothing_else()
     {
-        var corpus = new[] { "zip.pth", "legacy.pth.tar", "wrapped.tar.gz", "evil.pth", "half.pth" }.Select(f => TestData.Read($"checkpoints/{f}")).ToArray();
+        var corpus = new[] { "zip.pth", "legacy.pth.tar", "wrapped.tar.gz", "evil.pth", "half.pth", "tall.safetensors", "capped.pth.tar" }.Select(f => TestData.Read($"checkpoints/{f}")).ToArray();
         var (converted, refused, most) = (0, 0, (Bytes: 0L, Seed: 0));
         var start = GC.GetAllocatedBytesForCurrentThread(); // this test's own: others run beside it
         for (var seed = 0; seed < 1500; seed++)
@@ -126,7 +234,7 @@ public class CheckpointTests
                 MobileFaceNet.Convert(Checkpoint.Read(bytes), CheckpointHead.Auto, null, "");
                 converted++;
             }
-            catch (InvalidDataException)
+            catch (Exception e) when (e is InvalidDataException or ForeignFileException)
             {
                 refused++;
             }
@@ -140,12 +248,31 @@ public class CheckpointTests
         Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - start) / 1500, 0, 20_000_000);
     }
 
+    private static byte[] Contents(string file)
+    {
+        const string wrapped = " in a tar.gz";
+        var bytes = TestData.Read($"checkpoints/{file.Replace(wrapped, "", StringComparison.Ordinal)}");
+        if (!file.EndsWith(wrapped, StringComparison.Ordinal))
+        {
+            return bytes;
+        }
+
+        var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Fastest))
+        using (var tar = new TarWriter(gzip))
+        {
+            tar.WriteEntry(new PaxTarEntry(TarEntryType.RegularFile, "model") { DataStream = new MemoryStream(bytes) });
+        }
+
+        return packed.ToArray();
+    }
+
     private static float[] Run(ConvertedModel model, int batch)
     {
         using var session = new InferenceSession(model.Onnx);
-        var values = model.Size * model.Size * 3;
+        var values = model.Height * model.Width * 3;
         var input = Enumerable.Range(0, batch * values).Select(i => (float)Math.Sin(i % values / 100.0)).ToArray();
-        using var value = OrtValue.CreateTensorValueFromMemory(input, [batch, 3, model.Size, model.Size]);
+        using var value = OrtValue.CreateTensorValueFromMemory(input, [batch, 3, model.Height, model.Width]);
         using var options = new RunOptions();
         using var outputs = session.Run(options, [model.Input], [value], [model.Output]);
         return outputs[0].GetTensorDataAsSpan<float>().ToArray();

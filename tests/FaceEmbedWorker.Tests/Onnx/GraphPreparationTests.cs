@@ -42,7 +42,7 @@ public class GraphPreparationTests
         var bytes = File.ReadAllBytes(Pipeline.Shipped("rfb/face_detection.onnx"));
         var prepared = GraphPreparation.Prepare(bytes);
         Assert.Same(bytes, prepared.Model);
-        Assert.Equal((0, 0, 0), (prepared.Rewritten, prepared.Flushed, prepared.Removed));
+        Assert.Equal((0, 0, 0, 0), (prepared.Rewritten, prepared.Flushed, prepared.Removed, prepared.Joined));
     }
 
     /// <summary>The landmark network has dead weights too: zero instead of 1e-20, they move no landmark.</summary>
@@ -141,7 +141,19 @@ public class GraphPreparationTests
     public void Bytes_that_are_no_model_are_told_so()
     {
         Assert.Throws<InvalidDataException>(() => GraphPreparation.Prepare([0xFF, 0xFF, 0xFF]));
-        Assert.Equal(0, GraphPreparation.Prepare([]).Rewritten);
+        Assert.Throws<InvalidDataException>(() => GraphPreparation.Prepare([]));
+    }
+
+    [Fact]
+    public void A_graph_that_is_quantised_dynamically_is_left_alone()
+    {
+        var model = ModelProto.Parser.ParseFrom(new RandomGraph(new Random(2), SlopeKind.PerChannel).Write());
+        Assert.True(GraphPreparation.Prepare(model.ToByteArray()).IsChanged);
+        model.Graph.Node.Add(new NodeProto { OpType = "DynamicQuantizeLinear", Input = { "in" }, Output = { "q", "scale", "zero" } });
+        var bytes = model.ToByteArray();
+        var prepared = GraphPreparation.Prepare(bytes);
+        Assert.Same(bytes, prepared.Model);
+        Assert.Contains("quantised dynamically", Assert.Single(prepared.Left), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,198 @@
+using System.Globalization;
+using System.Runtime.CompilerServices;
+using System.Runtime.ExceptionServices;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
+
+namespace FaceEmbedWorker.Commands;
+
+/// <summary>A list that is not what its journal was written for.</summary>
+internal sealed class SubmitListException(string message) : Exception(message);
+
+/// <summary>
+/// Hands in a list of any length, in its order and many at once; what it keeps in memory does not grow with it. A line that is no picture,
+/// or that cannot be handed in, is told and passed over.
+/// </summary>
+/// <param name="tells">Which job is of which line.</param>
+internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, SubmitJournal? journal, SubmitResults? results, int maxBytes, bool tells, TimeProvider time) : IDisposable
+{
+    /// <summary>Jobs published and not yet confirmed.</summary>
+    private const int Outstanding = 64;
+
+    /// <summary>Those of them that hold their picture in memory.</summary>
+    private const int Pictures = 16;
+
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(0.5);
+
+    private readonly SemaphoreSlim pictures = new(Pictures, Pictures);
+    private readonly long start = time.GetTimestamp();
+    private long begun;
+    private long confirmed;
+    private long failed;
+    private long room;
+
+    public int Failed => (int)Math.Min(failed, int.MaxValue);
+
+    /// <exception cref="SubmitListException">The journal is of another list.</exception>
+    /// <exception cref="BrokerRefusedException">The broker takes nothing.</exception>
+    public async Task HandInAsync(IAsyncEnumerable<SubmitLine> lines, Action advance, CancellationToken cancel)
+    {
+        ExceptionDispatchInfo? ended = null;
+        await Parallel.ForEachAsync(BegunAsync(), new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (next, token) =>
+        {
+            await HandInAsync(next.Line, journal?.IdOf(next.Number) ?? Guid.CreateVersion7().ToString(), token);
+            journal?.Settle(next.Number, next.Line.Name);
+            advance();
+        });
+        ended?.Throw();
+
+        // what ends the list lets those come to their end that were begun before it
+        async IAsyncEnumerable<(long Number, SubmitLine Line)> BegunAsync()
+        {
+            await using var next = NextAsync(lines, advance, cancel).GetAsyncEnumerator(cancel);
+            while (await IsThereAsync(next))
+            {
+                yield return next.Current;
+            }
+        }
+
+        async Task<bool> IsThereAsync(IAsyncEnumerator<(long Number, SubmitLine Line)> next)
+        {
+            try
+            {
+                return await next.MoveNextAsync();
+            }
+            catch (Exception e) when (!cancel.IsCancellationRequested)
+            {
+                ended = ExceptionDispatchInfo.Capture(e);
+                return false;
+            }
+        }
+    }
+
+    public void Dispose() => pictures.Dispose();
+
+    public string Summary(bool withRate)
+    {
+        var seconds = time.GetElapsedTime(start).TotalSeconds;
+        return $"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}{(withRate ? string.Create(CultureInfo.InvariantCulture, $", {confirmed / seconds:0}/s") : "")}"
+            + (journal is { Done: > 0 } ? $"; {journal.Done:N0} were handed in before." : ".");
+    }
+
+    /// <param name="total">Lines; null: unknown.</param>
+    public string Progress(long? total)
+    {
+        var (done, seconds) = (confirmed + failed, time.GetElapsedTime(start).TotalSeconds);
+        var rate = done / seconds;
+        var left = total is { } all && rate > 0 ? $", about {Duration(TimeSpan.FromSeconds(Math.Max(0, all - (journal?.Done ?? 0) - done) / rate))} left" : "";
+        return string.Create(CultureInfo.InvariantCulture, $"{done + (journal?.Done ?? 0):N0}{(total is { } t ? $" of {t:N0}" : "")} handed in, {rate:0}/s{left}{(results is { Any: true } ? $"; {results.Summary()}" : "")}");
+
+        static string Duration(TimeSpan time) => time.TotalMinutes < 2 ? $"{time.TotalSeconds:0} s" : time.TotalHours < 2 ? $"{time.TotalMinutes:0} min" : $"{time.TotalHours:0} h";
+    }
+
+    /// <summary>The lines that are left, each when it may be begun.</summary>
+    private async IAsyncEnumerable<(long Number, SubmitLine Line)> NextAsync(IAsyncEnumerable<SubmitLine> lines, Action advance, [EnumeratorCancellation] CancellationToken cancel)
+    {
+        var number = 0L;
+        await foreach (var line in lines.WithCancellation(cancel))
+        {
+            number++;
+            if (journal?.Fits(number, line.Name) is false)
+            {
+                throw new SubmitListException($"The journal is of another list: its line {number} was not {line.Name}. Name another journal to begin anew.");
+            }
+
+            if (number <= journal?.Done)
+            {
+                advance();
+                continue;
+            }
+
+            await (journal?.EnterAsync(cancel) ?? Task.CompletedTask);
+            await (results?.EnterAsync(cancel) ?? Task.CompletedTask);
+            await RoomAsync(cancel);
+            begun++;
+            yield return (number, line);
+        }
+
+        if (number < journal?.Done)
+        {
+            throw new SubmitListException($"The journal is of another list: {journal.Done:N0} lines are done, and this has {number:N0}. Name another journal to begin anew.");
+        }
+    }
+
+    /// <summary>Waits until the queue has room for one more: jobs that are on their way to it count as well.</summary>
+    private async Task RoomAsync(CancellationToken cancel)
+    {
+        while (order.Ahead is { } most && room == 0)
+        {
+            var onTheWay = begun - Interlocked.Read(ref confirmed) - Interlocked.Read(ref failed);
+            room = await publisher.WaitingAsync(order.Bulk, cancel) is { } waiting ? Math.Max(0, most - waiting - onTheWay) : 0;
+            await (room > 0 ? Task.CompletedTask : Task.Delay(Look, time, cancel));
+        }
+
+        room = Math.Max(0, room - 1);
+    }
+
+    private async Task HandInAsync(SubmitLine line, string id, CancellationToken cancel)
+    {
+        if (line.Source is null)
+        {
+            results?.Leave();
+            Fail(line.Name, line.Wrong!);
+            return;
+        }
+
+        results?.Expect(id, line.Name);
+        try
+        {
+            await (line.Source is ImageSource.File file ? SubmitFileAsync(file.Name, id, cancel) : SubmitAsync(new NewJob(id, line.Name, Reference(line.Source), "application/json"), cancel));
+            Interlocked.Increment(ref confirmed);
+            if (tells)
+            {
+                Screen.Say($"{line.Name}: job {id}");
+            }
+        }
+        catch (JobRefusedException e) when (journal is not null && e.IsForAll)
+        {
+            throw new BrokerRefusedException($"{line.Name}: {e.Message} What is done is in the journal: the same command goes on.", e);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or ImageException or JobRefusedException)
+        {
+            results?.Forget(id);
+            Fail(line.Name, e.Message);
+        }
+    }
+
+    private async Task SubmitFileAsync(string path, string id, CancellationToken cancel)
+    {
+        await pictures.WaitAsync(cancel);
+        try
+        {
+            var picture = await PictureFile.ReadAsync(path, maxBytes, cancel);
+            await SubmitAsync(new NewJob(id, path, picture, ContentType(picture)), cancel);
+        }
+        finally
+        {
+            pictures.Release();
+        }
+    }
+
+    private Task SubmitAsync(NewJob job, CancellationToken cancel) => publisher.SubmitAsync(job with { Mode = order.Mode, Priority = order.Priority, Bulk = order.Bulk }, cancel);
+
+    private void Fail(string name, string why)
+    {
+        Interlocked.Increment(ref failed);
+        Screen.Complain(name, why);
+    }
+
+    private static byte[] Reference(ImageSource source) => source switch
+    {
+        ImageSource.Url url => NewJob.Reference("url", url.Address),
+        ImageSource.S3 s3 => NewJob.Reference("s3", $"{s3.Bucket}/{s3.Key}"),
+        _ => throw new InvalidOperationException($"No way to refer to {source.GetType().Name}."),
+    };
+
+    private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
+}

@@ -1,0 +1,171 @@
+using System.Collections.Concurrent;
+using System.Globalization;
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.EndToEnd;
+
+[Collection(RabbitMq310.Name)]
+public sealed class BulkOnRabbitMq310Tests(DebianBroker broker) : BulkTests(broker);
+
+[Collection(RabbitMq4.Name)]
+public sealed class BulkOnRabbitMq4Tests(ContainerBroker broker) : BulkTests(broker);
+
+/// <summary>Jobs that somebody waits for, beside a backlog that nobody does.</summary>
+public abstract class BulkTests(TestBroker broker)
+{
+    private static readonly byte[] Photo = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
+
+    /// <summary>Bulk jobs in the measured backlog.</summary>
+    private static int Backlog => int.TryParse(Environment.GetEnvironmentVariable("FACE_EMBED_BULK"), CultureInfo.InvariantCulture, out var jobs) ? jobs : 300;
+
+    /// <summary>One slot: what is done between a job's confirm and its own end is what it waited for.</summary>
+    [Fact]
+    public async Task A_job_waits_for_no_backlog()
+    {
+        await using var probe = await ProbeAsync();
+        await SubmitBulkAsync(probe, Backlog);
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1");
+        await probe.WaitForMoreAsync(20);
+
+        var (before, milliseconds) = (new List<int>(), new List<double>());
+        for (var i = 0; i < 15; i++)
+        {
+            var asked = DateTime.UtcNow;
+            await probe.SubmitAsync(Photo, "image/jpeg", $"asked-{i}");
+            var confirmed = DateTime.UtcNow;
+            var done = Done(await probe.ResultAsync($"asked-{i}"));
+            before.Add(probe.Results.Count(r => BrokerProbe.JobId(r).StartsWith("bulk-", StringComparison.Ordinal) && Done(r) > confirmed && Done(r) < done));
+            milliseconds.Add((done - asked).TotalMilliseconds);
+        }
+
+        before.Sort();
+        milliseconds.Sort();
+        var left = await probe.ReadyAsync(probe.Topology.Bulk!);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{Backlog:N0} bulk jobs, {left:N0} left: {string.Join(' ', before)} of them were done before a job that was asked for; {milliseconds[7]:0} ms in the median, {milliseconds[^1]:0} at most");
+        Assert.True(left > 0, "The backlog was done before the last job was asked for.");
+        Assert.InRange(before[7], 0, 1); // the one that ran, so that the job's own time makes two
+
+        static DateTime Done(Seen result) => result.Json.GetProperty("completed_at").GetDateTime().ToUniversalTime();
+    }
+
+    [Fact]
+    public async Task Bulk_jobs_get_their_share_while_others_wait()
+    {
+        await using var probe = await ProbeAsync();
+        await SubmitBulkAsync(probe, 10);
+        for (var i = 0; i < 60; i++)
+        {
+            await probe.SubmitAsync(Photo, "image/jpeg", $"asked-{i}");
+        }
+
+        var begun = new ConcurrentQueue<string>();
+        await using var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
+        {
+            begun.Enqueue(job.Id);
+            await Task.Delay(100, cancel); // the broker hands out the next ones meanwhile
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await probe.AllAsync(70);
+
+        Assert.InRange(begun.Take(50).Count(IsBulk), 4, 6); // 10 %
+        Assert.Equal(70, begun.Distinct().Count());
+        Assert.Equal((0u, 0), (await probe.ReadyAsync(probe.Topology.Bulk!), probe.Dead.Count));
+
+        static bool IsBulk(string id) => id.StartsWith("bulk-", StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_bulk_job_that_is_tried_again_waits_among_its_own()
+    {
+        await using var probe = await ProbeAsync();
+        var (failed, first, blocked, release) = (0, new TaskCompletionSource(), new TaskCompletionSource(), new TaskCompletionSource());
+        await using var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
+        {
+            if (job.Id == "blocks")
+            {
+                blocked.SetResult();
+                await release.Task;
+            }
+
+            if (job.Id != "fails")
+            {
+                return await Pipeline.Handler().HandleAsync(job, cancel);
+            }
+
+            failed++;
+            await first.Task;
+            return new JobOutcome.Retry("io", "away");
+        });
+        await SubmitBulkAsync(probe, "fails", priority: 9);
+        await probe.UntilAsync(() => failed > 0 ? probe : null, "a first attempt");
+        await probe.SubmitAsync(Photo, "image/jpeg", "blocks");
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "the next one in the worker's hand");
+        first.SetResult();
+        await blocked.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await SubmitBulkAsync(probe, "beside");
+        await SubmitBulkAsync(probe, "beside-2");
+
+        // two of the three are in the worker's hand
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 1 ? probe : null, "all in the queue of bulk jobs");
+        Assert.Equal((0u, 1), (await probe.ReadyAsync(probe.Topology.Jobs), failed));
+        release.SetResult();
+
+        var letter = await probe.DeadLetterAsync("fails");
+        Assert.Equal(("attempts_exhausted", "3", "1", 9), (letter.Header("fw-error"), letter.Header("fw-attempt"), letter.Header("fw-bulk"), letter.Properties.Priority));
+        await probe.ResultAsync("beside");
+        Assert.Equal(3, failed);
+    }
+
+    [Fact]
+    public async Task A_bulk_job_that_a_stopping_worker_has_not_begun_goes_back_to_its_queue()
+    {
+        await using var probe = await ProbeAsync();
+        var (started, release) = (new TaskCompletionSource(), new TaskCompletionSource());
+        var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
+        {
+            started.TrySetResult();
+            await release.Task;
+            return await Pipeline.Handler().HandleAsync(job, cancel);
+        });
+        await SubmitBulkAsync(probe, "runs");
+        await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await SubmitBulkAsync(probe, "waits");
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 0 ? probe : null, "all in the worker's hand");
+
+        var stopping = worker.DisposeAsync().AsTask();
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 1 ? probe : null, "the one that was not begun");
+        release.SetResult();
+        await stopping;
+
+        await probe.ResultAsync("runs");
+        var back = (await probe.Channel.BasicGetAsync(probe.Topology.Bulk!, autoAck: true))!;
+        Assert.Equal(("waits", 0L, false), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns, back.Redelivered));
+    }
+
+    private static async Task SubmitBulkAsync(BrokerProbe probe, int count)
+    {
+        for (var i = 0; i < count; i += 100)
+        {
+            await Task.WhenAll(Enumerable.Range(i, Math.Min(100, count - i)).Select(n => SubmitBulkAsync(probe, $"bulk-{n}")));
+        }
+    }
+
+    private static async Task SubmitBulkAsync(BrokerProbe probe, string id, byte? priority = null)
+    {
+        var properties = new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent };
+        if (priority is { } given)
+        {
+            properties.Priority = given;
+        }
+
+        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.BulkKey, mandatory: true, properties, Photo);
+    }
+
+    private async Task<BrokerProbe> ProbeAsync()
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri, o => o.BulkQueue = true).ConnectAsync();
+    }
+}
