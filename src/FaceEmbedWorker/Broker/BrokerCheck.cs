@@ -66,6 +66,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
     public Task<List<BrokerFinding>> PermissionsAsync(CancellationToken cancel) => ConnectedAsync(options, async (connection, token) =>
     {
         var findings = new List<BrokerFinding>();
+        await ProvokeAlarmAsync(connection, token);
         foreach (var (exchange, _) in topology.Exchanges)
         {
             findings.Add(await MayAsync(connection, $"write to {exchange}", channel => TryWriteAsync(channel, exchange, token), token));
@@ -216,6 +217,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         {
             return reason.ReplyCode switch
             {
+                403 when reason.ReplyText.Contains("default exchange", StringComparison.Ordinal) => new(name, true, "allowed"), // see TryWriteAsync
                 403 => new(name, false, $"{reason.ReplyText}. Grant it as deploy/README.md lists."),
                 404 => new(name, true, "not there yet"),
                 _ => new(name, true, "allowed"), // the priority that is no number: see TryReadAsync
@@ -223,12 +225,20 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         }
     }
 
-    /// <summary>A message in a transaction that is rolled back is checked for permission and never routed.</summary>
-    private static async Task TryWriteAsync(IChannel channel, string exchange, CancellationToken cancel)
+    /// <summary>
+    /// A binding from the default exchange: the broker checks the permission to write first, and then refuses it, whoever asks. One question
+    /// and one answer: of a publish on a channel that the broker closes for it, the next frame could end the connection (504).
+    /// </summary>
+    private static Task TryWriteAsync(IChannel channel, string exchange, CancellationToken cancel) =>
+        channel.ExchangeBindAsync(exchange, source: "", routingKey: "check", cancellationToken: cancel);
+
+    /// <summary>
+    /// An alarm shows to who publishes: a message to a queue that is not there is one, and from then on the broker reads nothing more here.
+    /// </summary>
+    private static async Task ProvokeAlarmAsync(IConnection connection, CancellationToken cancel)
     {
-        await channel.TxSelectAsync(cancel);
-        await channel.BasicPublishAsync(exchange, "check", ReadOnlyMemory<byte>.Empty, cancel);
-        await channel.TxRollbackAsync(cancel);
+        var channel = await connection.CreateChannelAsync(cancellationToken: cancel); // ends with its connection: nothing may be sent on it after a refusal
+        await channel.BasicPublishAsync("", $"face-embed-check-{Guid.NewGuid():N}", ReadOnlyMemory<byte>.Empty, cancel);
     }
 
     /// <summary>The broker checks the permission first, and then refuses a priority that is no number: no consumer comes to be.</summary>
