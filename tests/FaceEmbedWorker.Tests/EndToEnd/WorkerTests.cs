@@ -689,7 +689,7 @@ public abstract class WorkerTests(TestBroker broker)
         broker.Require();
         await using var probe = new BrokerProbe(broker.Uri);
         var (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings]);
-        Assert.Equal(0, code);
+        Assert.True(code == 0, output);
         Assert.Contains("does not exist yet", output, StringComparison.Ordinal);
         Assert.EndsWith("can start.", output, StringComparison.Ordinal);
 
