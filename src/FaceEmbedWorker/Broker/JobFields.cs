@@ -62,6 +62,11 @@ internal sealed class JobFields(JobMessage message, JsonElement? job = null)
                 return null;
             }
 
+            if (Encoding.UTF8.GetByteCount(text) is var length && length > JobMessage.LongestLandmarks)
+            {
+                throw Malformed($"The header '{JobMessage.LandmarksHeader}' has {length:N0} bytes of UTF-8; {JobMessage.LongestLandmarks:N0} are allowed.");
+            }
+
             try
             {
                 using var document = JsonDocument.Parse(text);
@@ -122,7 +127,8 @@ internal sealed class JobFields(JobMessage message, JsonElement? job = null)
             int or long or short or sbyte or byte or ushort or uint when Convert.ToInt64(value, CultureInfo.InvariantCulture) is var n && n >= least && n <= most => (int)n,
             byte[] text when int.TryParse(Encoding.UTF8.GetString(text), CultureInfo.InvariantCulture, out var n) && n >= least && n <= most => n,
             byte[] text => throw Wrong(Encoding.UTF8.GetString(text)),
-            _ => throw Wrong($"{value}"),
+            int or long or short or sbyte or byte or ushort or uint or ulong or float or double or decimal or string => throw Wrong(Convert.ToString(value, CultureInfo.InvariantCulture)!),
+            _ => throw Malformed($"The header '{name}' is neither a number nor text in UTF-8."),
         };
 
         MalformedJobException Wrong(string text) => Malformed($"The {name} '{JobMessage.Clip(text)}' {wrong}.");

@@ -31,19 +31,22 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
     /// <summary>All headers of a message travel in one frame of 128 KiB, and the worker adds its own.</summary>
     public const int LongestMetadataHeader = 16 * 1024;
 
+    /// <summary>Bytes of five points with all the digits that a number can have.</summary>
+    public const int LongestLandmarks = 1024;
+
     private const int LongestName = 255;
     private const int LongestOption = 256;
-    private const int LongestLandmarks = 1024;
     private const int LongestExpiration = 10;
 
     /// <summary>
     /// Headers that go along when a job is published again, with the bytes that they may have: never what the broker or a client library
-    /// wrote there. What a job asks for is cut, so that it stays as wrong as it was; the rest is left out where it is longer.
+    /// wrote there. What a job asks for stays as wrong as it was: it is cut, and what is neither text nor a number is told by a boolean; the
+    /// rest is left out where it is longer.
     /// </summary>
     private static readonly (string Name, int Longest, bool Cut)[] KeptHeaders =
     [
         (ModeHeader, LongestOption, true), (MetadataHeader, LongestMetadataHeader + 1, true), (DetailHeader, LongestOption, true), (DeadlineHeader, LongestOption, true), (VectorEncodingHeader, LongestOption, true),
-        (MaxFacesHeader, LongestOption, true), (MinFaceSizeHeader, LongestOption, true), (ReturnCropsHeader, LongestOption, true), (LandmarksHeader, LongestLandmarks, false),
+        (MaxFacesHeader, LongestOption, true), (MinFaceSizeHeader, LongestOption, true), (ReturnCropsHeader, LongestOption, true), (LandmarksHeader, LongestLandmarks + 1, true),
         (TraceParentHeader, 100, false), (TraceStateHeader, 1024, false), ("baggage", 8 * 1024, false), (DeadLetters.FirstFailedHeader, 40, false), (DeadLetters.ReplaysHeader, 0, false), (DeadLetters.ExpirationHeader, LongestExpiration, false), (BulkHeader, 0, false),
     ];
 
@@ -182,6 +185,8 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
         string text => Kept(Encoding.UTF8.GetBytes(text), longest, cut),
         byte[] bytes when bytes.Length <= longest => bytes,
         byte[] bytes when cut => bytes[..longest],
+        null => null,
+        _ when cut => value is float or double or decimal ? value : true,
         _ => null,
     };
 }

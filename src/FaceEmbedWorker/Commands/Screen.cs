@@ -149,11 +149,14 @@ internal static class Screen
         }
     }
 
-    /// <summary>A line where the bar is: what is left of the bar is erased first, for the line may have more rows, or be shorter.</summary>
+    /// <summary>
+    /// A line where the bar is: what is left of the bar is erased first, for the line may have more rows, or be shorter. From its second
+    /// column on: tmux puts a screen that is erased from its very first place into the scrollback, bar and all.
+    /// </summary>
     private sealed class AboveBar(string text) : Renderable
     {
         protected override IEnumerable<Segment> Render(RenderOptions options, int maxWidth) =>
-            [Segment.Control("\e[0J"), .. text.Split('\n').SelectMany(line => (Segment[])[new(line), Segment.LineBreak])];
+            [Segment.Control(" \e[0J\r"), .. text.Split('\n').SelectMany(line => (Segment[])[new(line), Segment.LineBreak])];
     }
 
     /// <summary>Columns of the terminal.</summary>

@@ -43,15 +43,15 @@ public sealed class TerminalTests : IDisposable
         Assert.Contains("42 pictures in ", screen, StringComparison.Ordinal);
     }
 
-    /// <summary>A line of several rows where the bar was: none of the bar is left behind it.</summary>
+    /// <summary>A line of several rows where the bar was: none of the bar is left behind it, nor in the scrollback.</summary>
     [Fact]
     public async Task Nothing_of_the_bar_is_left_beside_a_line_that_wraps()
     {
         Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
-        Copies(12);
+        Copies(12); // so that the bar is there before the first line
         for (var i = 0; i < 30; i++)
         {
-            File.WriteAllBytes(Path.Combine(folder, $"large-{i:00}-{new string('x', 20 + i)}.jpg"), new byte[200_000]);
+            File.WriteAllBytes(Path.Combine(folder, $"tall-{i:00}-{new string('x', 20 + i)}.jpg"), new byte[200_000]);
         }
 
         await using var terminal = await Terminal.RunAsync(80, 60, "embed", folder, "--out", Path.Combine(folder, "out.jsonl"), "--Images:MaxBytes=150000");
