@@ -11,6 +11,12 @@ internal sealed class CrashCounts
     /// <summary>A job that came back this often without a word may be what crashes the worker.</summary>
     public const int SuspectAfter = 2;
 
+    /// <summary>
+    /// One that came back this often without a word while nothing else was in hand is given up. Each time may be no fault of its own, a node
+    /// that dies or an alarm that another worker waited for too long: three of them on one suspect are not to be expected.
+    /// </summary>
+    public const int CondemnedAfter = 3;
+
     private const int MostLost = 10_000;
     private readonly ConcurrentDictionary<string, int> lost = new();
 
@@ -19,6 +25,9 @@ internal sealed class CrashCounts
     public static long Crashes(long returns, int lostHere) => Math.Max(0, returns - lostHere);
 
     public static bool IsSuspect(long crashes) => crashes >= SuspectAfter;
+
+    /// <param name="alone">Crashes since it was handled alone.</param>
+    public static bool IsCondemned(long alone) => alone >= CondemnedAfter;
 
     public long Of(JobMessage message) => message.Returns is > 0 and var returns ? Crashes(returns, lost.GetValueOrDefault(message.Identity)) : 0;
 

@@ -12,6 +12,12 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
     private Task working = Task.CompletedTask;
 
     /// <summary>
+    /// A suspect may have been handed out into a channel that was given up before its answer came: its return is no crash. The next suspect
+    /// is that one, for it is at the head of its queue again.
+    /// </summary>
+    private bool unseen;
+
+    /// <summary>
     /// Ends when the suspect of an earlier life, which may run on without its connection, is done: nothing may run beside it.
     /// </summary>
     public Task IdleAsync(CancellationToken cancel) => working.WaitAsync(cancel);
@@ -28,7 +34,7 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
             await life.UnsubscribeAsync();
             await life.LighterAsync(0, any.Token);
             await slots.IdleAsync(any.Token); // a job may outlive its connection
-            while (!any.IsCancellationRequested && !gate.Holding && await life.TakeAloneAsync(topology.Suspects) is { } suspect)
+            while (!any.IsCancellationRequested && !gate.Holding && await TakeAsync(life) is { } suspect)
             {
                 working = HandleAsync(suspect);
                 await working.WaitAsync(any.Token);
@@ -40,11 +46,23 @@ internal sealed partial class SuspectLane(JobSlots slots, Settler settler, Crash
         }
     }
 
+    private async Task<Delivery?> TakeAsync(ConsumerLife life)
+    {
+        var suspect = await life.TakeAloneAsync(topology.Suspects);
+        if (unseen && suspect is { Message.Returns: > 0 })
+        {
+            crashes.Lost(suspect.Message);
+        }
+
+        unseen = suspect is null && life.Ended;
+        return suspect;
+    }
+
     private async Task HandleAsync(Delivery suspect)
     {
         var count = crashes.Of(suspect.Message);
         HandlingAlone(logger, suspect.Message.JobId, count);
-        var (job, outcome) = CrashCounts.IsSuspect(count)
+        var (job, outcome) = CrashCounts.IsCondemned(count)
             ? (null, new JobOutcome.Rejected(DeadLetters.CrashLoop, $"The worker ended {Plural.Of(count, "time")} while it handled this job and no other."))
             : await Task.Run(() => slots.HandleAsync(suspect));
         if (outcome is not null)

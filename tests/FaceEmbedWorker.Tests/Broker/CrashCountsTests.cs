@@ -14,6 +14,11 @@ public class CrashCountsTests
     public void What_was_lost_here_is_no_crash(long returns, int lostHere, long crashes, bool suspect) =>
         Assert.Equal((crashes, suspect), (CrashCounts.Crashes(returns, lostHere), CrashCounts.IsSuspect(CrashCounts.Crashes(returns, lostHere))));
 
+    [Theory]
+    [InlineData(2, false)]
+    [InlineData(3, true)]
+    public void Three_crashes_alone_are_guilt(long alone, bool condemned) => Assert.Equal(condemned, CrashCounts.IsCondemned(alone));
+
     [Fact]
     public void A_job_that_is_settled_is_forgotten()
     {

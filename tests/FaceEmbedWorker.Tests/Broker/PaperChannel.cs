@@ -9,10 +9,14 @@ internal sealed class PaperChannel : IBrokerChannel
     private Func<string, Task> closed = _ => Task.CompletedTask;
     private Func<Handed, Task> received = _ => Task.CompletedTask;
     private Func<Task> ended = () => Task.CompletedTask;
+    private readonly Queue<Handed> waiting = new();
     private ulong tag;
 
     /// <summary>Answers a cancel, and says that nothing more comes.</summary>
     public bool AnswersCancel { get; set; } = true;
+
+    /// <summary>Hands out what waits when it is asked to.</summary>
+    public bool AnswersGet { get; set; } = true;
 
     /// <summary>Confirms what is published; otherwise whoever publishes waits until it gives up.</summary>
     public bool Confirms { get; set; } = true;
@@ -27,6 +31,9 @@ internal sealed class PaperChannel : IBrokerChannel
     public bool IsOpen { get; private set; } = true;
 
     public Task HandAsync(byte[] body, BasicProperties? properties = null) => received(new Handed(++tag, false, body, properties ?? new BasicProperties()));
+
+    /// <summary>Puts a message where it is asked for.</summary>
+    public void Wait(byte[] body, BasicProperties properties) => waiting.Enqueue(new Handed(++tag, true, body, properties));
 
     public Task EndSubscriptionAsync() => ended();
 
@@ -46,7 +53,7 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public Task CancelAsync(string tag, CancellationToken cancel) => AnswersCancel ? ended() : Task.Delay(Timeout.Infinite, cancel);
 
-    public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Task.FromResult<Handed?>(null);
+    public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => AnswersGet ? Task.FromResult(waiting.TryDequeue(out var next) ? next : null) : new TaskCompletionSource<Handed?>().Task;
 
     public Task AckAsync(ulong tag, CancellationToken cancel)
     {

@@ -145,7 +145,9 @@ internal sealed class Schedule : IWatcher, INetwork
 
     private bool IsEnd(string queue) => queue == topology.Results || queue == topology.Dead || queue == Audience;
 
-    private static bool IsCondemned(SimulatedJob job) => job is { Kind: JobKind.Fine or JobKind.Transient, Dead.Count: > 0 };
+    /// <summary>A dead letter without a fault of its own; not one whose every attempt the world failed.</summary>
+    private bool IsCondemned(SimulatedJob job) => job.Kind is JobKind.Fine or JobKind.Transient
+        && job.Dead.Exists(reason => reason != DeadLetters.AttemptsExhausted || job.Failed <= topology.Ladder.Count);
 
     /// <returns>Ids of jobs that have not ended and are still there.</returns>
     private HashSet<string> Judge()
@@ -301,7 +303,7 @@ internal sealed class Schedule : IWatcher, INetwork
     {
         var worker = (SimulatedWorker)channel.Link.Party;
         var alone = broker.Queues[topology.Suspects].Messages.Concat(worker.Links.SelectMany(l => l.Current?.Unacked ?? []).Where(u => u.Queue.Name == topology.Suspects).Select(u => u.Message));
-        var spared = alone.Any(m => m.Returns > 0 && !jobs[m.Job].IsGuilty); // nobody could tell the second blow from guilt
+        var spared = alone.Any(m => CrashCounts.IsCondemned(m.Returns + 1) && !jobs[m.Job].IsGuilty); // nobody could tell the last blow from guilt
         switch (random.Next(13))
         {
             case 0 or 1 when !spared:
@@ -311,7 +313,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 Note($"fault: {worker} loses its {channel.Link.Role} connection");
                 channel.Cut(Short(0.02), Short(4), Short(4));
                 break;
-            case 4:
+            case 4 when !spared || workers.Count == 1 || channel.Link.Role != "consume":
                 Note($"fault: '{what}' of {worker} takes long");
                 return Short(20);
             case 5 when jobs.Values.Where(j => j.Confirmed).ToArray() is { Length: > 0 } sent:

@@ -19,6 +19,8 @@ public sealed class SimulationTests
     [Theory]
     [InlineData(16530)] // a job on its way back was overlooked when an alarm lasted: the ack timeout took it (HandBackTests)
     [InlineData(5686)] // no probe ever got to the end of its pause (IntakeGateTests)
+    [InlineData(1295531)] // a suspect was handed out into a channel that was given up, which counted as a crash (SuspectLaneTests)
+    [InlineData(1396307)] // a node that died and an alarm that outlasted the hand-back condemned a suspect (CrashCountsTests)
     public async Task A_seed_that_found_a_fault_finds_none_now(long seed)
     {
         var (code, lines) = await SimulateAsync("--seed", $"{seed}");

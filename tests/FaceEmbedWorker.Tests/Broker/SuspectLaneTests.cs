@@ -1,0 +1,61 @@
+using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Jobs;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
+using RabbitMQ.Client;
+
+namespace FaceEmbedWorker.Tests.Broker;
+
+public sealed class SuspectLaneTests : IDisposable
+{
+    private readonly FakeTimeProvider time = new();
+    private readonly PaperChannel channel = new();
+    private readonly IntakeGate gate;
+    private readonly SuspectLane lane;
+
+    public SuspectLaneTests()
+    {
+        gate = new IntakeGate(time);
+        var (options, crashes) = (Options.Create(new BrokerOptions()), new CrashCounts());
+        var topology = new Topology(options);
+        var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
+        var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
+        var slots = new JobSlots((_, _) => Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No.")), settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
+        lane = new SuspectLane(slots, settler, crashes, gate, topology, NullLogger.Instance);
+    }
+
+    /// <summary>The broker may have handed it out into the channel that was given up: nobody handled it then.</summary>
+    [Theory]
+    [InlineData(2, false, "refused")]
+    [InlineData(3, false, "crash_loop")]
+    [InlineData(3, true, "refused")]
+    [InlineData(4, true, "crash_loop")]
+    public async Task A_suspect_that_was_asked_for_in_vain_has_crashed_nothing_by_that(long returns, bool inVain, string reason)
+    {
+        if (inVain)
+        {
+            channel.AnswersGet = false;
+            using var first = new ConsumerLife(channel, time);
+            var asking = lane.RunAsync(first, CancellationToken.None);
+            for (var step = 0; !first.Ended && step < 1000; step++)
+            {
+                time.Advance(TimeSpan.FromSeconds(1));
+                await Task.Delay(1);
+            }
+
+            await asking.WaitAsync(TimeSpan.FromSeconds(30));
+            Assert.Contains("does not hand out a suspect", first.Reason, StringComparison.Ordinal);
+            channel.AnswersGet = true;
+        }
+
+        channel.Wait([1], new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = returns } });
+        channel.Wait([1], new BasicProperties { MessageId = "next", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = 3L } });
+        using var life = new ConsumerLife(channel, time);
+        await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+
+        Assert.Equal([("suspect", reason), ("next", "crash_loop")], channel.Published.Select(p => (p.Properties.MessageId, (string)p.Properties.Headers!["fw-error"]!)));
+    }
+
+    public void Dispose() => gate.Dispose();
+}
