@@ -16,7 +16,7 @@ internal sealed record SubmitLine(string Name, ImageSource? Source, string? Wron
 internal sealed class SubmitList(string[] named, string? file, BucketListing buckets)
 {
     private const string S3 = "s3://";
-    private const string StandardInput = "-";
+    public const string StandardInput = "-";
 
     private readonly Lazy<IReadOnlyList<SubmitLine>> local = new(() => Local([.. named.Where(n => !IsReference(n))]));
 
