@@ -47,8 +47,8 @@ internal static class SubmitCommand
 
     /// <summary>What of a command line names something that it cannot; null: nothing.</summary>
     private static string? Misnamed(string[] paths, string? from, string? resume) =>
-        from == SubmitList.StandardInput && StandardInput.IsClosed() ? "--from - reads standard input, and that is closed: pipe a list in, or name a file."
-        : from is not null and not SubmitList.StandardInput && Directory.Exists(from) ? $"--from {from} is a folder, and takes a file with a name a line: a folder is an argument, as in face-embed submit {from}."
+        SubmitList.IsStandardInput(from) && StandardInput.IsClosed() ? $"--from {from} reads standard input, and that is closed: pipe a list in, or name a file."
+        : from is not (null or "-") && Directory.Exists(from) ? $"--from {from} is a folder, and takes a file with a name a line: a folder is an argument, as in face-embed submit {from}."
         : resume is null ? null
         : PictureFile.KindOf(resume) is { } kind ? $"--resume {resume} is {kind}, and a journal is kept in a file."
         : new FileSet([.. paths, .. from is null ? Array.Empty<string>() : [from]]).Holds(resume) ? $"--resume {resume} is what is to be handed in, and would be overwritten; name another file."

@@ -16,11 +16,14 @@ internal sealed record SubmitLine(string Name, ImageSource? Source, string? Wron
 internal sealed class SubmitList(string[] named, string? file, BucketListing buckets)
 {
     private const string S3 = "s3://";
-    public const string StandardInput = "-";
+    private const string StandardInput = "-";
 
     private readonly Lazy<IReadOnlyList<SubmitLine>> local = new(() => Local([.. named.Where(n => !IsReference(n))]));
 
     private readonly Lazy<FileStream> opened = new(() => File.OpenRead(file!)); // once: for the count and for the jobs
+
+    /// <summary>Whether a file of names is what this program was given to read.</summary>
+    public static bool IsStandardInput(string? file) => file is StandardInput or "/dev/stdin";
 
     /// <summary>Whether there may be something to hand in; where there is not, why is told.</summary>
     public bool HasAny()

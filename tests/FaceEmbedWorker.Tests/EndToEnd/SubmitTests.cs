@@ -159,6 +159,22 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
     }
 
+    /// <summary>
+    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
+    /// </summary>
+    [Fact]
+    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
+    {
+        await using var probe = await ProbeAsync();
+        var list = await ListAsync(600);
+        await broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
+        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
+        await Task.Delay(TimeSpan.FromSeconds(26));
+        Assert.True(submit.Running, submit.Output + submit.Errors);
+        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
+        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
+    }
+
     /// <summary>More jobs than may be out: what is handed in waits for results, and those for a worker.</summary>
     [Fact]
     public async Task A_long_list_whose_results_nobody_makes_says_what_it_waits_for()
@@ -184,10 +200,13 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal((64, $"face-embed: --resume {In("empty")} is what is to be handed in, and would be overwritten; name another file."), await ToldAsync("--from", In("empty"), "--resume", In("empty")));
         Assert.Equal("", await File.ReadAllTextAsync(In("empty")));
 
-        using var closed = Process.Start(new ProcessStartInfo("sh", ["-c", "exec timeout 60 dotnet \"$@\" <&-", "sh", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "submit", "--from", "-", .. probe.Settings]) { RedirectStandardError = true })!;
-        Assert.Equal("face-embed: --from - reads standard input, and that is closed: pipe a list in, or name a file.", (await closed.StandardError.ReadToEndAsync()).Trim());
-        await closed.WaitForExitAsync();
-        Assert.Equal((64, 0u), (closed.ExitCode, await probe.ReadyAsync(probe.Topology.Jobs)));
+        foreach (var input in new[] { "-", "/dev/stdin" })
+        {
+            using var closed = Process.Start(new ProcessStartInfo("sh", ["-c", "exec timeout 60 dotnet \"$@\" <&-", "sh", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "submit", "--from", input, .. probe.Settings]) { RedirectStandardError = true })!;
+            Assert.Equal($"face-embed: --from {input} reads standard input, and that is closed: pipe a list in, or name a file.", (await closed.StandardError.ReadToEndAsync()).Trim());
+            await closed.WaitForExitAsync();
+            Assert.Equal((64, 0u), (closed.ExitCode, await probe.ReadyAsync(probe.Topology.Jobs)));
+        }
 
         async Task<(int Code, string Errors)> ToldAsync(params string[] options)
         {
