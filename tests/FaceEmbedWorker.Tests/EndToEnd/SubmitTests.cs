@@ -200,6 +200,7 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal((64, $"face-embed: --resume {In("empty")} is what is to be handed in, and would be overwritten; name another file."), await ToldAsync("--from", In("empty"), "--resume", In("empty")));
         Assert.Equal("", await File.ReadAllTextAsync(In("empty")));
 
+        Assert.Equal((73, $"face-embed: {In("nowhere/journal")}: it cannot be written: there is no such folder."), await ToldAsync("--from", In("empty"), "--resume", In("nowhere/journal")));
         foreach (var input in new[] { "-", "/dev/stdin" })
         {
             using var closed = Process.Start(new ProcessStartInfo("sh", ["-c", "exec timeout 60 dotnet \"$@\" <&-", "sh", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "submit", "--from", input, .. probe.Settings]) { RedirectStandardError = true })!;

@@ -81,8 +81,8 @@ public class FaceSearchTests
     }
 
     [Theory]
-    [InlineData(9.6, 40.4, 40)] // from 10 to 50
-    [InlineData(9.4, 40, 40)]
+    [InlineData(9.4, 39.7, 40)] // from 9 to 49
+    [InlineData(9.6, 40.4, 40)]
     [InlineData(9.6, 39.2, 39)]
     public void A_limit_looks_at_whole_pixels(double x, double side, int shown)
     {
