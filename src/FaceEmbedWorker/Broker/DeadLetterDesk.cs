@@ -177,6 +177,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
             {
                 left = (left ?? got.MessageCount + 1L) - 1;
                 var message = new JobMessage(got.Body, got.BasicProperties);
+                message = message with { CameAsBulk = topology.DiedAsBulk(message) };
                 if (await decide(DeadLetter.Of(message), message))
                 {
                     await channel.BasicAckAsync(got.DeliveryTag, multiple: false, cancel);

@@ -82,14 +82,14 @@ internal sealed class JobPublisher : IAsyncDisposable
         }
     }
 
-    /// <summary>Jobs that wait in the queue; null where that cannot be told now.</summary>
+    /// <summary>What the queue tells of itself; null where that cannot be asked now.</summary>
     /// <exception cref="BrokerRefusedException">There is no such queue, or it may not be looked at.</exception>
-    public async Task<long?> WaitingAsync(bool bulk, CancellationToken cancel)
+    public async Task<QueueCount?> CountAsync(bool bulk, CancellationToken cancel)
     {
         try
         {
             var channel = await link.ChannelAsync(cancel);
-            return (await connection.CountsAsync([QueueOf(bulk)], cancel)).TryGetValue(QueueOf(bulk), out var count) ? count.Ready
+            return (await connection.CountsAsync([QueueOf(bulk)], cancel)).TryGetValue(QueueOf(bulk), out var count) ? count
                 : !channel.IsOpen ? null : throw new BrokerRefusedException($"There is no queue {QueueOf(bulk)}, or this user may not look at it: --ahead cannot be held.");
         }
         catch (Exception e) when (e is not BrokerRefusedException && !cancel.IsCancellationRequested)

@@ -18,13 +18,15 @@ internal sealed partial class Topology
     private const int NoDeliveryLimit = 1_000_000;
 
     private readonly BrokerOptions options;
+    private readonly string bulk;
 
     public Topology(IOptions<BrokerOptions> options)
     {
         this.options = options.Value;
         Jobs = this.options.Jobs;
         Suspects = $"{Jobs}.suspect";
-        Bulk = this.options.BulkQueue ? $"{Jobs}.bulk" : null;
+        bulk = $"{Jobs}.bulk";
+        Bulk = this.options.BulkQueue ? bulk : null;
         Retry = $"{Jobs}.retry";
         Dead = $"{Jobs}.dead";
         Results = this.options.Results;
@@ -90,6 +92,9 @@ internal sealed partial class Topology
 
     /// <summary>What a queue is for, in one word: <c>jobs</c>, <c>bulk</c>, <c>suspect</c>, <c>wait</c>, <c>dead</c> or <c>results</c>.</summary>
     public string Role(string queue) => queue == Jobs ? "jobs" : queue == Bulk ? "bulk" : queue == Suspects ? "suspect" : queue == Dead ? "dead" : queue == Results ? "results" : "wait";
+
+    /// <summary>Whether the broker made a dead letter of it in the queue of bulk jobs, as its own header says, whether or not this program has one.</summary>
+    public bool DiedAsBulk(JobMessage letter) => letter.Text("x-first-death-queue") == bulk;
 
     /// <summary>The one queue that this topology binds to an exchange with a key; null for results, which others take too.</summary>
     public string? OnlyQueue(string exchange, string key) => exchange == Results ? null : Queues.Where(q => q.Exchange == exchange && q.Keys.Contains(key)).Select(q => q.Name).FirstOrDefault();

@@ -231,7 +231,7 @@ internal static class DeadLettersCommand
         {
             foreach (var letter in letters)
             {
-                Screen.Say(string.Create(CultureInfo.InvariantCulture, $"{letter.Id}  {letter.Reason}  {letter.LastFailedAt ?? "-"}  {letter.Key}  {letter.Attempt}  {letter.Replays}  {letter.Message}"));
+                Screen.SayFields(letter.Id, letter.Reason, letter.LastFailedAt ?? "-", letter.Key, letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), letter.Message);
             }
 
             Screen.Note($"{letters.Count} of {total} listed.");

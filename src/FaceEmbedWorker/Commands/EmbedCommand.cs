@@ -37,6 +37,14 @@ internal static class EmbedCommand
             return ExitCode.Usage;
         }
 
+        EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
+        var jobs = services.GetRequiredService<IOptions<JobOptions>>().Value;
+        if (crops is not null && (asked ?? jobs.Mode) is not EmbedMode.Faces and var other)
+        {
+            Screen.Complain($"--crops writes the faces that are found, and mode {other.ToString().ToLowerInvariant()} looks for none: take --mode faces, or leave --crops out.");
+            return ExitCode.Usage;
+        }
+
         foreach (var folder in new[] { annotate, crops }.OfType<string>())
         {
             OutputFile.CreateFolder(folder);
@@ -46,10 +54,8 @@ internal static class EmbedCommand
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
         await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
         var handler = services.GetRequiredService<JobHandler>();
-        var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
         var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
-        EmbedMode? asked = mode is null ? null : Enum.Parse<EmbedMode>(mode, ignoreCase: true);
         var failed = missing.Count;
         foreach (var (path, error, why) in missing)
         {
@@ -84,7 +90,7 @@ internal static class EmbedCommand
 
         async Task EmbedAllAsync(Action advance)
         {
-            await foreach (var (file, outcome) in HandleAsync(handler, files, asked, slots, cancel, crops is null ? null : CropFormat.Png))
+            await foreach (var (file, outcome) in HandleAsync(handler, files, asked, jobs.Slots, cancel, crops is null ? null : CropFormat.Png))
             {
                 done++;
                 if (outcome is JobOutcome.Completed(var result))
@@ -148,7 +154,7 @@ internal static class EmbedCommand
                     yield return (done, await outcome);
                 }
 
-                running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode) { ReturnCrops = crops }, cancel), cancel)));
+                running.Enqueue((file, Task.Run(() => handler.HandleAsync(new EmbedJob(file, new ImageSource.File(file), mode) { ReturnCrops = crops, EveryCrop = true }, cancel), cancel)));
             }
 
             foreach (var (file, outcome) in running)

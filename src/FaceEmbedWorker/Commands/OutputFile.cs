@@ -47,7 +47,8 @@ internal static class OutputFile
         }
     }
 
-    private static string Why(string place, Exception e) => e switch
+    /// <summary>In words of this program, where it has some.</summary>
+    public static string Why(string place, Exception e) => e switch
     {
         UnauthorizedAccessException => Directory.Exists(place) ? "it is a folder." : "permission denied.",
         DirectoryNotFoundException or FileNotFoundException => "there is no such folder.",

@@ -20,6 +20,9 @@ internal static class Screen
     /// <summary>A line on standard output.</summary>
     public static void Say(string text) => Write(Console.Out, Console.IsOutputRedirected, LogLine.Plain(text));
 
+    /// <summary>A line on standard output for a program: a tab between fields, and none within.</summary>
+    public static void SayFields(params IEnumerable<string> fields) => Write(Console.Out, Console.IsOutputRedirected, string.Join('\t', fields.Select(LogLine.Plain)));
+
     /// <summary>Text that has lines of its own, on standard output.</summary>
     public static void SayLines(string text) => Write(Console.Out, Console.IsOutputRedirected, LogLine.PlainLines(text));
 

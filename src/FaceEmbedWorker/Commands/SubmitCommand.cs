@@ -45,12 +45,27 @@ internal static class SubmitCommand
         root.Add(command);
     }
 
+    /// <summary>What of a command line names something that it cannot; null: nothing.</summary>
+    private static string? Misnamed(string[] paths, string? from, string? resume) =>
+        SubmitList.IsStandardInput(from) && StandardInput.IsClosed() ? $"--from {from} reads standard input, and that is closed: pipe a list in, or name a file."
+        : from is not (null or "-") && Directory.Exists(from) ? $"--from {from} is a folder, and takes a file with a name a line: a folder is an argument, as in face-embed submit {from}."
+        : resume is null ? null
+        : PictureFile.KindOf(resume) is { } kind ? $"--resume {resume} is {kind}, and a journal is kept in a file."
+        : new FileSet([.. paths, .. from is null ? Array.Empty<string>() : [from]]).Holds(resume) ? $"--resume {resume} is what is to be handed in, and would be overwritten; name another file."
+        : null;
+
     private static async Task<int> SubmitAsync(string[] settings, string[] paths, string? from, bool wait, string? resume, SubmitOrder order, CancellationToken cancel)
     {
         await using var services = Services.Build(settings);
         if (order.Bulk && services.GetRequiredService<Topology>().Bulk is null)
         {
             throw new SettingsException("--bulk needs Broker:BulkQueue=true, here and at the workers.");
+        }
+
+        if (Misnamed(paths, from, resume) is { } wrong)
+        {
+            Screen.Complain(wrong);
+            return ExitCode.Usage;
         }
 
         var publisher = services.GetRequiredService<JobPublisher>();
@@ -90,11 +105,7 @@ internal static class SubmitCommand
         failed += run.Failed;
         if (results is { Open: > 0 })
         {
-            if (await publisher.TakersAsync(order.Bulk, cancel) == 0)
-            {
-                Screen.Note("No worker takes jobs at the moment: results come once one is started (face-embed run). Ctrl-C ends the waiting; the jobs stay in their queue.");
-            }
-
+            run.TellWhereNobodyTakes(await publisher.TakersAsync(order.Bulk, cancel), "results come");
             await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(results.Summary()), null, every, every);
             await Screen.ProgressAsync("waiting for results", results.Open, async advance =>
             {

@@ -64,7 +64,7 @@ internal sealed class SubmitJournal : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new OutputException(path, e.Message, e);
+            throw new OutputException(path, OutputFile.Why(path, e), e);
         }
     }
 

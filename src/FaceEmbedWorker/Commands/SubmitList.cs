@@ -22,6 +22,9 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
 
     private readonly Lazy<FileStream> opened = new(() => File.OpenRead(file!)); // once: for the count and for the jobs
 
+    /// <summary>Whether a file of names is what this program was given to read.</summary>
+    public static bool IsStandardInput(string? file) => file is StandardInput or "/dev/stdin";
+
     /// <summary>Whether there may be something to hand in; where there is not, why is told.</summary>
     public bool HasAny()
     {

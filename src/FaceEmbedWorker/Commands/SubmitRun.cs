@@ -25,12 +25,18 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
 
     private static readonly TimeSpan Look = TimeSpan.FromSeconds(0.5);
 
+    /// <summary>Of waiting, after which is told what for.</summary>
+    private static readonly TimeSpan Silence = TimeSpan.FromSeconds(3);
+
     private readonly SemaphoreSlim pictures = new(Pictures, Pictures);
+    private readonly QueueRoom? queue = order.Ahead is { } most ? new(most, time) : null;
     private readonly long start = time.GetTimestamp();
     private long begun;
     private long confirmed;
     private long failed;
     private long room;
+    private bool toldOfDoubt;
+    private bool toldOfNobody;
 
     public int Failed => (int)Math.Min(failed, int.MaxValue);
 
@@ -110,7 +116,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
             }
 
             await (journal?.EnterAsync(cancel) ?? Task.CompletedTask);
-            await (results?.EnterAsync(cancel) ?? Task.CompletedTask);
+            await ResultsAsync(cancel);
             await RoomAsync(cancel);
             begun++;
             yield return (number, line);
@@ -122,17 +128,57 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
         }
     }
 
+    /// <summary>Waits until fewer jobs are out than may be.</summary>
+    private async Task ResultsAsync(CancellationToken cancel)
+    {
+        var entered = results?.EnterAsync(cancel) ?? Task.CompletedTask;
+        while (!entered.IsCompleted && await Task.WhenAny(entered, Task.Delay(Silence, time, cancel)) != entered)
+        {
+            TellWhereNobodyTakes(await publisher.TakersAsync(order.Bulk, cancel), "results come, and the rest is handed in,");
+        }
+
+        await entered;
+    }
+
     /// <summary>Waits until the queue has room for one more: jobs that are on their way to it count as well.</summary>
     private async Task RoomAsync(CancellationToken cancel)
     {
-        while (order.Ahead is { } most && room == 0)
+        var since = time.GetTimestamp();
+        while (queue is not null && room == 0)
         {
             var onTheWay = begun - Interlocked.Read(ref confirmed) - Interlocked.Read(ref failed);
-            room = await publisher.WaitingAsync(order.Bulk, cancel) is { } waiting ? Math.Max(0, most - waiting - onTheWay) : 0;
+            var count = await publisher.CountAsync(order.Bulk, cancel);
+            room = queue.Of(count, onTheWay);
+            if (room == 0 && time.GetElapsedTime(since) >= Silence)
+            {
+                TellOfDoubt(count);
+                TellWhereNobodyTakes(count is { IsDoubtful: false } told ? told.Consumers : null, "the rest is handed in");
+            }
+
             await (room > 0 ? Task.CompletedTask : Task.Delay(Look, time, cancel));
         }
 
         room = Math.Max(0, room - 1);
+    }
+
+    private void TellOfDoubt(QueueCount? count)
+    {
+        if (count is null or { IsDoubtful: true } && !toldOfDoubt)
+        {
+            toldOfDoubt = true;
+            Screen.Note("The broker does not tell how many jobs wait in the queue: --ahead waits until it does. The jobs that are handed in are safe.");
+        }
+    }
+
+    /// <param name="takers">Null: unknown.</param>
+    /// <param name="then">What goes on once there are some.</param>
+    public void TellWhereNobodyTakes(long? takers, string then)
+    {
+        if (takers == 0 && !toldOfNobody)
+        {
+            toldOfNobody = true;
+            Screen.Note($"No worker takes jobs at the moment: {then} once one is started (face-embed run). Ctrl-C ends the waiting; the jobs stay in their queue.");
+        }
     }
 
     private async Task HandInAsync(SubmitLine line, string id, CancellationToken cancel)

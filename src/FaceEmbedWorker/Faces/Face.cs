@@ -5,6 +5,8 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
 {
     public double Area => Width * Height;
 
+    public double ShorterSide => Math.Min(Width, Height);
+
     public double CentreX => X + Width / 2;
 
     public double CentreY => Y + Height / 2;
@@ -25,6 +27,13 @@ internal readonly record struct Box(double X, double Y, double Width, double Hei
     {
         var (left, upper) = (Math.Clamp(X, 0, width), Math.Clamp(Y, 0, height));
         return new Box(left, upper, Math.Clamp(X + Width, 0, width) - left, Math.Clamp(Y + Height, 0, height) - upper);
+    }
+
+    /// <summary>Its sides at whole pixels, as results show it.</summary>
+    public Box Rounded()
+    {
+        var (x, y) = (Math.Round(X), Math.Round(Y));
+        return new Box(x, y, Math.Round(X + Width) - x, Math.Round(Y + Height) - y);
     }
 
     public Box Scaled(double x, double y) => new(X * x, Y * y, Width * x, Height * y);

@@ -29,7 +29,8 @@ internal readonly record struct FaceLimits(FaceChoice Of = FaceChoice.All, int M
     /// <summary>Why a face beyond <see cref="Count"/> is left out.</summary>
     public string Beyond => Of == FaceChoice.All ? TooMany : NotChosen;
 
-    public bool IsLargeEnough(Box box) => Math.Min(box.Width, box.Height) >= MinSize;
+    /// <summary>As results show it.</summary>
+    public bool IsLargeEnough(Box box) => box.Rounded().ShorterSide >= MinSize;
 
     /// <summary>The foremost first: by size, by place or, for some of all, by both, a face in a corner counting half its area. Where all
     /// are embedded, in the order given.</summary>

@@ -80,7 +80,7 @@ internal readonly record struct Pose(double Yaw, double Pitch, double Roll)
 }
 
 /// <summary>What a face that was found and embedded is worth, in numbers that a consumer can act on.</summary>
-/// <param name="Size">Pixels of the box's shorter side, in the picture as delivered.</param>
+/// <param name="Size">Whole pixels of the box's shorter side, in the picture as delivered.</param>
 /// <param name="Sharpness">0 (as what is no face) to 1 (as a clean one), from the raw norm by the card's <c>norm_scale</c>; null where the
 /// card has none.</param>
 /// <param name="Score">0 to 1; docs/finding.md tells the share of matches by it.</param>
@@ -112,7 +112,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
 
     public static FaceQuality Of(Face face, ModelCard card, double width, double height)
     {
-        var size = Math.Min(face.Box.Width, face.Box.Height);
+        var size = face.Box.Rounded().ShorterSide;
         var sharpness = SharpnessOf(face.Embedding.Norm, card);
         var pose = Pose.Of(face.Landmarks);
         var flags = new List<string>();
@@ -123,7 +123,7 @@ internal sealed record FaceQuality(double Size, double? Sharpness, Pose Pose, IR
         Flag(UncertainLandmarks, face.AlignmentError > UncertainFrom);
 
         var frontal = Math.Max(0, Math.Cos(Math.Clamp(pose.Yaw, -90, 90) * Math.PI / 180));
-        var score = (sharpness ?? 1) * Math.Min(1, Math.Sqrt(size / (1.5 * SmallSide))) * Math.Sqrt(frontal) * Math.Clamp(1.5 - face.AlignmentError / (2 * UncertainFrom), 0, 1);
+        var score = (sharpness ?? 1) * Math.Min(1, Math.Sqrt(face.Box.ShorterSide / (1.5 * SmallSide))) * Math.Sqrt(frontal) * Math.Clamp(1.5 - face.AlignmentError / (2 * UncertainFrom), 0, 1);
         return new FaceQuality(size, sharpness, pose, flags, score);
 
         void Flag(string name, bool holds)

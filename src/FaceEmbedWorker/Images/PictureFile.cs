@@ -80,7 +80,20 @@ internal static partial class PictureFile
         return ((ulong)status.DeviceMajor << 32 | status.DeviceMinor, status.Node);
     }
 
-    /// <summary>What a path leads to, where that is neither a file nor a folder: in words; otherwise null.</summary>
+    /// <summary>What a path leads to, where that is no regular file: in words. Null where it is one, or nothing is there.</summary>
+    public static string? KindOf(string path)
+    {
+        try
+        {
+            return OperatingSystem.IsLinux() ? Kind(Status(path)) : Directory.Exists(path) ? "a folder" : null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
+    }
+
+    /// <inheritdoc cref="KindOf"/>
     private static string? Kind(FileStatus status) => (status.Mode & TypeMask) switch
     {
         Regular => null,

@@ -25,6 +25,9 @@ internal sealed record EmbedJob(string Id, ImageSource Image, EmbedMode? Mode = 
     /// <summary>Null: results have no crops.</summary>
     public CropFormat? ReturnCrops { get; init; }
 
+    /// <summary>However many they are: the result is not sent in a message.</summary>
+    public bool EveryCrop { get; init; }
+
     /// <summary>Of the one face of mode <see cref="EmbedMode.Aligned"/>, in pixels of the upright picture; null: the picture is a crop.</summary>
     public FivePoints? Landmarks { get; init; }
 }

@@ -101,9 +101,9 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
         {
             cancel.ThrowIfCancellationRequested();
             var box = Delivered(detection.Box, seen);
-            if (faces.Count == limits.Count)
+            if (faces.Count == limits.Count || !limits.IsLargeEnough(box)) // finer pixels may have moved a side
             {
-                leftOut.Add(new LeftOut(box, detection.Score, limits.Beyond));
+                leftOut.Add(new LeftOut(box, detection.Score, faces.Count == limits.Count ? limits.Beyond : FaceLimits.TooSmall));
                 continue;
             }
 
@@ -129,7 +129,7 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
 
     private FaceCrop? Crop(Picture aligned, Point[] landmarks)
     {
-        if (job.ReturnCrops is not { } format || cropped > MostCropped)
+        if (job.ReturnCrops is not { } format || (cropped > MostCropped && !job.EveryCrop))
         {
             return null;
         }

@@ -90,7 +90,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         SkippedFace[] skipped = [.. described.Except(kept).Select(e => new SkippedFace(e.Box!, e.Score!.Value, e.Quality!, ["min_quality", .. e.Quality!.Flags!])), .. seen.LeftOut.Select(Describe)];
         var image = Describe(bytes, encoded) with { Rotation = seen.Faces is [{ Turn: not 0 and var turn }, ..] ? turn : null };
         var outcome = kept.Length > 0 ? EmbedResult.Embedded : EmbedResult.NoFace;
-        var (embeddings, warnings) = WithCrops(kept, job.Warnings);
+        var (embeddings, warnings) = job.EveryCrop ? (kept, job.Warnings) : WithCrops(kept, job.Warnings);
         var completed = Complete(job with { Warnings = warnings }, outcome, Model(embedder.FaceSpace), image, embeddings, clock);
         return skipped.Length > 0 ? new(completed.Result with { Skipped = skipped }) : completed;
     }
@@ -210,20 +210,20 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     private ResultEmbedding Describe(Face face, EncodedImage encoded)
     {
         var quality = FaceQuality.Of(face, embedder.Card, encoded.Width, encoded.Height);
-        return new ResultEmbedding("face", face.Embedding.Vector, Rounded(face.Box), Pairs(face.Landmarks), Math.Round(face.Score, 4), new ResultQuality(
-            Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)Math.Round(quality.Size), quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
+        return new ResultEmbedding("face", face.Embedding.Vector, Whole(face.Box), Pairs(face.Landmarks), Math.Round(face.Score, 4), new ResultQuality(
+            Math.Round(face.Embedding.Norm, 3), Math.Round(face.AlignmentError, 2), (int)quality.Size, quality.Sharpness is { } sharpness ? Math.Round(sharpness, 3) : null,
             Degrees(quality.Pose.Yaw), Degrees(quality.Pose.Pitch), Degrees(quality.Pose.Roll), detector.IsUncertain(face.Score) ? [.. quality.Flags, FaceQuality.Uncertain] : quality.Flags, Math.Round(quality.Score, 3)), Crop: face.Crop is { } crop ? new ResultCrop(crop.Format, crop.Data, crop.Landmarks is { } points ? Pairs(points) : null) : null);
     }
 
     private SkippedFace Describe(LeftOut face) =>
-        new(Rounded(face.Box), Math.Round(face.Score, 4), Quality: null, detector.IsUncertain(face.Score) ? [face.Reason, FaceQuality.Uncertain] : [face.Reason]);
+        new(Whole(face.Box), Math.Round(face.Score, 4), Quality: null, detector.IsUncertain(face.Score) ? [face.Reason, FaceQuality.Uncertain] : [face.Reason]);
 
     private static double[][] Pairs(Point[] points) => Array.ConvertAll(points, p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) });
 
-    private static ResultBox Rounded(Box box)
+    private static ResultBox Whole(Box box)
     {
-        var (x, y) = ((int)Math.Round(box.X), (int)Math.Round(box.Y));
-        return new ResultBox(x, y, (int)Math.Round(box.X + box.Width) - x, (int)Math.Round(box.Y + box.Height) - y);
+        var shown = box.Rounded();
+        return new ResultBox((int)shown.X, (int)shown.Y, (int)shown.Width, (int)shown.Height);
     }
 
     /// <summary>Whole, and never -0.</summary>

@@ -144,6 +144,29 @@ public abstract class BulkTests(TestBroker broker)
         Assert.Equal(("waits", 0L, false), (back.BasicProperties.MessageId, new JobMessage(back.Body.ToArray(), back.BasicProperties).Returns, back.Redelivered));
     }
 
+    /// <summary>Nobody has marked such a letter: the broker says which queue it was in. The one who replays need not know of the queue.</summary>
+    [Theory]
+    [InlineData("delivery_limit")]
+    [InlineData("expired")]
+    [InlineData("rejected")]
+    public async Task A_dead_letter_that_the_broker_made_of_a_bulk_job_goes_back_to_its_queue(string reason)
+    {
+        await using var probe = await ProbeAsync(listen: false);
+        await SubmitBulkAsync(probe, "bulk", expiration: reason == "expired" ? "1" : null);
+        while (reason != "expired" && await probe.Channel.BasicGetAsync(probe.Topology.Bulk!, autoAck: false) is { } got)
+        {
+            await probe.Channel.BasicNackAsync(got.DeliveryTag, multiple: false, requeue: reason == "delivery_limit");
+        }
+
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "a dead letter");
+        var (_, list, _) = await FaceEmbed.RunAsync(["dead-letters", "list", "--json", .. probe.Settings]);
+        Assert.Contains($"\"reason\":\"{reason}\"", list, StringComparison.Ordinal);
+        Assert.Equal((0, "bulk: replayed\n1 replayed.", ""), await FaceEmbed.RunAsync(["dead-letters", "replay", "bulk", .. probe.Settings, "--Broker:BulkQueue=false"]));
+
+        var job = (await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true))!;
+        Assert.Equal("1", new Seen(job.RoutingKey, job.Body.ToArray(), job.BasicProperties).Header("fw-bulk")); // with which the worker that gets it moves it
+    }
+
     private static async Task SubmitBulkAsync(BrokerProbe probe, int count)
     {
         for (var i = 0; i < count; i += 100)
@@ -152,9 +175,9 @@ public abstract class BulkTests(TestBroker broker)
         }
     }
 
-    private static async Task SubmitBulkAsync(BrokerProbe probe, string id, byte? priority = null)
+    private static async Task SubmitBulkAsync(BrokerProbe probe, string id, byte? priority = null, string? expiration = null)
     {
-        var properties = new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent };
+        var properties = new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent, Expiration = expiration };
         if (priority is { } given)
         {
             properties.Priority = given;
@@ -163,9 +186,9 @@ public abstract class BulkTests(TestBroker broker)
         await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.BulkKey, mandatory: true, properties, Photo);
     }
 
-    private async Task<BrokerProbe> ProbeAsync()
+    private async Task<BrokerProbe> ProbeAsync(bool listen = true)
     {
         broker.Require();
-        return await new BrokerProbe(broker.Uri, o => o.BulkQueue = true).ConnectAsync();
+        return await new BrokerProbe(broker.Uri, o => o.BulkQueue = true).ConnectAsync(listen);
     }
 }

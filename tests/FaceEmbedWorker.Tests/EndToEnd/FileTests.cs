@@ -135,6 +135,22 @@ public sealed class FileTests : IDisposable
         Assert.Equal(before, await File.ReadAllBytesAsync(In("a/x.faces.jpg"), TestContext.Current.CancellationToken));
     }
 
+    /// <summary>As docs/reembedding.md names them; modes that find no faces have none to write.</summary>
+    [Fact]
+    public async Task Crops_are_named_by_their_photo_and_asked_for_where_faces_are_found()
+    {
+        var (photos, crops) = (Path.Combine(folder, "photos"), Path.Combine(folder, "crops"));
+        Directory.CreateDirectory(photos);
+        File.Copy(TestData.GraceHopper, Path.Combine(photos, "photo.jpg"));
+
+        Assert.Equal(0, (await FaceEmbed.RunAsync("embed", photos, "--crops", crops)).ExitCode);
+
+        Assert.EndsWith("_photos_photo.face1.png", Assert.Single(Directory.GetFiles(crops)), StringComparison.Ordinal);
+        Assert.Equal(0, (await FaceEmbed.RunAsync("embed", crops, "--mode", "aligned")).ExitCode);
+        await ToldAsync(64, "--crops writes the faces that are found, and mode aligned looks for none: take --mode faces, or leave --crops out.", "embed", crops, "--mode", "aligned", "--crops", crops);
+        await ToldAsync(64, "mode image looks for none", "embed", photos, "--Jobs:Mode=Image", "--crops", crops);
+    }
+
     [Fact]
     public async Task A_copy_never_takes_the_place_of_a_picture()
     {

@@ -141,18 +141,79 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         await using var probe = await ProbeAsync(bulk: true);
         await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(60), "--bulk", "--ahead", "20", .. probe.Settings]);
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 20 ? probe : null, "a full queue");
+        const string nobody = "No worker takes jobs at the moment: the rest is handed in once one is started (face-embed run).";
+        await probe.UntilAsync(() => submit.Errors.Contains(nobody, StringComparison.Ordinal) ? probe : null, "a word of what it waits for");
         await Task.Delay(1500); // three looks
-        Assert.Equal((20u, true), (await probe.ReadyAsync(probe.Topology.Bulk!), submit.Running));
+        Assert.Equal((20u, true, 2), (await probe.ReadyAsync(probe.Topology.Bulk!), submit.Running, submit.Errors.Split(nobody).Length));
 
         var taken = new HashSet<string>();
         await probe.UntilAsync(() =>
         {
             Assert.InRange(probe.ReadyAsync(probe.Topology.Bulk!).Result, 0u, 20u);
-            taken.UnionWith(TakeAllAsync(probe, probe.Topology.Bulk!).Result.Select(FileOf));
-            return taken.Count == 60 ? probe : null;
-        }, "all of them");
+            taken.UnionWith(TakeAllAsync(probe, probe.Topology.Bulk!, but: 1).Result.Select(FileOf)); // one that nobody takes is no empty queue
+            return taken.Count == 59 ? probe : null;
+        }, "all but one of them");
         Assert.Equal(0, await submit.ExitAsync());
+        taken.UnionWith((await TakeAllAsync(probe, probe.Topology.Bulk!)).Select(FileOf));
+        Assert.Equal(60, taken.Count);
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
+    }
+
+    /// <summary>
+    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
+    /// </summary>
+    [Fact]
+    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
+    {
+        await using var probe = await ProbeAsync();
+        var list = await ListAsync(600);
+        await broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
+        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
+        await Task.Delay(TimeSpan.FromSeconds(26));
+        Assert.True(submit.Running, submit.Output + submit.Errors);
+        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
+        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
+    }
+
+    /// <summary>More jobs than may be out: what is handed in waits for results, and those for a worker.</summary>
+    [Fact]
+    public async Task A_long_list_whose_results_nobody_makes_says_what_it_waits_for()
+    {
+        await using var probe = await ProbeAsync();
+        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(10_001), "--wait", .. probe.Settings]);
+        await probe.UntilAsync(() => submit.Errors.Contains("No worker takes jobs at the moment: results come, and the rest is handed in, once one is started", StringComparison.Ordinal) ? probe : null, "a word of it", seconds: 100);
+        Assert.Equal(10_000u, await probe.ReadyAsync(probe.Topology.Jobs));
+        Assert.Equal(130, await submit.InterruptAsync());
+    }
+
+    /// <summary>None of them reaches the broker.</summary>
+    [Fact]
+    public async Task A_list_or_a_journal_that_cannot_be_one_is_told()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Pipes have names on Linux.");
+        await using var probe = await ProbeAsync();
+        Process.Start("mkfifo", In("pipe"))!.WaitForExit();
+        await File.WriteAllTextAsync(In("empty"), "");
+
+        Assert.Equal((64, $"face-embed: --from {folder} is a folder, and takes a file with a name a line: a folder is an argument, as in face-embed submit {folder}."), await ToldAsync("--from", folder));
+        Assert.Equal((64, $"face-embed: --resume {In("pipe")} is a pipe (FIFO), and a journal is kept in a file."), await ToldAsync("--from", await ListAsync(3), "--resume", In("pipe")));
+        Assert.Equal((64, $"face-embed: --resume {In("empty")} is what is to be handed in, and would be overwritten; name another file."), await ToldAsync("--from", In("empty"), "--resume", In("empty")));
+        Assert.Equal("", await File.ReadAllTextAsync(In("empty")));
+
+        Assert.Equal((73, $"face-embed: {In("nowhere/journal")}: it cannot be written: there is no such folder."), await ToldAsync("--from", In("empty"), "--resume", In("nowhere/journal")));
+        foreach (var input in new[] { "-", "/dev/stdin" })
+        {
+            using var closed = Process.Start(new ProcessStartInfo("sh", ["-c", "exec timeout 60 dotnet \"$@\" <&-", "sh", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), "submit", "--from", input, .. probe.Settings]) { RedirectStandardError = true })!;
+            Assert.Equal($"face-embed: --from {input} reads standard input, and that is closed: pipe a list in, or name a file.", (await closed.StandardError.ReadToEndAsync()).Trim());
+            await closed.WaitForExitAsync();
+            Assert.Equal((64, 0u), (closed.ExitCode, await probe.ReadyAsync(probe.Topology.Jobs)));
+        }
+
+        async Task<(int Code, string Errors)> ToldAsync(params string[] options)
+        {
+            var (code, _, errors) = await FaceEmbed.RunAsync(["submit", .. options, .. probe.Settings]);
+            return (code, errors);
+        }
     }
 
     [Fact]
@@ -275,10 +336,10 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
 
     private static string FileOf(Seen job) => JsonElement.Parse(job.Header("metadata")).GetProperty("file").GetString()!;
 
-    private static async Task<List<Seen>> TakeAllAsync(BrokerProbe probe, string queue)
+    private static async Task<List<Seen>> TakeAllAsync(BrokerProbe probe, string queue, uint but = 0)
     {
         var taken = new List<Seen>();
-        while (await probe.Channel.BasicGetAsync(queue, autoAck: true) is { } job)
+        while (await probe.ReadyAsync(queue) > but && await probe.Channel.BasicGetAsync(queue, autoAck: true) is { } job)
         {
             taken.Add(new Seen(job.RoutingKey, job.Body.ToArray(), job.BasicProperties));
         }

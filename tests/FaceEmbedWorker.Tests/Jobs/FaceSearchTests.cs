@@ -3,6 +3,7 @@ using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Tests.Faces;
+using NetVips;
 
 namespace FaceEmbedWorker.Tests.Jobs;
 
@@ -64,6 +65,29 @@ public class FaceSearchTests
         var none = await EmbedAsync(new FaceOptions { MinSize = 500 });
         Assert.Equal((EmbedResult.NoFace, 3), (none.Outcome, none.Skipped!.Count));
         Assert.Null(none.TimingsMs.Embed); // neither embedded nor looked at again
+    }
+
+    /// <summary>Sizes are shown in whole pixels, and decided by those.</summary>
+    [Fact]
+    public async Task A_face_is_as_large_as_the_result_says()
+    {
+        foreach (var face in (await EmbedAsync()).Embeddings)
+        {
+            var size = Math.Min(face.Box!.Width, face.Box.Height);
+            Assert.Equal(size, face.Quality!.Size);
+            Assert.Contains((await EmbedAsync(new FaceOptions { MinSize = size })).Embeddings, e => e.Box == face.Box);
+            Assert.Contains((await EmbedAsync(new FaceOptions { MinSize = size + 1 })).Skipped!, s => s.Box == face.Box);
+        }
+    }
+
+    [Theory]
+    [InlineData(9.4, 39.7, 40)] // from 9 to 49
+    [InlineData(9.6, 40.4, 40)]
+    [InlineData(9.6, 39.2, 39)]
+    public void A_limit_looks_at_whole_pixels(double x, double side, int shown)
+    {
+        var box = new Box(x, x, side, side);
+        Assert.Equal((true, false), (new FaceLimits(MinSize: shown).IsLargeEnough(box), new FaceLimits(MinSize: shown + 1).IsLargeEnough(box)));
     }
 
     [Fact]
@@ -200,6 +224,23 @@ public class FaceSearchTests
         Assert.Equal([4, 6], [embeddings.Count(e => e.Crop is not null), embeddings.Count(e => e.Crop is null)]);
         Assert.Equal("before", warnings![0]);
         Assert.StartsWith("6 faces of 10 have no crop", warnings[1], StringComparison.Ordinal);
+    }
+
+    /// <summary>A crowd of more than a message has room for: files have no such limit.</summary>
+    [Fact]
+    public async Task Every_crop_is_there_where_they_are_written_to_files()
+    {
+        var crowd = Pipeline.Changed(TestData.Astronaut, image =>
+        {
+            using var tile = image.Crop(145, 40, 160, 160);
+            return (tile.Replicate(12, 12) + Image.Gaussnoise(1920, 1920, sigma: 40, mean: 0)).Cast(Enums.BandFormat.Uchar); // noise does not pack
+        });
+        var job = new EmbedJob("x", new ImageSource.Data(crowd), EmbedMode.Faces) { ReturnCrops = CropFormat.Png };
+        var sent = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(job, None)).Result;
+        Assert.Contains(sent.Embeddings, e => e.Crop is null);
+        var written = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(job with { EveryCrop = true }, None)).Result;
+        Assert.Equal((sent.Embeddings.Count, null), (written.Embeddings.Count, written.Warnings));
+        Assert.All(written.Embeddings, e => Assert.NotNull(e.Crop));
     }
 
     private static FivePoints Points(double[][] p) => new(At(p[0]), At(p[1]), At(p[2]), At(p[3]), At(p[4]));
