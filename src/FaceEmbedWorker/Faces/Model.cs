@@ -212,14 +212,14 @@ internal sealed partial class Model : IDisposable
             var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
             if (input.Multiple > 0)
             {
-                using var options = SessionOptions();
+                using var options = SessionOptions(file);
                 options.EnableMemoryPattern = false; // a pattern is kept for each size that was ever seen
                 return (new InferenceSession(GraphPreparation.WithOpenSize(prepared?.Model ?? bytes, input.Layout == "NCHW" ? 2 : 1), options), prepared);
             }
 
             if (batch > 1)
             {
-                return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
+                return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions(file)), prepared);
             }
 
             if (prepared is not { IsChanged: true } && !isChanged)
@@ -229,7 +229,7 @@ internal sealed partial class Model : IDisposable
 
             try
             {
-                return (new InferenceSession(prepared?.Model ?? bytes, SessionOptions()), prepared);
+                return (new InferenceSession(prepared?.Model ?? bytes, SessionOptions(file)), prepared);
             }
             catch (OnnxRuntimeException e) when (!isChanged)
             {
@@ -244,7 +244,8 @@ internal sealed partial class Model : IDisposable
     }
 
     /// <summary>One core a run, without spinning: parallelism is across pictures.</summary>
-    internal static SessionOptions SessionOptions()
+    /// <param name="file">Of a graph that was changed in memory, where it came from: weights may lie beside it.</param>
+    internal static SessionOptions SessionOptions(string? file = null)
     {
         var options = new SessionOptions
         {
@@ -254,6 +255,10 @@ internal sealed partial class Model : IDisposable
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
         };
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+        if (file is not null)
+        {
+            options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", Path.GetDirectoryName(Path.GetFullPath(file)));
+        }
 
         return options;
     }
@@ -307,6 +312,11 @@ internal sealed partial class Model : IDisposable
             {
                 throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]");
             }
+        }
+
+        if (complete.Input.Width > ModelCard.LargestSide || complete.Input.Height > ModelCard.LargestSide)
+        {
+            throw new ModelException($"The model {file} takes pictures of {complete.Input.Width} x {complete.Input.Height} pixels, and inputs of up to {ModelCard.LargestSide} a side are run here. Export it with a smaller input.");
         }
 
         if (dimensions > 0 && dimensions != complete.Output.Dimensions)
