@@ -199,7 +199,7 @@ internal static class DetectorLayout
     }
 
     /// <summary>The layout that outputs are of, by their names and last sizes; null: none that is known.</summary>
-    private static string? Told(IReadOnlyList<GraphValue> outputs)
+    public static string? Told(IReadOnlyList<GraphValue> outputs)
     {
         if (Strides.All(stride => outputs.Any(o => o.Name == $"cls_{stride}") && outputs.Any(o => o.Name == $"kps_{stride}")))
         {

@@ -77,13 +77,14 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
-        var model = Load(file, bytes, sha256, card, prepare, batch);
+        var hasCard = cardFile is not (ModelCard.DefaultContract or ModelCard.ToldByOutputs);
+        var model = Load(file, bytes, sha256, card, prepare, batch, hasCard);
         if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
         {
             return model;
         }
 
-        var plain = Load(file, bytes, sha256, card, prepare: false, batch);
+        var plain = Load(file, bytes, sha256, card, prepare: false, batch, hasCard);
         var same = SameVectors.Least(plain, model);
         var (kept, gone) = same > SameVectors.Cosine ? (model, plain) : (plain, model);
         gone.Dispose();
@@ -92,7 +93,7 @@ internal sealed partial class Model : IDisposable
         return kept;
     }
 
-    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch)
+    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard)
     {
         var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
         if (batch == 1 && session.InputNames.Count > 0 && session.InputMetadata[session.InputNames[0]] is { IsTensor: true, Dimensions: [> 1, _, _, _] })
@@ -103,7 +104,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file), sha256, prepared);
+            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -252,7 +253,7 @@ internal sealed partial class Model : IDisposable
             IntraOpNumThreads = 1,
             InterOpNumThreads = 1,
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
-            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
+            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL, // what fails is thrown, and told once
         };
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
         if (file is not null)
@@ -264,7 +265,7 @@ internal sealed partial class Model : IDisposable
     }
 
     /// <summary>Fills in what the card leaves to the file, and compares what both say.</summary>
-    private static ModelCard Fit(ModelCard card, InferenceSession session, string file)
+    private static ModelCard Fit(ModelCard card, InferenceSession session, string file, bool hasCard)
     {
         if (session.InputNames.Count == 0 || session.OutputNames.Count == 0)
         {
@@ -328,8 +329,9 @@ internal sealed partial class Model : IDisposable
 
         static int Pick(int card, int file, int otherwise) => card > 0 ? card : file > 0 ? file : otherwise;
 
-        ModelException Differs(string says, string has) =>
-            new($"The card of {file} says that {says}, but the file has {has}. Correct the card, or put the model there that it describes.");
+        ModelException Differs(string says, string has) => !hasCard
+            ? new($"The model {file} has no card, and without one {says}, but the file has {has}. Write its card (models/README.md), or put a model there that fits.")
+            : new($"The card of {file} says that {says}, but the file has {has}. Correct the card, or put the model there that it describes.");
     }
 }
 

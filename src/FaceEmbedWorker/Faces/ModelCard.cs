@@ -18,6 +18,12 @@ internal sealed record ModelCard
     /// <summary>Pixels. No model of faces takes more, and one picture's values are then 200 MB.</summary>
     public const int LargestSide = 4096;
 
+    /// <summary>In place of a card's file, where there is none.</summary>
+    public const string DefaultContract = "none: the default contract (models/README.md)";
+
+    /// <inheritdoc cref="DefaultContract"/>
+    public const string ToldByOutputs = "none: told by the outputs (models/README.md)";
+
     private const int LongestId = 200;
     private const int MostDimensions = 65_536;
     private const int LargestLevel = 1000; // pixels go to 255
@@ -153,8 +159,8 @@ internal sealed record ModelCard
         var beside = Path.ChangeExtension(model, ".json");
         return named.Length > 0 ? (Named(named), named)
             : File.Exists(beside) ? (Read(beside), beside)
-            : task == Detection ? (DetectorLayout.CardOf(model), "none: told by the outputs (models/README.md)")
-            : (Default(Path.GetFileNameWithoutExtension(model), task), "none: the default contract (models/README.md)");
+            : task == Detection ? (DetectorLayout.CardOf(model), ToldByOutputs)
+            : (Default(Path.GetFileNameWithoutExtension(model), task), DefaultContract);
     }
 
     private static string KnownFolder => Path.Combine(AppContext.BaseDirectory, "models", "cards");
