@@ -361,7 +361,7 @@ internal sealed class Checkpoint
         }
 
         var place = children.Exists(c => c.Value is PickledDictionary or List<object?> or object?[]) ? $"{{k: v for k, v in {python}.items() if torch.is_tensor(v)}}" : python;
-        foreach (var holder in own.Count > 0 ? Networks(Shortened(own), key, place) : [])
+        foreach (var holder in own.Count > 0 ? Networks(own, key, place) : [])
         {
             yield return holder;
         }
@@ -387,14 +387,19 @@ internal sealed class Checkpoint
     /// The networks in a dictionary of tensors: one, or, where it is none that is known, those parts of it that are: a backbone beside its
     /// head, a network and its moving average.
     /// </summary>
-    private static IEnumerable<Holder> Networks(Dictionary<string, LazyTensor> tensors, string key, string python)
+    private static IEnumerable<Holder> Networks(Dictionary<string, LazyTensor> own, string key, string python)
     {
-        var parts = NetworkLayout.Of(tensors.Keys) is not null ? [] : tensors.Keys.Where(k => k.Contains('.', StringComparison.Ordinal)).GroupBy(k => k[..k.IndexOf('.', StringComparison.Ordinal)])
-            .Select(g => (g.Key, Tensors: Shortened(g.ToDictionary(k => k[(g.Key.Length + 1)..], k => tensors[k])))).Where(p => NetworkLayout.Of(p.Tensors.Keys) is not null).ToList();
-        return parts.Count == 0 ? [new Holder(key, python, tensors, [])] : parts.Select(part => new Holder(
-            key.Length > 0 ? $"{key}.{part.Key}" : part.Key,
-            $"{{k.split('{part.Key}.', 1)[1]: v for k, v in {python}.items() if '{part.Key}.' in k}}",
-            part.Tensors, [.. tensors.Keys.Where(k => !k.StartsWith($"{part.Key}.", StringComparison.Ordinal))]));
+        var tensors = Shortened(own);
+        var parts = NetworkLayout.Of(tensors.Keys) is not null ? [] : tensors.Keys.Where(k => k.Contains('.', StringComparison.Ordinal)).GroupBy(k => k[..(k.IndexOf('.', StringComparison.Ordinal) + 1)])
+            .Select(g => (g.Key, Tensors: Shortened(g.ToDictionary(k => k[g.Key.Length..], k => tensors[k])))).Where(p => NetworkLayout.Of(p.Tensors.Keys) is not null).ToList();
+        return parts.Count == 0 ? [new Holder(key, python, tensors, [])] : parts.Select(part =>
+        {
+            var name = part.Key.TrimEnd('.');
+            var inFile = own.Keys.First(k => ReferenceEquals(own[k], part.Tensors.Values.First())); // with what was left out before it
+            var before = Unpickler.Clip(inFile[..inFile.LastIndexOf(part.Tensors.Keys.First(), StringComparison.Ordinal)]);
+            return new Holder(key.Length > 0 ? $"{key}.{name}" : name, $"{{k.removeprefix('{before}'): v for k, v in {python}.items() if k.startswith('{before}')}}",
+                part.Tensors, [.. tensors.Keys.Where(k => !k.StartsWith(part.Key, StringComparison.Ordinal))]);
+        });
     }
 
     /// <summary>Without what PyTorch's wrappers put before names: <c>module.</c>, and what all of them begin with, such as <c>backbone.</c>.</summary>

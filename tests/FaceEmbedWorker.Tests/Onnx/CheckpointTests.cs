@@ -221,12 +221,12 @@ public class CheckpointTests
     public void A_network_beside_its_moving_average_is_parted_by_what_Python_can_run()
     {
         var root = new PickledDictionary();
-        foreach (var part in new[] { "model", "ema_model.module" })
+        foreach (var part in new[] { "module.ema_model", "module.model" })
         {
             root.Set($"{part}.linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
         }
 
-        Assert.Contains("several networks: 'model', 'ema_model'. Save the one that is meant alone: torch.save({k.split('ema_model.', 1)[1]: v for k, v in checkpoint.items() if 'ema_model.' in k}, path)",
+        Assert.Contains("several networks: 'ema_model', 'model'. Save the one that is meant alone: torch.save({k.removeprefix('module.model.'): v for k, v in checkpoint.items() if k.startswith('module.model.')}, path)",
             Assert.Throws<InvalidDataException>(() => Checkpoint.Of(root)).Message, StringComparison.Ordinal);
     }
 
