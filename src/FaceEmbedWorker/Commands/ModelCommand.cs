@@ -27,13 +27,30 @@ internal static class ModelCommand
         [.. settings, .. file is null ? (string[])[] : [$"--Faces:EmbeddingModel={file}", "--Faces:EmbeddingCard="], .. card is null ? (string[])[] : [$"--Faces:EmbeddingCard={card}"]];
 
     /// <summary>A model and its card, both files or neither: a model under another one's card does not start.</summary>
+    /// <exception cref="OutputException">They cannot be written, and nothing is left of them.</exception>
     public static void Write(string output, byte[] model, ModelCard card)
     {
-        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(output))!);
-        var (newModel, newCard) = ($"{output}.part", $"{Path.ChangeExtension(output, ".json")}.part");
-        System.IO.File.WriteAllBytes(newModel, model);
-        System.IO.File.WriteAllBytes(newCard, card.ToJson());
-        System.IO.File.Move(newModel, output, overwrite: true);
-        System.IO.File.Move(newCard, Path.ChangeExtension(output, ".json"), overwrite: true);
+        OutputFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(output))!);
+        (string Name, byte[] Bytes)[] files = [(output, model), (Path.ChangeExtension(output, ".json"), card.ToJson())];
+        try
+        {
+            foreach (var (name, bytes) in files)
+            {
+                OutputFile.NoFolder(name);
+                OutputFile.Write($"{name}.part", bytes);
+            }
+
+            foreach (var (name, _) in files)
+            {
+                OutputFile.Move($"{name}.part", name);
+            }
+        }
+        finally
+        {
+            foreach (var (name, _) in files)
+            {
+                OutputFile.Remove($"{name}.part");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Onnx;
 
 namespace FaceEmbedWorker.Commands;
@@ -12,6 +13,7 @@ namespace FaceEmbedWorker.Commands;
 internal static class ModelConvertCommand
 {
     private const string Environment = "CHECKPOINT_URL";
+    private const int MostNamed = 12;
 
     public static void AddTo(Command parent)
     {
@@ -36,7 +38,7 @@ internal static class ModelConvertCommand
             return ExitCode.Usage;
         }
 
-        var source = checkpoint.Split('#')[0];
+        var source = checkpoint.Split("#sha256=")[0];
         if (Path.GetFullPath(output) == Path.GetFullPath(source))
         {
             Screen.Complain(output, "--output is the checkpoint. Name another file.");
@@ -50,6 +52,16 @@ internal static class ModelConvertCommand
             var model = MobileFaceNet.Convert(saved, head, size, Shown(source));
             ModelCommand.Write(output, model.Onnx, CardOf(model, saved, Shown(source)));
             Screen.Say($"{Shown(source)} is {model.Layout.Name}{(saved.Key is null ? "" : $", under the key '{saved.Key}'")}.");
+            if (saved.LeftOut.Count > 0)
+            {
+                Screen.Say($"Beside it, and left out: {Plural.Of(saved.LeftOut.Count, "tensor")}, such as '{saved.LeftOut[0]}'.");
+            }
+
+            if (saved.NotBuilt.Count > 0)
+            {
+                Screen.Say($"Not built, for no tensor needs it: {string.Join(", ", saved.NotBuilt.Take(MostNamed))}{(saved.NotBuilt.Count > MostNamed ? ", …" : "")}.");
+            }
+
             Screen.Say($"{output}: {Shown(source)} (SHA-256 {saved.Sha256}) as [batch,3,{model.Height},{model.Width}] -> [batch,{model.Dimensions}], with its card {Path.ChangeExtension(output, ".json")}.");
             Screen.Say(model.Identity ? $"The checkpoint does not say how pictures were put in{(model.Layout.IsCertain ? "; the card has what this family is trained with. Run" : ": compare the card with how it was trained, then run")} face-embed model check." : "These are features, not an identity embedding: they do not tell people apart, and the card says so.");
             return ExitCode.Ok;

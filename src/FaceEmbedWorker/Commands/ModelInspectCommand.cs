@@ -53,9 +53,16 @@ internal static class ModelInspectCommand
             {
                 try
                 {
+                    var isDetector = DetectorLayout.Told(summary.Outputs) is not null; // without a card that is all there is to tell by
                     var (card, named) = ModelCard.For(file, ModelCard.Embedding, options.EmbeddingCard);
+                    (card, named) = named == ModelCard.DefaultContract && isDetector ? ModelCard.For(file, ModelCard.Detection, "") : (card, named);
                     Add("card", named);
-                    Add("task, licence", $"{card.Task}, {card.Licence ?? "unknown"}");
+                    Add("task, licence", $"{card.Task}, {(named == ModelCard.ToldByOutputs ? null : card.Licence) ?? "unknown"}");
+                    if (card.Task == ModelCard.Detection)
+                    {
+                        Add("layout", card.Output.Layout ?? "rfb");
+                    }
+
                     if (card.Task == ModelCard.Embedding)
                     {
                         using var model = Model.Load(options.EmbeddingModel, ModelCard.Embedding, options.PrepareGraph, cardName: options.EmbeddingCard);
@@ -75,7 +82,7 @@ internal static class ModelInspectCommand
         catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
         {
             Screen.Complain(file, e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e.Message);
-            return e is ForeignFileException ? ExitCode.Configuration : ExitCode.SomeFailed;
+            return ExitCode.Configuration;
         }
     }
 

@@ -50,7 +50,7 @@ internal static class ModelQuantizeCommand
 
         try
         {
-            var bytes = File.Exists(file) ? await File.ReadAllBytesAsync(file, cancel) : throw new FileNotFoundException("there is no such file.");
+            var bytes = File.Exists(file) ? await File.ReadAllBytesAsync(file, cancel) : throw new ForeignFileException("there is no such file.");
             var embedder = services.GetRequiredService<FaceEmbedder>();
             if ((embedder.Card.NotForFaces ?? (embedder.Card.Identity is false ? $"The card of {embedder.Card.Id} says that its vectors do not tell people apart: there is nothing to measure it by." : null)) is { } reason)
             {
@@ -60,7 +60,12 @@ internal static class ModelQuantizeCommand
             var quantizer = GraphQuantizer.Of(bytes);
             if (json is not null)
             {
+                var existed = File.Exists(json);
                 OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
+                if (!existed)
+                {
+                    OutputFile.Remove(json);
+                }
             }
 
             var photos = await FacesAsync(services, folder, cancel);

@@ -20,6 +20,29 @@ internal static class OutputFile
         return true;
     });
 
+    /// <summary>In place of what has that name.</summary>
+    public static void Move(string from, string to) => Try(to, () =>
+    {
+        File.Move(from, to, overwrite: true);
+        return true;
+    });
+
+    /// <summary>Refuses a name that a file cannot have.</summary>
+    public static void NoFolder(string path) => Try(path, () => Directory.Exists(path) ? throw new IOException("it is a folder.") : true);
+
+    /// <summary>What was begun and is not wanted any more.</summary>
+    public static void Remove(string path)
+    {
+        if (File.Exists(path))
+        {
+            Try(path, () =>
+            {
+                File.Delete(path);
+                return true;
+            });
+        }
+    }
+
     public static void WriteToOutput(byte[] bytes) => Try("standard output", () =>
     {
         using var stream = Console.OpenStandardOutput();

@@ -2,7 +2,10 @@ using FaceEmbedWorker.Onnx;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>Turns what detectors of several families give into boxes, in pixels of the network's input. Pure functions.</summary>
+/// <summary>
+/// Turns what detectors of several families give into boxes, in pixels of the network's input. Pure functions. A score that is no number is
+/// a candidate too, so that whoever reads them can tell a broken network from a picture without faces.
+/// </summary>
 internal static class DetectorLayout
 {
     private const int MostTold = 6;
@@ -26,7 +29,7 @@ internal static class DetectorLayout
     {
         for (var i = 0; i < scores.Length / 2; i++)
         {
-            if (scores[i * 2 + 1] > threshold)
+            if (!(scores[i * 2 + 1] <= threshold))
             {
                 var corner = corners.Slice(i * 4, 4);
                 found.Add(new Detection(new Box((double)corner[0] * width, (double)corner[1] * height, ((double)corner[2] - corner[0]) * width, ((double)corner[3] - corner[1]) * height), scores[i * 2 + 1]));
@@ -43,7 +46,7 @@ internal static class DetectorLayout
         var columns = Places(width, stride);
         for (var i = 0; i < scores.Length; i++)
         {
-            if (scores[i] > threshold)
+            if (!(scores[i] <= threshold))
             {
                 var (x, y) = (i / anchors % columns * stride, i / anchors / columns * stride);
                 var d = distances.Slice(i * 4, 4);
@@ -63,7 +66,7 @@ internal static class DetectorLayout
         for (var i = 0; i < classes.Length; i++)
         {
             var score = Math.Sqrt(Math.Clamp(classes[i], 0, 1) * Math.Clamp(objects[i], 0, 1));
-            if (score > threshold)
+            if (!(score <= threshold))
             {
                 found.Add(Decoded(boxes.Slice(i * 4, 4), points.Slice(i * 10, 10), i % columns * stride, i / columns * stride, stride, score));
             }
@@ -83,7 +86,7 @@ internal static class DetectorLayout
         Span<float> rest = stackalloc float[DetectorHead.Channels - 2];
         for (var i = 0; i < places; i++)
         {
-            if (classes[i] >= least && objects[i] >= least && Math.Sqrt(Sigmoid(classes[i]) * Sigmoid(objects[i])) is var score && score > threshold)
+            if (!(classes[i] < least) && !(objects[i] < least) && Math.Sqrt(Sigmoid(classes[i]) * Sigmoid(objects[i])) is var score && !(score <= threshold))
             {
                 for (var c = 0; c < rest.Length; c++)
                 {
@@ -196,7 +199,7 @@ internal static class DetectorLayout
     }
 
     /// <summary>The layout that outputs are of, by their names and last sizes; null: none that is known.</summary>
-    private static string? Told(IReadOnlyList<GraphValue> outputs)
+    public static string? Told(IReadOnlyList<GraphValue> outputs)
     {
         if (Strides.All(stride => outputs.Any(o => o.Name == $"cls_{stride}") && outputs.Any(o => o.Name == $"kps_{stride}")))
         {

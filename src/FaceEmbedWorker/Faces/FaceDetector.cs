@@ -226,6 +226,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         var (candidates, kept) = (DetectorLayout.Read(run, model.Card.Output.Layout, threshold), 0);
         for (var i = 0; i < candidates.Count; i++)
         {
+            if (!IsFinite(candidates[i]))
+            {
+                throw ModelException.NotFinite(model.Card.Id, "face");
+            }
+
             var face = candidates[i].Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidates[i].Box.Width, candidates[i].Box.Height) };
             if (face.Score > (filter?.Threshold(threshold, face.Seen) ?? threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
@@ -236,6 +241,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         candidates.RemoveRange(kept, candidates.Count - kept);
         return candidates;
     }
+
+    private static bool IsFinite(Detection found) => double.IsFinite(found.Score) && found.Box is var box && double.IsFinite(box.X + box.Y + box.Width + box.Height)
+        && Array.TrueForAll(found.Landmarks ?? [], p => double.IsFinite(p.X + p.Y));
 
     /// <summary>
     /// Greedy non-maximum suppression: the best box stays, whatever overlaps it by more than <paramref name="overlap"/> goes. Reorders its

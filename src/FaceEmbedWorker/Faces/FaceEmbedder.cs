@@ -27,6 +27,7 @@ internal sealed class FaceEmbedder(Model model, string? points = null)
     }
 
     /// <param name="picture">Of the input's size.</param>
+    /// <exception cref="ModelException">The vector has values that are no numbers.</exception>
     /// <param name="input">Colour order and scaling in place of the card's.</param>
     public Embedding Embed(Picture picture, ModelInput? input = null)
     {
@@ -35,6 +36,11 @@ internal sealed class FaceEmbedder(Model model, string? points = null)
         run.Execute();
         var raw = run.Output();
         var norm = Math.Sqrt(SumOfSquares(raw));
+        if (!double.IsFinite(norm))
+        {
+            throw ModelException.NotFinite(model.Card.Id, "vector");
+        }
+
         var vector = new float[Dimensions];
         var divisor = model.Card.Output.Normalization == "l2" ? norm + 1e-10 : 1;
         for (var i = 0; i < vector.Length; i++)

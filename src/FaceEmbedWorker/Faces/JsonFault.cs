@@ -23,6 +23,7 @@ internal static partial class JsonFault
             _ when Conversion().Match(message) is { Success: true } match => $"{field ?? "it"} is not {Wanted(match.Groups[1].Value, fault.InnerException?.Message ?? "")}",
             _ when Missing().Match(message) is { Success: true } match => $"{field ?? "it"} lacks {match.Groups[1].Value}",
             _ when Unmapped().Match(message) is { Success: true } match => $"there is no field '{match.Groups[1].Value}'",
+            _ when Null().Match(message) is { Success: true } match => $"'{JsonNamingPolicy.SnakeCaseLower.ConvertName(match.Groups[1].Value)}' is null",
             _ when message.Contains("any JSON tokens", StringComparison.Ordinal) => "it is empty",
             _ when message.Contains("depth to be zero", StringComparison.Ordinal) => "it ends before its last object or list does",
             _ when message.Contains("trailing comma", StringComparison.Ordinal) => "nothing follows a comma",
@@ -61,6 +62,9 @@ internal static partial class JsonFault
 
     [GeneratedRegex(@"The JSON property '(.*)' could not be mapped")]
     private static partial Regex Unmapped();
+
+    [GeneratedRegex(@"'(\w+)' on type .* doesn't allow (?:setting )?null values")]
+    private static partial Regex Null();
 
     [GeneratedRegex(@"maximum configured depth of (\d+)")]
     private static partial Regex Depth();

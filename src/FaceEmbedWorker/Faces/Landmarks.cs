@@ -11,7 +11,8 @@ internal sealed class Landmarks(Model model)
         using var run = model.Rent();
         var (x, y, side) = Crop(picture, face, model.Card.Input, run.Input);
         run.Execute();
-        return Array.ConvertAll(Five(run.Output()), p => new Point((x + p.X * side) * picture.ScaleX, (y + p.Y * side) * picture.ScaleY));
+        var five = Five(run.Output());
+        return !Array.TrueForAll(five, p => double.IsFinite(p.X + p.Y)) ? throw ModelException.NotFinite(model.Card.Id, "landmark") : Array.ConvertAll(five, p => new Point((x + p.X * side) * picture.ScaleX, (y + p.Y * side) * picture.ScaleY));
     }
 
     /// <summary>Writes a square of the box's height around its centre into the network's input.</summary>

@@ -77,13 +77,14 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
         }
 
-        var model = Load(file, bytes, sha256, card, prepare, batch);
+        var hasCard = cardFile is not (ModelCard.DefaultContract or ModelCard.ToldByOutputs);
+        var model = Load(file, bytes, sha256, card, prepare, batch, hasCard);
         if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
         {
             return model;
         }
 
-        var plain = Load(file, bytes, sha256, card, prepare: false, batch);
+        var plain = Load(file, bytes, sha256, card, prepare: false, batch, hasCard);
         var same = SameVectors.Least(plain, model);
         var (kept, gone) = same > SameVectors.Cosine ? (model, plain) : (plain, model);
         gone.Dispose();
@@ -92,7 +93,7 @@ internal sealed partial class Model : IDisposable
         return kept;
     }
 
-    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch)
+    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard)
     {
         var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
         if (batch == 1 && session.InputNames.Count > 0 && session.InputMetadata[session.InputNames[0]] is { IsTensor: true, Dimensions: [> 1, _, _, _] })
@@ -103,7 +104,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file), sha256, prepared);
+            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -212,14 +213,14 @@ internal sealed partial class Model : IDisposable
             var prepared = prepare ? GraphPreparation.Prepare(bytes) : null;
             if (input.Multiple > 0)
             {
-                using var options = SessionOptions();
+                using var options = SessionOptions(file);
                 options.EnableMemoryPattern = false; // a pattern is kept for each size that was ever seen
                 return (new InferenceSession(GraphPreparation.WithOpenSize(prepared?.Model ?? bytes, input.Layout == "NCHW" ? 2 : 1), options), prepared);
             }
 
             if (batch > 1)
             {
-                return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions()), prepared);
+                return (new InferenceSession(GraphPreparation.WithBatch(prepared?.Model ?? bytes, batch), SessionOptions(file)), prepared);
             }
 
             if (prepared is not { IsChanged: true } && !isChanged)
@@ -229,7 +230,7 @@ internal sealed partial class Model : IDisposable
 
             try
             {
-                return (new InferenceSession(prepared?.Model ?? bytes, SessionOptions()), prepared);
+                return (new InferenceSession(prepared?.Model ?? bytes, SessionOptions(file)), prepared);
             }
             catch (OnnxRuntimeException e) when (!isChanged)
             {
@@ -244,22 +245,27 @@ internal sealed partial class Model : IDisposable
     }
 
     /// <summary>One core a run, without spinning: parallelism is across pictures.</summary>
-    internal static SessionOptions SessionOptions()
+    /// <param name="file">Of a graph that was changed in memory, where it came from: weights may lie beside it.</param>
+    internal static SessionOptions SessionOptions(string? file = null)
     {
         var options = new SessionOptions
         {
             IntraOpNumThreads = 1,
             InterOpNumThreads = 1,
             ExecutionMode = ExecutionMode.ORT_SEQUENTIAL,
-            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_ERROR,
+            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL, // what fails is thrown, and told once
         };
         options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+        if (file is not null)
+        {
+            options.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", Path.GetDirectoryName(Path.GetFullPath(file)));
+        }
 
         return options;
     }
 
     /// <summary>Fills in what the card leaves to the file, and compares what both say.</summary>
-    private static ModelCard Fit(ModelCard card, InferenceSession session, string file)
+    private static ModelCard Fit(ModelCard card, InferenceSession session, string file, bool hasCard)
     {
         if (session.InputNames.Count == 0 || session.OutputNames.Count == 0)
         {
@@ -309,6 +315,11 @@ internal sealed partial class Model : IDisposable
             }
         }
 
+        if (complete.Input.Width > ModelCard.LargestSide || complete.Input.Height > ModelCard.LargestSide)
+        {
+            throw new ModelException($"The model {file} takes pictures of {complete.Input.Width} x {complete.Input.Height} pixels, and inputs of up to {ModelCard.LargestSide} a side are run here. Export it with a smaller input.");
+        }
+
         if (dimensions > 0 && dimensions != complete.Output.Dimensions)
         {
             throw Differs($"the output has {complete.Output.Dimensions} dimensions", $"an output of [{string.Join(',', output.Dimensions)}]");
@@ -318,8 +329,9 @@ internal sealed partial class Model : IDisposable
 
         static int Pick(int card, int file, int otherwise) => card > 0 ? card : file > 0 ? file : otherwise;
 
-        ModelException Differs(string says, string has) =>
-            new($"The card of {file} says that {says}, but the file has {has}. Correct the card, or put the model there that it describes.");
+        ModelException Differs(string says, string has) => !hasCard
+            ? new($"The model {file} has no card, and without one {says}, but the file has {has}. Write its card (models/README.md), or put a model there that fits.")
+            : new($"The card of {file} says that {says}, but the file has {has}. Correct the card, or put the model there that it describes.");
     }
 }
 

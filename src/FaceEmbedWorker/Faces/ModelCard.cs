@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
@@ -13,6 +14,21 @@ internal sealed record ModelCard
     public const string Detection = "face-detection";
     public const string Landmarks = "face-landmarks";
     public const string Embedding = "face-embedding";
+
+    /// <summary>Pixels. No model of faces takes more, and one picture's values are then 200 MB.</summary>
+    public const int LargestSide = 4096;
+
+    /// <summary>In place of a card's file, where there is none.</summary>
+    public const string DefaultContract = "none: the default contract (models/README.md)";
+
+    /// <inheritdoc cref="DefaultContract"/>
+    public const string ToldByOutputs = "none: told by the outputs (models/README.md)";
+
+    private const int LongestId = 200;
+    private const int MostDimensions = 65_536;
+    private const int LargestLevel = 1000; // pixels go to 255
+    private const double SmallestStd = 1e-6;
+    private const int LargestMargin = 10;
 
     public required string Id { get; init; }
 
@@ -85,7 +101,7 @@ internal sealed record ModelCard
             card.Validate();
             return card;
         }
-        catch (Exception e) when (e is JsonException or FormatException)
+        catch (Exception e) when (e is JsonException or FormatException or IOException or UnauthorizedAccessException)
         {
             throw new ModelException($"The model card {path} cannot be read: {(e is JsonException fault ? JsonFault.Of(fault) : e.Message)} Correct it, or remove it to run the model under the default contract (models/README.md).", e);
         }
@@ -108,6 +124,14 @@ internal sealed record ModelCard
     public string? NotForFaces => Crop is { Rule: ModelCrop.WholePicture }
         ? $"The card of {Id} says that its model takes whole pictures (crop.rule {ModelCrop.WholePicture}), and cuts no faces out. Ask for whole pictures (Jobs:Mode=Image, embed --mode image, or a job's mode image), or correct crop.rule in the card (models/README.md)."
         : null;
+
+    /// <summary>A vector as <see cref="Golden"/> has it; null where it is none.</summary>
+    public static float[]? VectorOf(string? text)
+    {
+        var bytes = new byte[(text?.Length ?? 0) / 4 * 3 + 3];
+        return text is { Length: > 0 } && Convert.TryFromBase64String(text, bytes, out var length) && length > 0 && length % sizeof(float) == 0
+            && MemoryMarshal.Cast<byte, float>(bytes.AsSpan(0, length)).ToArray() is var vector && Array.TrueForAll(vector, float.IsFinite) ? vector : null;
+    }
 
     /// <summary>The card as a file.</summary>
     public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, ModelCardJson.Default.ModelCard);
@@ -135,8 +159,8 @@ internal sealed record ModelCard
         var beside = Path.ChangeExtension(model, ".json");
         return named.Length > 0 ? (Named(named), named)
             : File.Exists(beside) ? (Read(beside), beside)
-            : task == Detection ? (DetectorLayout.CardOf(model), "none: told by the outputs (models/README.md)")
-            : (Default(Path.GetFileNameWithoutExtension(model), task), "none: the default contract (models/README.md)");
+            : task == Detection ? (DetectorLayout.CardOf(model), ToldByOutputs)
+            : (Default(Path.GetFileNameWithoutExtension(model), task), DefaultContract);
     }
 
     private static string KnownFolder => Path.Combine(AppContext.BaseDirectory, "models", "cards");
@@ -160,9 +184,27 @@ internal sealed record ModelCard
             throw new FormatException($"input.multiple is {Input.Multiple}; it can be 1 to 1,024 pixels, or left out where the model has one size.");
         }
 
-        if (Input.Width is < 0 or > 65_535 || Input.Height is < 0 or > 65_535)
+        if (Input.Width is < 0 or > LargestSide || Input.Height is < 0 or > LargestSide)
         {
-            throw new FormatException($"input.width and input.height are {Input.Width} and {Input.Height}; they can be 1 to 65,535 pixels, or left out.");
+            throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"input.width and input.height are {Input.Width} and {Input.Height}; they can be 1 to {LargestSide} pixels, or left out."));
+        }
+
+        if (Output.Dimensions is < 0 or > MostDimensions)
+        {
+            throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"output.dimensions is {Output.Dimensions}; it can be 1 to {MostDimensions}, or left out."));
+        }
+
+        if (Id.Length is 0 or > LongestId || Id.Any(char.IsControl))
+        {
+            throw new FormatException($"id has {Id.Length} characters; it can be a name of 1 to {LongestId} characters in one line.");
+        }
+
+        foreach (var (name, vector) in Golden ?? new Dictionary<string, string>())
+        {
+            if (VectorOf(vector) is null)
+            {
+                throw new FormatException($"golden.{name} is no vector; it can be base64 of float32 values, little-endian, none of them NaN or infinite.");
+            }
         }
 
         if (Threshold is < 0 or >= 1)
@@ -181,14 +223,29 @@ internal sealed record ModelCard
             Range("certain", filter.Certain, 1);
         }
 
-        if (Input.Std.Contains(0))
+        Each("input.mean", Input.Mean, v => Math.Abs(v) <= LargestLevel, $"-{LargestLevel} to {LargestLevel}");
+        Each("input.std", Input.Std, v => v is >= SmallestStd and <= LargestLevel, "0.000001 to 1000");
+        Each("norm_range", NormRange ?? [], v => v is >= 0 and <= float.MaxValue, "0 or more");
+        Each("norm_scale", NormScale ?? [], v => v is >= 0 and <= float.MaxValue, "0 or more");
+        Each("crop.margin", Crop?.Margin is { } margin ? [margin] : [], v => v is >= 0 and <= LargestMargin, $"0 to {LargestMargin}");
+        Each("crop.template_size, template_width and template_height", new[] { Crop?.TemplateSize, Crop?.TemplateWidth, Crop?.TemplateHeight }.OfType<double>(), v => v is >= 1 and <= LargestSide, $"1 to {LargestSide}");
+        Each("crop.template", (Crop?.Template ?? []).SelectMany(p => p ?? []), v => Math.Abs(v) <= LargestSide, $"-{LargestSide} to {LargestSide}");
+        foreach (var (field, values) in new[] { ("norm_range", NormRange), ("norm_scale", NormScale) })
         {
-            throw new FormatException("input.std is 0.");
+            if (values is not null && !(values is [var low, var high] && low < high))
+            {
+                throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"{field} is [{string.Join(", ", values)}]; it wants two norms, the lower one first."));
+            }
         }
 
         if (Crop is { Rule: ModelCrop.Similarity } and not { Template: [[_, _], [_, _], [_, _], [_, _], [_, _]], TemplateFrame: { Width: > 0, Height: > 0 } })
         {
             throw new FormatException("crop.template wants five [x, y] points, and crop.template_size their picture's side in pixels, or crop.template_width and crop.template_height its sides.");
+        }
+
+        if (Crop is { Rule: ModelCrop.Similarity, Template: { } points } && (points.Max(p => p[0]) - points.Min(p => p[0]) < 1 || points.Max(p => p[1]) - points.Min(p => p[1]) < 1))
+        {
+            throw new FormatException("crop.template has its five points in one place or in one line, and they are eyes, nose and corners of the mouth.");
         }
 
         if (Crop is { TemplateSize: not null } and not { TemplateWidth: null, TemplateHeight: null })
@@ -201,6 +258,14 @@ internal sealed record ModelCard
             if (!(value >= 0 && value <= most))
             {
                 throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"filter.{field} is {value}; it can be 0 to {most}."));
+            }
+        }
+
+        void Each(string field, IEnumerable<double> values, Func<double, bool> fits, string wanted)
+        {
+            if (values.Where(v => !fits(v)).Select(v => (double?)v).FirstOrDefault() is { } value)
+            {
+                throw new FormatException(string.Create(CultureInfo.InvariantCulture, $"{field} has {value}; a value can be {wanted}."));
             }
         }
 

@@ -5,7 +5,7 @@ using Microsoft.ML.OnnxRuntime;
 namespace FaceEmbedWorker.Faces;
 
 /// <summary>What ONNX Runtime says of a file: inputs, outputs, and what one run costs.</summary>
-/// <param name="MultiplyAdds">Of one run, one picture; null where it does not run on zeros.</param>
+/// <param name="MultiplyAdds">Of one picture; null where it does not run on zeros.</param>
 /// <param name="Trouble">Why it does not run; null where it does.</param>
 internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyList<string> Outputs, long? MultiplyAdds, string? Trouble)
 {
@@ -26,7 +26,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
             try
             {
                 RunOnZeros(session);
-                return new ModelInspection(inputs, outputs, MultiplyAddsOf(session.EndProfiling()), null);
+                return new ModelInspection(inputs, outputs, MultiplyAddsOf(session.EndProfiling()) / Batch(session), null);
             }
             catch (Exception e) when (e is OnnxRuntimeException or NotSupportedException or ArgumentException or OverflowException)
             {
@@ -36,7 +36,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message}", e);
+            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
         }
         finally
         {
@@ -61,7 +61,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
                 value.GetTensorMutableRawData().Clear();
             }
 
-            using var options = new RunOptions();
+            using var options = new RunOptions { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL }; // what fails is thrown, and told once
             using var outputs = session.Run(options, [.. session.InputMetadata.Keys], values, [.. session.OutputMetadata.Keys]);
         }
         finally
@@ -70,7 +70,10 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
         }
     }
 
-    /// <summary>One picture; of a side that the file leaves open, 160 pixels.</summary>
+    /// <summary>Pictures that one run takes.</summary>
+    private static int Batch(InferenceSession session) => session.InputMetadata.First().Value.Dimensions is [> 1 and var batch, _, _, _] ? batch : 1;
+
+    /// <summary>One picture, or a fixed batch; of a side that the file leaves open, 160 pixels.</summary>
     private static long[] ShapeOf(int[] dimensions)
     {
         long[] shape = [.. dimensions.Select((d, i) => d > 0 ? d : i > 0 && dimensions.Length == 4 ? SymbolicSide : 1)];

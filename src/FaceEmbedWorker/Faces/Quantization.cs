@@ -17,7 +17,20 @@ internal static class Quantization
     /// </summary>
     /// <param name="probe">As <see cref="GraphQuantizer.Probe"/> gives it.</param>
     /// <param name="faces">Aligned, of the embedder's input size.</param>
+    /// <exception cref="InvalidDataException">The probe does not run.</exception>
     public static Dictionary<string, ValueRange> Ranges(byte[] probe, ModelInput input, IEnumerable<Picture> faces, CancellationToken cancel = default)
+    {
+        try
+        {
+            return Observed(probe, input, faces, cancel);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new InvalidDataException($"It cannot be calibrated, for it does not run as it is rewritten for 8 bits: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
+        }
+    }
+
+    private static Dictionary<string, ValueRange> Observed(byte[] probe, ModelInput input, IEnumerable<Picture> faces, CancellationToken cancel)
     {
         using var options = Model.SessionOptions();
         using var session = new InferenceSession(probe, options);

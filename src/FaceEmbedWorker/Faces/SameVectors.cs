@@ -14,20 +14,31 @@ internal static class SameVectors
 
     private static readonly Lazy<Picture[]> Faces = new(() => Array.ConvertAll(Crops, Cut));
 
-    /// <summary>The least cosine of both models' vectors, of two faces; not a number where a vector is none.</summary>
-    public static double Least(Model one, Model other) => Faces.Value.Min(face => Compare(one, other, face));
+    /// <summary>The least cosine of both models' vectors, of two faces; 1 where the first one's are no numbers, for there is nothing to compare.</summary>
+    public static double Least(Model one, Model other) => Faces.Value.Min(face => Vector(one, face) is not { } a ? 1 : Vector(other, face) is { } b ? CosineOf(a, b) : 0);
 
-    private static double Compare(Model one, Model other, Picture face)
+    private static float[]? Vector(Model model, Picture face)
     {
-        var input = one.Card.Input;
+        var input = model.Card.Input;
         using var resized = Pixels.Resized(face, input.Width, input.Height, input.ResizeFilter);
-        var (a, b) = (new FaceEmbedder(one).Embed(resized), new FaceEmbedder(other).Embed(resized));
-        double dot = 0, first = 0, second = 0;
-        for (var i = 0; i < a.Vector.Length; i++)
+        try
         {
-            dot += (double)a.Vector[i] * b.Vector[i];
-            first += (double)a.Vector[i] * a.Vector[i];
-            second += (double)b.Vector[i] * b.Vector[i];
+            return new FaceEmbedder(model).Embed(resized).Vector;
+        }
+        catch (ModelException)
+        {
+            return null;
+        }
+    }
+
+    private static double CosineOf(float[] a, float[] b)
+    {
+        double dot = 0, first = 0, second = 0;
+        for (var i = 0; i < a.Length; i++)
+        {
+            dot += (double)a[i] * b[i];
+            first += (double)a[i] * a[i];
+            second += (double)b[i] * b[i];
         }
 
         return dot / Math.Sqrt(first * second);

@@ -1,3 +1,4 @@
+using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Jobs;
@@ -25,6 +26,7 @@ internal abstract record JobOutcome
     public static JobOutcome Of(Exception exception) => exception switch
     {
         ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
+        ModelException e => new Rejected("model_output", e.Message),
         SourceException e => new Retry("source_unavailable", e.Message, e.InnerException?.Message) { After = e.RetryAfter },
         OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
         OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),

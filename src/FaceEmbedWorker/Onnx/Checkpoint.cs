@@ -23,7 +23,7 @@ internal sealed class Checkpoint
     public const int LargestFile = 256 * 1024 * 1024;
 
     private const int DeepestWrapping = 3;
-    private const int DeepestNesting = 3;
+    private const int DeepestNesting = 16;
     private const int MostListed = 12;
 
     /// <summary>Where a checkpoint holds several networks, as of training with a moving average, the one that is meant.</summary>
@@ -42,6 +42,12 @@ internal sealed class Checkpoint
 
     /// <summary>By name, without what all names begin with, in the file's order.</summary>
     public IReadOnlyDictionary<string, Tensor> Tensors { get; private set; } = new Dictionary<string, Tensor>();
+
+    /// <summary>Names of tensors beside those of the network that was taken, such as a head's.</summary>
+    public IReadOnlyList<string> LeftOut { get; private set; } = [];
+
+    /// <summary>Classes of objects in the pickle that are not built, for they are no tensors.</summary>
+    public IReadOnlyCollection<string> NotBuilt { get; private set; } = [];
 
     /// <summary>Of tensors that are at hand.</summary>
     public static Checkpoint Of(IReadOnlyDictionary<string, Tensor> tensors) => new("") { Tensors = tensors };
@@ -162,11 +168,13 @@ internal sealed class Checkpoint
             throw new InvalidDataException("The checkpoint was saved on a big-endian machine; save it again on a little-endian one.");
         }
 
-        var saved = new Unpickler(Call, id => FindStorage(id, key => () =>
+        var unpickler = new Unpickler(Call, id => FindStorage(id, key => () =>
         {
             var entry = zip.GetEntry($"{root}data/{key}") ?? throw new InvalidDataException($"The checkpoint's data of storage '{Unpickler.Clip(key)}' is missing.");
             return ReadAll(entry.Open());
-        })).Read(ReadAll(pickle.Open()), out _);
+        }));
+        var saved = unpickler.Read(ReadAll(pickle.Open()), out _);
+        NotBuilt = unpickler.NotBuilt;
         Keep(saved);
     }
 
@@ -206,8 +214,9 @@ internal sealed class Checkpoint
 
         object? Next()
         {
-            var value = new Unpickler(Call, id => FindStorage(id, key => () => data.TryGetValue(key, out var found) ? found : throw new InvalidDataException($"The checkpoint's data of storage '{Unpickler.Clip(key)}' is missing.")))
-                .Read(bytes.AsSpan(at), out var length);
+            var unpickler = new Unpickler(Call, id => FindStorage(id, key => () => data.TryGetValue(key, out var found) ? found : throw new InvalidDataException($"The checkpoint's data of storage '{Unpickler.Clip(key)}' is missing.")));
+            var value = unpickler.Read(bytes.AsSpan(at), out var length);
+            NotBuilt = [.. NotBuilt, .. unpickler.NotBuilt];
             at += length;
             return value;
         }
@@ -226,15 +235,31 @@ internal sealed class Checkpoint
 
     private static bool IsLegacy(object? magic) => magic is System.Numerics.BigInteger number && number == System.Numerics.BigInteger.Parse("01950a86a20f9469cfc6c", System.Globalization.NumberStyles.HexNumber, null);
 
-    /// <summary>The calls that build tensors and dictionaries; no other is made.</summary>
+    /// <summary>What the calls give that make tensors and dictionaries; of no other is anything made.</summary>
     private static object? Call(PickledName name, object?[] arguments) => (name.Module, name.Name) switch
     {
-        ("collections", "OrderedDict") => new PickledDictionary(),
+        ("collections", "OrderedDict") => Filled(arguments),
+        ("collections", "defaultdict") => new PickledDictionary(),
         ("torch._utils", "_rebuild_tensor_v2" or "_rebuild_tensor") => Rebuilt(arguments),
-        ("torch._utils", "_rebuild_parameter") => arguments is [LazyTensor data, ..] ? data : throw new InvalidDataException("The checkpoint has a parameter that is no tensor."),
+        ("torch._utils", "_rebuild_parameter" or "_rebuild_parameter_with_state") => arguments is [LazyTensor data, ..] ? data : throw new InvalidDataException("The checkpoint has a parameter that is no tensor."),
         ("torch", "Size") => arguments is [object?[] sizes] ? sizes : Array.Empty<object?>(),
         _ => null,
     };
+
+    /// <summary>Python 2 gives the pairs to the call; later ones set them.</summary>
+    private static PickledDictionary Filled(object?[] arguments)
+    {
+        var dictionary = new PickledDictionary();
+        foreach (var pair in arguments is [IList<object?> pairs] ? pairs : [])
+        {
+            if (pair is IList<object?> { Count: 2 } both)
+            {
+                dictionary.Set(both[0], both[1]);
+            }
+        }
+
+        return dictionary;
+    }
 
     private static LazyTensor Rebuilt(object?[] arguments) => arguments is [Storage storage, long offset, object?[] shape, object?[] strides, ..]
         && shape.Length == strides.Length && shape.Length <= 8 && Array.TrueForAll(shape, s => s is >= 0L) && Array.TrueForAll(strides, s => s is >= 0L)
@@ -243,6 +268,11 @@ internal sealed class Checkpoint
 
     private Storage FindStorage(object? id, Func<string, Func<byte[]>> data)
     {
+        if (id is object?[] and ["module", ..])
+        {
+            throw new InvalidDataException("The checkpoint is a whole model with its program, which is not run here. In Python: torch.save(model.state_dict(), path).");
+        }
+
         if (id is not object?[] and not List<object?> || (id as object?[] ?? [.. (List<object?>)id]) is not ["storage", PickledName type, string key, _, long count, ..])
         {
             throw new InvalidDataException("The checkpoint refers to something that is no storage.");
@@ -275,26 +305,36 @@ internal sealed class Checkpoint
     /// </summary>
     private void Keep(object? saved)
     {
-        var root = saved as PickledDictionary ?? throw new InvalidDataException("The checkpoint is no dictionary. Save the state dict: torch.save(model.state_dict(), path).");
-        var holders = Holders(root, "", 0, []).ToList();
+        if (saved is not (PickledDictionary or List<object?> or object?[]))
+        {
+            throw new InvalidDataException($"The checkpoint is no dictionary{(saved is PickledObject { Class: var type } ? $", but an object of '{Unpickler.Clip(type.ToString())}', which is not built here" : "")}. Save the state dict: torch.save(model.state_dict(), path).");
+        }
+
+        var holders = Holders(saved, "", "checkpoint", 0, new HashSet<object>(ReferenceEqualityComparer.Instance)).ToList();
         if (holders.Count == 0)
         {
-            throw new InvalidDataException($"The checkpoint holds no tensors of floating-point numbers; it has {Listed(root.Items.Select(i => i.Key))}. Save the state dict: torch.save(model.state_dict(), path).");
+            throw new InvalidDataException($"The checkpoint holds no tensors of floating-point numbers in {DeepestNesting} levels of keys; it has {Listed(Children(saved, "").Select(c => c.Key))}{(NotBuilt.Count > 0 ? $", and objects that are not built here: {Listed(NotBuilt)}" : "")}. Save the state dict: torch.save(model.state_dict(), path).");
         }
 
         var known = holders.FindAll(h => NetworkLayout.Of(h.Tensors.Keys) is not null);
         var meant = known.Count == 0 ? holders : known;
-        var chosen = meant.Count == 1 ? meant[0] : meant.MinBy(h => Array.IndexOf(StateDicts, h.Key) is >= 0 and var place ? place : int.MaxValue);
+        var chosen = meant.Count == 1 ? meant[0] : meant.MinBy(h => Array.IndexOf(StateDicts, h.Key) is >= 0 and var place ? place : int.MaxValue)!;
         if (meant.Count > 1 && !StateDicts.Contains(chosen.Key))
         {
             throw new InvalidDataException(known.Count > 0
-                ? $"The checkpoint holds several networks: {Listed(known.Select(h => h.Key))}. Save the one that is meant alone: torch.save(checkpoint['{Unpickler.Clip(known[^1].Key)}'], path)."
-                : $"The checkpoint holds tensors under {Listed(holders.Select(h => h.Key))}, and none of them is a network that is converted here. {NetworkLayout.Describe(holders.MaxBy(h => h.Tensors.Count).Tensors.Keys)}.");
+                ? $"The checkpoint holds several networks: {Listed(known.Select(h => h.Key))}. Save the one that is meant alone: torch.save({known[^1].Python}, path)."
+                : $"The checkpoint holds tensors under {Listed(holders.Select(h => h.Key))}, and none of them is a network that is converted here. {NetworkLayout.Describe(holders.MaxBy(h => h.Tensors.Count)!.Tensors.Keys)}.");
         }
 
         Key = chosen.Key.Length > 0 ? chosen.Key : null;
+        LeftOut = chosen.LeftOut;
         Tensors = chosen.Tensors.ToDictionary(t => t.Key, t => Read(t.Key, t.Value));
     }
+
+    /// <summary>A dictionary of tensors, or those of it that are one network.</summary>
+    /// <param name="Key">The keys that lead to it, by points.</param>
+    /// <param name="Python">The same as Python would write it, of what torch.load gives.</param>
+    private sealed record Holder(string Key, string Python, Dictionary<string, LazyTensor> Tensors, IReadOnlyList<string> LeftOut);
 
     private static string Listed(IEnumerable<string> keys)
     {
@@ -303,34 +343,63 @@ internal sealed class Checkpoint
     }
 
     /// <summary>Dictionaries of tensors, each once, with the keys that lead to it.</summary>
-    private static IEnumerable<(string Key, Dictionary<string, LazyTensor> Tensors)> Holders(PickledDictionary dictionary, string key, int depth, HashSet<PickledDictionary> seen)
+    private static IEnumerable<Holder> Holders(object? value, string key, string python, int depth, HashSet<object> seen)
     {
-        if (depth > DeepestNesting || !seen.Add(dictionary))
+        var children = Children(value, python);
+        if (depth > DeepestNesting || children.Count == 0 || !seen.Add(value!))
         {
             yield break;
         }
 
         var own = new Dictionary<string, LazyTensor>();
-        foreach (var (name, value) in dictionary.Items)
+        foreach (var (name, child, _) in children)
         {
-            if (value is LazyTensor { Storage.IsFloat: true } tensor)
+            if (value is PickledDictionary && child is LazyTensor { Storage.IsFloat: true } tensor)
             {
                 own[name] = tensor;
             }
         }
 
-        if (own.Count > 0)
+        var place = children.Exists(c => c.Value is PickledDictionary or List<object?> or object?[]) ? $"{{k: v for k, v in {python}.items() if torch.is_tensor(v)}}" : python;
+        foreach (var holder in own.Count > 0 ? Networks(own, key, place) : [])
         {
-            yield return (key, Shortened(own));
+            yield return holder;
         }
 
-        foreach (var (name, value) in dictionary.Items)
+        foreach (var (name, child, way) in children)
         {
-            foreach (var holder in value is PickledDictionary inner ? Holders(inner, key.Length > 0 ? $"{key}.{name}" : name, depth + 1, seen) : [])
+            foreach (var holder in Holders(child, key.Length > 0 ? $"{key}.{name}" : name, way, depth + 1, seen))
             {
                 yield return holder;
             }
         }
+    }
+
+    /// <summary>What a dictionary, a list or a tuple holds.</summary>
+    private static List<(string Key, object? Value, string Python)> Children(object? value, string python) => value switch
+    {
+        PickledDictionary dictionary => [.. dictionary.Items.Select(i => (i.Key, i.Value, $"{python}[{dictionary.Quoted(i.Key)}]"))],
+        IList<object?> list => [.. list.Select((item, i) => ($"{i}", item, $"{python}[{i}]"))],
+        _ => [],
+    };
+
+    /// <summary>
+    /// The networks in a dictionary of tensors: one, or, where it is none that is known, those parts of it that are: a backbone beside its
+    /// head, a network and its moving average.
+    /// </summary>
+    private static IEnumerable<Holder> Networks(Dictionary<string, LazyTensor> own, string key, string python)
+    {
+        var tensors = Shortened(own);
+        var parts = NetworkLayout.Of(tensors.Keys) is not null ? [] : tensors.Keys.Where(k => k.Contains('.', StringComparison.Ordinal)).GroupBy(k => k[..(k.IndexOf('.', StringComparison.Ordinal) + 1)])
+            .Select(g => (g.Key, Tensors: Shortened(g.ToDictionary(k => k[g.Key.Length..], k => tensors[k])))).Where(p => NetworkLayout.Of(p.Tensors.Keys) is not null).ToList();
+        return parts.Count == 0 ? [new Holder(key, python, tensors, [])] : parts.Select(part =>
+        {
+            var name = part.Key.TrimEnd('.');
+            var inFile = own.Keys.First(k => ReferenceEquals(own[k], part.Tensors.Values.First())); // with what was left out before it
+            var before = Unpickler.Clip(inFile[..inFile.LastIndexOf(part.Tensors.Keys.First(), StringComparison.Ordinal)]);
+            return new Holder(key.Length > 0 ? $"{key}.{name}" : name, $"{{k.removeprefix('{before}'): v for k, v in {python}.items() if k.startswith('{before}')}}",
+                part.Tensors, [.. tensors.Keys.Where(k => !k.StartsWith(part.Key, StringComparison.Ordinal))]);
+        });
     }
 
     /// <summary>Without what PyTorch's wrappers put before names: <c>module.</c>, and what all of them begin with, such as <c>backbone.</c>.</summary>

@@ -25,6 +25,7 @@ internal static class ForeignFile
         ([.. "7767517\n"u8], 0, $"It is an ncnn network. {Export}."),
         ([.. "GGUF"u8], 0, $"It is a GGUF file of a language model. {Export}."),
         ([.. "RKNN"u8], 0, $"It is a Rockchip RKNN model. {Export}."),
+        ([.. "PK"u8, 5, 6], 0, "It is an empty zip archive: what packed or downloaded it failed. Get it again."),
         ([0x1f, 0x8b], 0, $"It is a gzip file. {Unpack}"),
         ([.. "7z"u8, 0xbc, 0xaf], 0, $"It is a 7z archive. {Unpack}"),
         ([.. "Rar!"u8], 0, $"It is a RAR archive. {Unpack}"),
@@ -92,18 +93,28 @@ internal static class ForeignFile
     private static string? Text(byte[] bytes)
     {
         var start = bytes.AsSpan(0, Math.Min(bytes.Length, 4096));
-        if (start.ContainsAnyInRange((byte)0, (byte)8))
+        var encoding = start is [0xff, 0xfe, ..] or [(byte)'<', 0, ..] ? Encoding.Unicode : start is [0xfe, 0xff, ..] or [0, (byte)'<', ..] ? Encoding.BigEndianUnicode : Encoding.UTF8;
+        if (encoding == Encoding.UTF8 && start.ContainsAnyInRange((byte)0, (byte)8))
         {
             return null;
         }
 
-        var text = Encoding.UTF8.GetString(start).TrimStart('\uFEFF').TrimStart();
+        if (IsTextPickle(bytes))
+        {
+            return "It is a Python pickle of protocol 0, which no version of PyTorch writes. Load it in Python, and save the state dict: torch.save(state_dict, path).";
+        }
+
+        var text = encoding.GetString(start).TrimStart('\uFEFF').TrimStart();
         return text.StartsWith("<!doctype html", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<html", StringComparison.OrdinalIgnoreCase) ? "It is a web page, not the file: a link led to a page about it, to a login or to a question. Get it by its direct address (on GitHub: raw; on Hugging Face: resolve)."
             : text.StartsWith("<?xml", StringComparison.OrdinalIgnoreCase) || text.StartsWith("<Error>", StringComparison.Ordinal) ? "It is XML: a storage service's error, or a network of OpenVINO. Get the file itself."
             : text is ['{' or '[', ..] ? "It is JSON: a server's error, a model's configuration or its card, not the model. Get the file itself."
             : text.Contains('\uFFFD', StringComparison.Ordinal) || text.Length == 0 ? null
             : $"It is text that begins '{new string([.. text.Take(40).TakeWhile(c => !char.IsControl(c))])}', not a model. Get the file itself.";
     }
+
+    /// <summary>A dictionary, list, tuple or name, kept or followed by another line, and the stop at the end.</summary>
+    private static bool IsTextPickle(ReadOnlySpan<byte> bytes) =>
+        bytes is [(byte)'(', (byte)'d' or (byte)'l' or (byte)'t' or (byte)'i', ..] or [(byte)'c', (byte)'c' or (byte)'_' or (byte)'t' or (byte)'n', ..] && bytes.IndexOf((byte)'\n') is > 0 and < 100 && bytes.TrimEnd("\r\n"u8) is [.., (byte)'.'];
 
     private static string? Protobuf(byte[] bytes)
     {

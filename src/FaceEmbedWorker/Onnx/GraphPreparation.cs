@@ -53,6 +53,11 @@ internal static class GraphPreparation
             return new PreparedGraph(bytes, 0, ["Its weights lie in other files."]); // which are looked for beside the file
         }
 
+        if (GraphFault.Of(graph) is { } fault)
+        {
+            return new PreparedGraph(bytes, 0, [fault]);
+        }
+
         var flushed = graph.Initializer.Sum(Flush);
         var removed = DeadChannels.Remove(graph, left);
         var rewritten = Rewrite(model, left);
@@ -116,7 +121,7 @@ internal static class GraphPreparation
     public static byte[] WithBatch(byte[] bytes, int batch)
     {
         var model = Read(bytes);
-        var constants = model.Graph.Initializer.ToDictionary(t => t.Name);
+        var constants = model.Graph.Initializer.DistinctBy(t => t.Name).ToDictionary(t => t.Name);
         var was = model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Select(i => i.Type?.TensorType?.Shape?.Dim.FirstOrDefault()?.DimValue ?? 0).FirstOrDefault();
         foreach (var value in model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Concat(model.Graph.Output))
         {

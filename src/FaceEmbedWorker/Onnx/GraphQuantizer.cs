@@ -107,6 +107,11 @@ internal sealed class GraphQuantizer
             throw new InvalidDataException("It has branches or loops, and only plain networks are quantised.");
         }
 
+        if (GraphFault.Of(original) is { } fault)
+        {
+            throw new InvalidDataException($"{fault} Export it again.");
+        }
+
         var model = ModelProto.Parser.ParseFrom(GraphPreparation.Prepare(bytes).Model);
         Tidy(model.Graph);
         new NormFolder(model.Graph).Fold();
@@ -224,9 +229,9 @@ internal sealed class GraphQuantizer
         foreach (var node in model.Graph.Node.Reverse())
         {
             var wanted = tensors.Contains(activated.GetValueOrDefault(node.Output[0], node.Output[0]));
-            if (!(node.Domain is "" or "ai.onnx"))
+            if (!(node.Domain is "" or "ai.onnx") || node.Input.Count == 0 || weights.ContainsKey(node.Input[0]))
             {
-                continue;
+                continue; // what is made of constants alone is no picture's
             }
 
             if (Moving.Contains(node.OpType) && wanted)
@@ -253,7 +258,7 @@ internal sealed class GraphQuantizer
     /// <summary>The tensor whose scale another one has.</summary>
     private string Source(string tensor)
     {
-        while (producers.TryGetValue(tensor, out var node) && Moving.Contains(node.OpType))
+        while (producers.TryGetValue(tensor, out var node) && Moving.Contains(node.OpType) && !weights.ContainsKey(node.Input[0]))
         {
             tensor = node.Input[0];
         }
@@ -263,125 +268,19 @@ internal sealed class GraphQuantizer
 
     private bool IsSum(NodeProto node) => node is { OpType: "Add", Input.Count: 2 } && !node.Input.Any(weights.ContainsKey);
 
-    private static bool IsConv(NodeProto node, Dictionary<string, TensorProto> weights) => node is { OpType: "Conv", Domain: "" or "ai.onnx", Input.Count: 2 or 3 }
-        && weights.TryGetValue(node.Input[1], out var kernel) && Weights.AreFloats(kernel) && kernel.Dims is [> 0 and var made, _, _, _] && IsBias(node, made, weights);
+    public static bool IsConv(NodeProto node, Dictionary<string, TensorProto> weights) => node is { OpType: "Conv", Domain: "" or "ai.onnx", Input.Count: 2 or 3 }
+        && weights.TryGetValue(node.Input[1], out var kernel) && Weights.AreFloats(kernel) && kernel.Dims is [var made, _, _, _] && kernel.Dims.All(d => d > 0) && IsBias(node, made, weights);
 
-    private static bool IsProduct(NodeProto node, Dictionary<string, TensorProto> weights) =>
+    public static bool IsProduct(NodeProto node, Dictionary<string, TensorProto> weights) =>
         node is { OpType: "Gemm", Domain: "" or "ai.onnx", Input.Count: 2 or 3 }
         && node.Attribute.All(a => a is { Name: "alpha" or "beta", F: 1 } or { Name: "transA", I: 0 } or { Name: "transB" })
-        && weights.TryGetValue(node.Input[1], out var matrix) && Weights.AreFloats(matrix) && matrix.Dims.Count == 2 && IsBias(node, matrix.Dims[Axis(node)], weights);
+        && weights.TryGetValue(node.Input[1], out var matrix) && Weights.AreFloats(matrix) && matrix.Dims is [> 0, > 0] && IsBias(node, matrix.Dims[Axis(node)], weights);
 
     private static bool IsBias(NodeProto node, long made, Dictionary<string, TensorProto> weights) =>
         node.Input.Count == 2 || weights.TryGetValue(node.Input[2], out var bias) && Weights.AreFloats(bias) && bias.Dims is [var count] && count == made;
 
     /// <summary>The dimension of the weights that counts outputs.</summary>
-    private static int Axis(NodeProto node) => node.OpType == "Gemm" && !node.Attribute.Any(a => a is { Name: "transB", I: 1 }) ? 1 : 0;
-
-    /// <summary>Batch norms into what is in front of them, or to convolutions.</summary>
-    private sealed class NormFolder(GraphProto graph)
-    {
-        private readonly Dictionary<string, TensorProto> weights = Weights.Of(graph);
-        private readonly Dictionary<string, NodeProto> producers = graph.Node.ToDictionary(n => n.Output[0]);
-        private readonly ILookup<string, NodeProto> readers = graph.Node.SelectMany(n => n.Input.Distinct().Select(i => (Name: i, Node: n))).ToLookup(r => r.Name, r => r.Node);
-        private readonly HashSet<string> outputs = [.. graph.Output.Select(o => o.Name)];
-
-        public void Fold()
-        {
-            foreach (var norm in graph.Node.Where(n => n is { OpType: "BatchNormalization", Input.Count: 5 }).ToList())
-            {
-                if (norm.Attribute.Any(a => a is { Name: "spatial", I: 0 } or { Name: "training_mode", I: 1 }) || FactorsOf(norm) is not { } factors)
-                {
-                    continue;
-                }
-
-                if (producers.TryGetValue(norm.Input[0], out var maker) && IsConv(maker, weights) | IsProduct(maker, weights) && OutputsOf(maker) == factors.Scale.Length
-                    && readers[maker.Output[0]].Count() == 1 && !outputs.Contains(maker.Output[0]))
-                {
-                    FoldInto(maker, factors);
-                    maker.Output[0] = norm.Output[0];
-                    producers[norm.Output[0]] = maker;
-                    graph.Node.Remove(norm);
-                }
-                else if (IsPicture(norm.Input[0]))
-                {
-                    Become(norm, factors);
-                }
-            }
-
-            var used = graph.Node.SelectMany(n => n.Input).Concat(outputs).ToHashSet();
-            var kept = graph.Initializer.Where(t => used.Contains(t.Name)).ToList();
-            graph.Initializer.Clear();
-            graph.Initializer.AddRange(kept);
-        }
-
-        private long OutputsOf(NodeProto maker) => weights[maker.Input[1]].Dims[Axis(maker)];
-
-        private (double[] Scale, double[] Shift)? FactorsOf(NodeProto norm)
-        {
-            var values = norm.Input.Skip(1).Select(i => weights.TryGetValue(i, out var t) ? Weights.Values(t) : null).ToArray();
-            if (values is not [{ } scale, { } shift, { } mean, { } variance] || Array.Exists(values, v => v!.Length != scale.Length))
-            {
-                return null;
-            }
-
-            var epsilon = norm.Attribute.FirstOrDefault(a => a.Name == "epsilon")?.F ?? 1e-5f;
-            var factors = scale.Select((s, c) => s / Math.Sqrt((double)variance[c] + epsilon)).ToArray();
-            return (factors, [.. shift.Select((b, c) => b - mean[c] * factors[c])]);
-        }
-
-        private void FoldInto(NodeProto maker, (double[] Scale, double[] Shift) factors)
-        {
-            var matrix = weights[maker.Input[1]];
-            var (values, apart) = (Weights.Values(matrix)!, Axis(maker) == 0);
-            var perOutput = values.Length / factors.Scale.Length;
-            var scaled = values.Select((v, i) => (float)(v * factors.Scale[apart ? i / perOutput : i % factors.Scale.Length])).ToArray();
-            var bias = maker.Input.Count > 2 ? Weights.Values(weights[maker.Input[2]])! : new float[factors.Scale.Length];
-            var name = maker.Output[0];
-            maker.Input[1] = Add($"{name}/weight", [.. matrix.Dims], scaled);
-            var shifted = Add($"{name}/bias", [bias.Length], [.. bias.Select((b, c) => (float)(b * factors.Scale[c] + factors.Shift[c]))]);
-            if (maker.Input.Count > 2)
-            {
-                maker.Input[2] = shifted;
-            }
-            else
-            {
-                maker.Input.Add(shifted);
-            }
-        }
-
-        /// <summary>In front of a padded convolution it cannot be folded into that: its shift is none at the border.</summary>
-        private void Become(NodeProto norm, (double[] Scale, double[] Shift) factors)
-        {
-            var (channels, name) = (factors.Scale.Length, norm.Output[0]);
-            norm.OpType = "Conv";
-            norm.Attribute.Clear();
-            norm.Attribute.Add(new AttributeProto { Name = "group", Type = AttributeProto.Types.AttributeType.Int, I = channels });
-            norm.Attribute.Add(new AttributeProto { Name = "kernel_shape", Type = AttributeProto.Types.AttributeType.Ints, Ints = { 1, 1 } });
-            var input = norm.Input[0];
-            norm.Input.Clear();
-            var (weight, bias) = (Array.ConvertAll(factors.Scale, s => (float)s), Array.ConvertAll(factors.Shift, s => (float)s));
-            norm.Input.Add([input, Add($"{name}/weight", [channels, 1, 1, 1], weight), Add($"{name}/bias", [channels], bias)]);
-        }
-
-        /// <summary>A tensor of four dimensions.</summary>
-        private bool IsPicture(string name) => producers.TryGetValue(name, out var node)
-            ? node.OpType switch
-            {
-                "Conv" or "MaxPool" or "AveragePool" or "GlobalAveragePool" => true,
-                "Add" or "Mul" or "Sub" or "Div" or "Relu" or "PRelu" or "BatchNormalization" or "Sigmoid" or "Clip" or "LeakyRelu" => node.Input.Any(IsPicture),
-                _ => false,
-            }
-            : graph.Input.Any(i => i.Name == name && i.Type?.TensorType?.Shape?.Dim.Count == 4);
-
-        private string Add(string name, long[] shape, float[] values)
-        {
-            var tensor = new TensorProto { Name = name, DataType = Float, Dims = { shape } };
-            Weights.Write(tensor, values);
-            weights[name] = tensor;
-            graph.Initializer.Add(tensor);
-            return name;
-        }
-    }
+    public static int Axis(NodeProto node) => node.OpType == "Gemm" && !node.Attribute.Any(a => a is { Name: "transB", I: 1 }) ? 1 : 0;
 
     /// <summary>One quantisation: the nodes again, with QuantizeLinear and DequantizeLinear between them.</summary>
     private sealed class Writer(GraphQuantizer plan, GraphProto graph, IReadOnlyDictionary<string, ValueRange> ranges)

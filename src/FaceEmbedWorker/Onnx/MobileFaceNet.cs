@@ -217,7 +217,9 @@ internal static class MobileFaceNet
         private Tensor Take(string name, params long?[] shape)
         {
             used.Add(name);
-            return Peek(name, shape);
+            var tensor = Peek(name, shape);
+            return Array.TrueForAll(tensor.Values, float.IsFinite) ? tensor
+                : throw new InvalidDataException($"The tensor '{name}' {tensor} has values that are not finite (NaN, infinite, or beyond float32): its training diverged, or the file is damaged. Take an earlier checkpoint.");
         }
 
         private string Activated(string value, Layer layer, long channels)
@@ -250,6 +252,11 @@ internal static class MobileFaceNet
                 var (weight, offset) = (Take($"{norm}.weight", channels), Take($"{norm}.bias", channels));
                 var (mean, variance) = (Take($"{norm}.running_mean", channels), Take($"{norm}.running_var", channels));
                 used.Add($"{norm}.num_batches_tracked");
+                if (Array.Exists(variance.Values, v => v < 0))
+                {
+                    throw new InvalidDataException($"The tensor '{norm}.running_var' has negative values, and a variance has none: the file is damaged. Get it again, or take another checkpoint.");
+                }
+
                 for (var c = 0; c < channels; c++)
                 {
                     scale[c] = weight.Values[c] / Math.Sqrt(variance.Values[c] + Epsilon);

@@ -112,7 +112,8 @@ internal sealed record NetworkLayout(string Name, string Id, string Mark, double
     {
         var other = Array.Find(Others, o => Array.TrueForAll(o.Marks, tensors.Contains)).Name;
         return other is null
-            ? $"Its {tensors.Count} tensors are named like {string.Join(", ", tensors.Take(3).Select(t => $"'{Unpickler.Clip(t)}'"))}, as in no network that is converted here"
+            ? tensors.Count == 1 ? $"Its one tensor is named '{Unpickler.Clip(tensors.First())}', as in no network that is converted here"
+            : $"Its {tensors.Count} tensors are named like {string.Join(", ", tensors.Take(3).Select(t => $"'{Unpickler.Clip(t)}'"))}, as in no network that is converted here"
             : $"It is {other}, which is not converted here";
     }
 

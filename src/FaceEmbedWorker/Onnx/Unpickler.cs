@@ -11,18 +11,35 @@ internal sealed record PickledName(string Module, string Name)
     public override string ToString() => $"{Module}.{Name}";
 }
 
+/// <summary>An object of a pickle that is not built: nobody here knows its class, nor needs it.</summary>
+internal sealed record PickledObject(PickledName Class);
+
 /// <summary>
 /// Reads a pickle (Python's object stream, protocols 0 to 5) as data: numbers, text, lists, tuples and dictionaries, and the few calls that
-/// its user allows. Nothing is run; whatever else the stream asks for is an error that names it.
+/// its user knows. Nothing is run: what any other call would give is an object that is not built, and one that is made to do harm is an
+/// error that names it.
 /// </summary>
-/// <param name="call">What a call gives, for a name and its arguments; null where the name is not allowed.</param>
+/// <param name="call">What a call gives, for a name and its arguments; null where the name is not known.</param>
 /// <param name="load">What a persistent id stands for.</param>
 internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func<object?, object> load)
 {
     private static readonly object Mark = new();
 
+    /// <summary>
+    /// Whose functions pickles call to do harm. None would be run: a file that asks for them is no checkpoint, and that is told.
+    /// </summary>
+    private static readonly HashSet<string> Hostile = ["os", "posix", "nt", "subprocess", "sys", "runpy", "pty", "socket", "shutil", "importlib", "ctypes", "webbrowser"];
+
+    private static readonly HashSet<string> HostileBuiltins = ["eval", "exec", "execfile", "compile", "open", "apply", "__import__", "breakpoint"];
+
+    private static readonly PickledObject Set = new(new PickledName("builtins", "set"));
+
     private readonly List<object?> stack = [];
     private readonly Dictionary<int, object?> memo = [];
+    private readonly HashSet<string> notBuilt = [];
+
+    /// <summary>The names of what was called and is not known.</summary>
+    public IReadOnlyCollection<string> NotBuilt => notBuilt;
 
     /// <summary>Reads one pickle.</summary>
     /// <param name="bytes">From its start; what follows it is left alone.</param>
@@ -129,7 +146,7 @@ internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func
             case 'B':
                 stack.Add(reader.Take(reader.Length(4)).ToArray());
                 break;
-            case '\x8e': // BINBYTES8
+            case '\x8e' or '\x96': // BINBYTES8, BYTEARRAY8
                 stack.Add(reader.Take(reader.Length(8)).ToArray());
                 break;
             case ']':
@@ -139,12 +156,21 @@ internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func
                 stack.Add(ToMark().ToList());
                 break;
             case 'a': // APPEND
-                var item = Pop();
-                Top<List<object?>>("a list").Add(item);
+                Append(Last(1));
                 break;
             case 'e': // APPENDS
-                var items = ToMark();
-                Top<List<object?>>("a list").AddRange(items);
+                Append(ToMark());
+                break;
+            case '\x8f': // EMPTY_SET
+                stack.Add(Set);
+                break;
+            case '\x90': // ADDITEMS, to a set
+                ToMark();
+                Top<PickledObject>("a set");
+                break;
+            case '\x91': // FROZENSET
+                ToMark();
+                stack.Add(Set);
                 break;
             case ')':
                 stack.Add(Array.Empty<object?>());
@@ -202,9 +228,22 @@ internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func
                 var call = Last(2);
                 stack.Add(Call(call[0], call[1]));
                 break;
+            case '\x92': // NEWOBJ_EX, with named arguments
+                var named = Last(3);
+                stack.Add(Call(named[0], named[1]));
+                break;
+            case 'i': // INST
+                var type = new PickledName(reader.Line(), reader.Line());
+                stack.Add(Call(type, ToMark()));
+                break;
+            case 'o': // OBJ
+                var made = ToMark();
+                Require(made.Length > 0, "it takes from an empty stack");
+                stack.Add(Call(made[0], made[1..]));
+                break;
             case 'b': // BUILD: attributes of an object; those of a dictionary (PyTorch's _metadata) are of no use here
                 Pop();
-                Require(Peek() is PickledDictionary, "it sets attributes of something that is no dictionary");
+                Require(Peek() is PickledDictionary or PickledObject, "it sets attributes of something that is no object");
                 break;
             case 'Q': // BINPERSID
                 stack.Add(load(Pop()));
@@ -214,24 +253,51 @@ internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func
         }
     }
 
-    private object? Call(object? function, object? arguments)
+    private object Call(object? function, object? arguments)
     {
+        if (function is PickledObject unknown)
+        {
+            return unknown; // what an object that is not built would give is not built either
+        }
+
         if (function is not PickledName name || arguments is not object?[] values)
         {
             throw Broken("it calls something that is no name");
         }
 
-        return call(name, values) ?? throw new InvalidDataException(
-            $"The checkpoint asks to call '{Clip(name.ToString())}', which is no tensor and no dictionary. Nothing was run. Save the state dict alone: torch.save(model.state_dict(), path).");
+        if (Hostile.Contains(name.Module.Split('.')[0]) || name.Module is "builtins" or "__builtin__" && HostileBuiltins.Contains(name.Name))
+        {
+            throw new InvalidDataException($"The checkpoint asks to call '{Clip(name.ToString())}', which no tensor needs: it is made to run a program. Nothing was run. Get the checkpoint from where it came first.");
+        }
+
+        if (call(name, values) is { } built)
+        {
+            return built;
+        }
+
+        notBuilt.Add(Clip(name.ToString()));
+        return new PickledObject(name);
+    }
+
+    private void Append(object?[] items)
+    {
+        if (Peek() is not PickledObject)
+        {
+            Top<List<object?>>("a list").AddRange(items);
+        }
     }
 
     private void SetAll(object?[] pairs)
     {
         Require(pairs.Length % 2 == 0, "a dictionary has a key without a value");
+        if (Peek() is PickledObject)
+        {
+            return;
+        }
+
         var dictionary = Top<PickledDictionary>("a dictionary");
         for (var i = 0; i < pairs.Length; i += 2)
         {
-            Require(pairs[i] is string or long or double or bool or null or object?[], "a key is neither text nor a number");
             dictionary.Set(pairs[i], pairs[i + 1]);
         }
     }
@@ -347,16 +413,26 @@ internal sealed class PickledDictionary
 {
     private readonly Dictionary<string, object?> values = [];
     private readonly List<string> order = [];
+    private readonly HashSet<string> numbers = [];
 
-    /// <summary>Keys that are text, with their values.</summary>
+    /// <summary>Keys that are text or whole numbers, with their values.</summary>
     public IEnumerable<(string Key, object? Value)> Items => order.Select(key => (key, values[key]));
 
     public object? this[string key] => values.GetValueOrDefault(key);
 
-    /// <summary>Keys of other kinds, such as the numbers of an optimiser's state, are of no use here.</summary>
+    /// <summary>A key as Python writes it.</summary>
+    public string Quoted(string key) => numbers.Contains(key) ? key : $"'{Unpickler.Clip(key)}'";
+
+    /// <summary>Keys of other kinds are of no use here.</summary>
     public void Set(object? key, object? value)
     {
-        if (key is string name)
+        var name = key as string;
+        if (key is long number)
+        {
+            numbers.Add(name = number.ToString(CultureInfo.InvariantCulture));
+        }
+
+        if (name is not null)
         {
             if (!values.ContainsKey(name))
             {

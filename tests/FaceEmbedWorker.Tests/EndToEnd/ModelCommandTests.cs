@@ -2,7 +2,9 @@ using System.Net;
 using System.Security.Cryptography;
 using System.Text.Json;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Onnx;
 using FaceEmbedWorker.Tests.Onnx;
+using Google.Protobuf;
 using NetVips;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -77,6 +79,81 @@ public sealed class ModelCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task An_output_that_cannot_be_written_ends_with_73_and_leaves_nothing()
+    {
+        await File.WriteAllTextAsync(In("file"), "", TestContext.Current.CancellationToken);
+        Directory.CreateDirectory(In("folder.onnx"));
+        Directory.CreateDirectory(In("card.json"));
+        foreach (var output in new[] { In("file/own.onnx"), In("folder.onnx"), In("card.onnx") })
+        {
+            var (code, _, errors) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", "tests/data/checkpoints/zip.pth", "--output", output);
+            Assert.Equal(73, code);
+            Assert.Contains("it cannot be written: it is a f", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+
+        Assert.Equal(["card.json", "file", "folder.onnx"], Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+    }
+
+    /// <summary>A number sign in a name begins a sum only where it says so.</summary>
+    [Fact]
+    public async Task A_checkpoints_name_may_have_a_number_sign()
+    {
+        await File.WriteAllBytesAsync(In("epoch#3.pth"), TestData.Read("checkpoints/zip.pth"), TestContext.Current.CancellationToken);
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", In("epoch#3.pth"), "--output", In("own.onnx"));
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains("epoch#3.pth (SHA-256", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Graphs that do not run: one line, by inspect and by check, and nothing of ONNX Runtime's own on the screen.</summary>
+    [Fact]
+    public async Task An_operator_that_nobody_knows_is_one_line()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        model.Graph.Node[0].OpType = "Frobnicate";
+        await File.WriteAllBytesAsync(In("own.onnx"), model.ToByteArray(), TestContext.Current.CancellationToken);
+        foreach (var verb in new[] { "inspect", "check" })
+        {
+            var (code, _, errors) = await FaceEmbed.RunAsync("model", verb, In("own.onnx"));
+            Assert.Equal(78, code);
+            Assert.Contains("Frobnicate", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>What a fixed batch costs is told of one picture, and a file without a card is not blamed on its card.</summary>
+    [Fact]
+    public async Task Inspect_counts_one_picture_and_speaks_of_no_card_where_there_is_none()
+    {
+        foreach (var batch in new[] { 1, 4 })
+        {
+            var model = ModelProto.Parser.ParseFrom(FaceNetworks.IResNet(112, 4, [1], 8));
+            model.Graph.Input[0].Type.TensorType.Shape.Dim[0] = new TensorShapeProto.Types.Dimension { DimValue = batch };
+            await File.WriteAllBytesAsync(In($"{batch}.onnx"), model.ToByteArray(), TestContext.Current.CancellationToken);
+        }
+
+        var (one, four) = (await InspectAsync("1.onnx"), await InspectAsync("4.onnx"));
+        Assert.Equal(Cost(one), Cost(four));
+
+        await File.WriteAllBytesAsync(In("grey.onnx"), TinyOnnx.Detector("scrfd", 64), TestContext.Current.CancellationToken);
+        Assert.Contains("told by the outputs", await InspectAsync("grey.onnx"), StringComparison.Ordinal);
+        var two = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        two.Graph.Input[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
+        two.Graph.Output[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
+        await File.WriteAllBytesAsync(In("plain.onnx"), two.ToByteArray(), TestContext.Current.CancellationToken);
+        var (refused, _, told) = await FaceEmbed.RunAsync("model", "check", In("plain.onnx"));
+        Assert.Equal(78, refused);
+        Assert.Contains("has no card, and without one the input is [1,3,112,112] (NCHW, RGB), but the file has", told, StringComparison.Ordinal);
+
+        async Task<string> InspectAsync(string name)
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", "inspect", In(name));
+            Assert.Equal((0, ""), (code, errors));
+            return output;
+        }
+
+        static string Cost(string output) => Assert.Single(output.Split('\n'), l => l.Contains("multiply-adds", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_checkpoint_is_downloaded_and_its_sum_is_checked()
     {
         var bytes = TestData.Read("checkpoints/zip.pth");
@@ -146,7 +223,7 @@ public sealed class ModelCommandTests : IDisposable
 
         await File.WriteAllBytesAsync(In("broken.onnx"), [1, 2, 3]);
         var (broken, _, errors) = await FaceEmbed.RunAsync("model", "inspect", In("broken.onnx"));
-        Assert.Equal(1, broken);
+        Assert.Equal(78, broken);
         Assert.Contains("not an ONNX file", errors, StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFiles(TestData.Repository, "*profile*.json"));
     }
@@ -237,7 +314,8 @@ public sealed class ModelCommandTests : IDisposable
     {
         await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"));
         await FailsAsync("with a face, and it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--Images:MaxBytes=10");
-        await FailsAsync("there is no such file", 1, In("nothing.onnx"), "--pictures", "tests/data");
+        await FailsAsync("there is no such file", 78, In("nothing.onnx"), "--pictures", "tests/data");
+        await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("never.json"));
         await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");

@@ -21,6 +21,9 @@ public sealed class WrongFileTests : IDisposable
         yield return ("zeros", new byte[5000], "It holds nothing but zeros", null);
         yield return ("lfs", [.. "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"u8], "It is a Git LFS pointer", null);
         yield return ("html", [.. "\n<!DOCTYPE html>\n<html lang=\"en\"><head>"u8], "It is a web page", null);
+        yield return ("html16", [0xff, 0xfe, .. Encoding.Unicode.GetBytes("<!DOCTYPE html><html>")], "It is a web page", null);
+        yield return ("pickle0", [.. "(dp0\nS'a'\np1\nI1\ns."u8], "It is a Python pickle of protocol 0", null);
+        yield return ("empty.zip", Zip(), "It is an empty zip archive", null);
         yield return ("xml", [.. "<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>"u8], "It is XML", null);
         yield return ("json", [.. "{\"message\": \"Not Found\"}"u8], "It is JSON", null);
         yield return ("text", [.. "Not found\n"u8], "It is text that begins 'Not found'", null);

@@ -105,6 +105,95 @@ public sealed class ModelTests : IDisposable
         Assert.Equal(new FaceEmbedder(one).Embed(picture).Vector, new FaceEmbedder(loaded).Embed(picture).Vector);
     }
 
+    /// <summary>A graph that is changed in memory finds its weights beside the file that it came from.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(4)]
+    public void A_fixed_batch_and_weights_in_another_file_go_together(int batch)
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112, batch));
+        float[] exchanged = [0, 0, 1, 0, 1, 0, 1, 0, 0];
+        File.WriteAllBytes(Path.Combine(folder, "own.data"), System.Runtime.InteropServices.MemoryMarshal.AsBytes(exchanged.AsSpan()).ToArray());
+        var place = new StringStringEntryProto { Key = "location", Value = "own.data" }.ToByteArray();
+        byte[] weights = [.. new TensorProto { Name = "weights", DataType = 1, Dims = { 3, 3, 1, 1 }, DataLocation = 1 }.ToByteArray(), 13 << 3 | 2, (byte)place.Length, .. place];
+        model.Graph.Initializer.Add(TensorProto.Parser.ParseFrom(weights)); // external_data is a field that is carried and not known here
+        model.Graph.Node.Insert(0, new NodeProto { OpType = "Conv", Input = { "picture", "weights" }, Output = { "swapped" } });
+        model.Graph.Node[1].Input[0] = "swapped";
+        using var loaded = Model.Load(Write("own.onnx", model.ToByteArray()), ModelCard.Embedding);
+        using var plain = Model.Load(Write("plain.onnx", TinyOnnx.ChannelMeans(112, 112)), ModelCard.Embedding);
+        using var picture = new Picture(112, 112);
+        new Random(1).NextBytes(picture.Pixels);
+        Assert.Equal(new FaceEmbedder(plain).Embed(picture).Vector.Reverse(), new FaceEmbedder(loaded).Embed(picture).Vector);
+    }
+
+    [Theory]
+    [InlineData("golden", "{\"astronaut.png\":\"not base64\"}", "golden.astronaut.png is no vector; it can be base64 of float32 values")]
+    [InlineData("golden", "{\"astronaut.png\":null}", "golden.astronaut.png is no vector")]
+    [InlineData("golden", "{\"astronaut.png\":\"AAA=\"}", "golden.astronaut.png is no vector")]
+    [InlineData("golden", "{\"astronaut.png\":\"AADAfw==\"}", "golden.astronaut.png is no vector")]
+    [InlineData("golden", "null", null)]
+    [InlineData("input", "0", "'input' is not an object")]
+    [InlineData("input", "null", "'input' is null (line")]
+    [InlineData("input.width", "65535", "they can be 1 to 4096 pixels")]
+    [InlineData("input.height", "-1", "they can be 1 to 4096 pixels")]
+    [InlineData("input.mean", "[1e999]", "input.mean has")]
+    [InlineData("input.std", "[0]", "input.std has 0; a value can be 0.000001 to 1000")]
+    [InlineData("input.std", "[-1]", "input.std has -1")]
+    [InlineData("output.dimensions", "-5", "output.dimensions is -5; it can be 1 to 65536")]
+    [InlineData("output.dimensions", "2000000000", "output.dimensions is 2000000000")]
+    [InlineData("norm_range", "[5]", "norm_range is [5]; it wants two norms")]
+    [InlineData("norm_range", "[5, 2]", "norm_range is [5, 2]; it wants two norms, the lower one first")]
+    [InlineData("norm_scale", "[-1, 2]", "norm_scale has -1")]
+    [InlineData("norm_scale", "[0, 1e999]", "norm_scale has")]
+    [InlineData("crop.margin", "-1", "crop.margin has -1; a value can be 0 to 10")]
+    [InlineData("crop.template_size", "1e300", "crop.template_size, template_width and template_height has")]
+    [InlineData("crop.template", "[[1,1],[1,1],[1,1],[1,1],[1,1]]", "in one place or in one line")]
+    [InlineData("crop.template", "[[1e300,1],[2,5],[3,3],[4,8],[1,9]]", "crop.template has")]
+    [InlineData("crop.template", "[null,[1,1],[1,1],[1,1],[1,1]]", "five [x, y] points")]
+    [InlineData("id", "\"\"", "id has 0 characters")]
+    public void A_card_with_a_value_that_cannot_be_names_the_card_the_field_and_what_it_can_be(string path, string value, string? told)
+    {
+        var card = Card();
+        var (parent, name) = path.Split('.') is [var section, var field] ? (card[section]!, field) : (card, path);
+        parent[name] = "HERE";
+        var file = Path.Combine(folder, "face_embedding.json");
+        File.WriteAllText(file, card.ToJsonString().Replace("\"HERE\"", value, StringComparison.Ordinal));
+        if (told is null)
+        {
+            ModelCard.Read(file);
+            return;
+        }
+
+        var message = Assert.Throws<ModelException>(() => ModelCard.Read(file)).Message;
+        Assert.Contains("face_embedding.json cannot be read: ", message, StringComparison.Ordinal);
+        Assert.Contains(told, message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_graph_that_claims_an_enormous_picture_is_refused_before_its_memory_is_taken() =>
+        Assert.Contains("takes pictures of 60000 x 60000 pixels, and inputs of up to 4096 a side are run here", Assert.Throws<ModelException>(() => Model.Load(Write("vast.onnx", TinyOnnx.ChannelMeans(60_000, 60_000)), ModelCard.Embedding)).Message, StringComparison.Ordinal);
+
+    /// <summary>Vectors that are no numbers are nobody's vectors: the file or the job is rejected in each mode, and the self-test says it.</summary>
+    [Theory]
+    [InlineData("Log")]
+    [InlineData("Reciprocal")]
+    public async Task A_vector_that_is_no_number_is_rejected_by_the_models_name(string operation)
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Node[0].Output[0] = "mean";
+        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Sub", Input = { "mean", "mean" }, Output = { "nothing" } });
+        graph.Graph.Node.Insert(2, new NodeProto { OpType = operation, Input = { "nothing" }, Output = { "pooled" } });
+        var file = Write("endless.onnx", graph.ToByteArray());
+        using var model = Model.Load(file, ModelCard.Embedding);
+        foreach (var mode in Enum.GetValues<EmbedMode>())
+        {
+            var job = new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut)), mode) { Landmarks = new(new(196, 109), new(243, 109), new(222, 137), new(200, 152), new(240, 152)) };
+            var rejected = Assert.IsType<JobOutcome.Rejected>(await Pipeline.Handler(embedding: model).HandleAsync(job, TestContext.Current.CancellationToken));
+            Assert.Equal("model_output", rejected.Reason);
+            Assert.Contains("The model endless gave a vector that is not finite", rejected.Message, StringComparison.Ordinal);
+        }
+    }
+
     /// <summary>
     /// One weight of 1e20, of a channel that is always 0, makes all others of its tensor negligible: flushed, they would be missed.
     /// </summary>

@@ -3,6 +3,8 @@ using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Onnx;
 using FaceEmbedWorker.Tests.Onnx;
+using Google.Protobuf;
+using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Tests.Faces;
 
@@ -47,6 +49,39 @@ public sealed class SelfTestTests : IDisposable
         Assert.Contains("With input.color BGR, mean 127.5 and std 127.5 it passes", Assert.Single(findings, f => f.Name == "input").Text, StringComparison.Ordinal);
     }
 
+    /// <summary>What a detector gives that is no number: a rejected picture, not one without faces, and a finding.</summary>
+    [Theory]
+    [InlineData("scrfd", "161")]
+    [InlineData("scrfd", "164")]
+    [InlineData("yunet", "kps_16")]
+    [InlineData("yunet", "obj_16")]
+    public async Task A_detector_that_gives_no_numbers_is_named(string layout, string output)
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.Detector(layout, 64));
+        var values = graph.Graph.Initializer.Single(t => t.Name == $"{output}/constant").FloatData;
+        for (var i = 0; i < values.Count; i++)
+        {
+            values[i] = float.NaN;
+        }
+
+        var file = Path.Combine(folder, "endless.onnx");
+        File.WriteAllBytes(file, graph.ToByteArray());
+        var card = ModelCard.Named(layout);
+        card = card with { Id = "endless", Sha256 = null, Filter = null, Input = card.Input with { Name = "", Width = 0, Height = 0, Multiple = 0 }, Output = card.Output with { Name = "" } };
+        File.WriteAllBytes(Path.Combine(folder, "endless.json"), card.ToJson());
+        using var model = Model.Load(file, ModelCard.Detection);
+        var options = Options.Create(new FaceOptions());
+        var detector = new FaceDetector(model, null, options);
+
+        var rejected = Assert.IsType<JobOutcome.Rejected>(await Pipeline.Handler(detector: detector).HandleAsync(new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut))), TestContext.Current.CancellationToken));
+        Assert.Equal("model_output", rejected.Reason);
+        Assert.Contains("The model endless gave a face that is not finite", rejected.Message, StringComparison.Ordinal);
+
+        var decoder = new ImageDecoder(Options.Create(new ImageOptions()));
+        var findings = new SelfTest(decoder, detector, new FaceAligner(Pipeline.EmbeddingModel.Card), Pipeline.Embedder).Run(Pipeline.Shipped("face_embedding.onnx"));
+        Assert.Contains("gave a face that is not finite", Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void What_two_photos_do_not_tell_is_said()
     {
@@ -64,7 +99,7 @@ public sealed class SelfTestTests : IDisposable
     [Fact]
     public void A_detector_that_finds_no_face_in_a_portrait_ends_the_test_in_words()
     {
-        var card = new FaceDetector(Model.Load(Pipeline.Shipped("face_detection.onnx"), ModelCard.Detection), null, Microsoft.Extensions.Options.Options.Create(new FaceOptions { DetectionThreshold = 0.999 }));
+        var card = new FaceDetector(Model.Load(Pipeline.Shipped("face_detection.onnx"), ModelCard.Detection), null, Options.Create(new FaceOptions { DetectionThreshold = 0.999 }));
         var findings = new SelfTest(Pipeline.Decoder, card, Pipeline.Aligner, Pipeline.Embedder).Run(Pipeline.Shipped("face_embedding.onnx"));
         Assert.Contains("finds no face in astronaut.png and grace_hopper.jpg", SelfTest.Verdict(findings), StringComparison.Ordinal);
     }
@@ -214,7 +249,7 @@ public sealed class SelfTestTests : IDisposable
         using var model = Model.Load(file, ModelCard.Detection, cardName: own);
         using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper)); // 512 x 600: 9.375 pixels to one of the input's
 
-        var face = Assert.Single(new FaceDetector(model, null, Microsoft.Extensions.Options.Options.Create(new FaceOptions())).Detect(picture));
+        var face = Assert.Single(new FaceDetector(model, null, Options.Create(new FaceOptions())).Detect(picture));
 
         Assert.Equal(TinyOnnx.DetectorBox.Scaled(600 / 64.0, 600 / 64.0).Area, face.Box.Area, 1000.0);
         var points = face.Landmarks!;

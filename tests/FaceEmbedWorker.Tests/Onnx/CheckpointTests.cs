@@ -99,8 +99,11 @@ public class CheckpointTests
     [InlineData("optimizer:x net:tall margin:x", "net", null)]
     [InlineData("ema:tall state_dict:tall", "state_dict", null)]
     [InlineData("ema:tall net:tall", null, "holds several networks: 'ema', 'net'. Save the one that is meant alone")]
-    [InlineData("a:x b:x", null, "holds tensors under 'a', 'b', and none of them is a network that is converted here. Its 1 tensors are named like 'x.weight'")]
-    [InlineData("a/b/c/d/e:tall", null, "holds no tensors of floating-point numbers; it has 'a'")]
+    [InlineData("a:x b:x", null, "holds tensors under 'a', 'b', and none of them is a network that is converted here. Its one tensor is named 'x.weight'")]
+    [InlineData("a/b/c/d/e:tall", "a.b.c.d.e", null)]
+    [InlineData("a/1/#2/d:tall", "a.1.2.d", null)]
+    [InlineData("a/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17:tall", null, "holds no tensors of floating-point numbers in 16 levels of keys; it has 'a'")]
+    [InlineData("a/state_dict:tall ema/#0/state_dict:tall", null, "Save the one that is meant alone: torch.save(checkpoint['ema'][0]['state_dict'], path)")]
     public void Tensors_are_found_under_any_key_and_keys_are_listed_where_nothing_fits(string contents, string? key, string? told)
     {
         var root = new PickledDictionary();
@@ -110,7 +113,7 @@ public class CheckpointTests
             foreach (var step in path)
             {
                 var next = new PickledDictionary();
-                inner.Set(step, next);
+                inner.Set(step.StartsWith('#') ? long.Parse(step[1..], System.Globalization.CultureInfo.InvariantCulture) : step, next);
                 inner = next;
             }
 
@@ -175,14 +178,76 @@ public class CheckpointTests
 
     [Theory]
     [InlineData("os", "system")]
+    [InlineData("posix", "system")]
     [InlineData("builtins", "exec")]
-    [InlineData("numpy.core.multiarray", "scalar")]
-    [InlineData("torch.storage", "_load_from_bytes")]
-    [InlineData("collections", "OrderedDictionary")]
-    public void Any_name_but_tensors_and_dictionaries_is_named(string module, string name)
+    [InlineData("__builtin__", "eval")]
+    [InlineData("importlib.util", "find_spec")]
+    public void A_call_that_does_harm_is_named_and_refused(string module, string name)
     {
         byte[] pickle = [0x80, 2, .. Encoding.ASCII.GetBytes($"c{module}\n{name}\n"), (byte)')', (byte)'R', (byte)'.'];
         Assert.Contains($"'{module}.{name}'", Assert.Throws<InvalidDataException>(() => new Unpickler((_, _) => null, _ => "").Read(pickle, out _)).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A counter, sets, dictionaries of other kinds, a namespace and a time, by Python itself, in protocols 2 and 4.</summary>
+    [Theory]
+    [InlineData("gAJ9cQAoWAEAAABjcQFjY29sbGVjdGlvbnMKQ291bnRlcgpxAn1xAyhYAQAAAGFxBEsCWAEAAABicQVLAVgBAAAAY3EGSwF1hXEHUnEIWAEAAABzcQljX19idWlsdGluX18Kc2V0CnEKXXELKEsBSwJlhXEMUnENWAIAAABmc3EOY19fYnVpbHRpbl9fCmZyb3plbnNldApxD11xEEsDYYVxEVJxElgCAAAAZGRxE2Njb2xsZWN0aW9ucwpkZWZhdWx0ZGljdApxFGNfX2J1aWx0aW5fXwpsaXN0CnEVhXEWUnEXWAEAAAB4cRhdcRlLAWFzWAIAAABvZHEaY2NvbGxlY3Rpb25zCk9yZGVyZWREaWN0CnEbKVJxHEsBSwJzWAIAAABuc3EdY2FyZ3BhcnNlCk5hbWVzcGFjZQpxHimBcR99cSBYAgAAAGxycSFHP7mZmZmZmZpzYlgBAAAAdHEiY2RhdGV0aW1lCmRhdGV0aW1lCnEjY19jb2RlY3MKZW5jb2RlCnEkWAsAAAAHw6QBAQAAAAAAAHElWAYAAABsYXRpbjFxJoZxJ1JxKIVxKVJxKlgDAAAAbmV0cSt9cSxYBgAAAHdlaWdodHEtWAQAAABoZXJlcS5zdS4=", "argparse.Namespace, collections.Counter, collections.defaultdict, datetime.datetime")]
+    [InlineData("gASVJAEAAAAAAAB9lCiMAWOUjAtjb2xsZWN0aW9uc5SMB0NvdW50ZXKUk5R9lCiMAWGUSwKMAWKUSwGMAWOUSwF1hZRSlIwBc5SPlChLAUsCkIwCZnOUKEsDkZSMAmRklGgCjAtkZWZhdWx0ZGljdJSTlIwIYnVpbHRpbnOUjARsaXN0lJOUhZRSlIwBeJRdlEsBYXOMAm9klGgCjAtPcmRlcmVkRGljdJSTlClSlEsBSwJzjAJuc5SMCGFyZ3BhcnNllIwJTmFtZXNwYWNllJOUKYGUfZSMAmxylEc/uZmZmZmZmnNijAF0lIwIZGF0ZXRpbWWUjAhkYXRldGltZZSTlEMKB+QBAQAAAAAAAJSFlFKUjANuZXSUfZSMBndlaWdodJSMBGhlcmWUc3Uu", "argparse.Namespace, collections.Counter, collections.defaultdict, datetime.datetime")]
+    public void Objects_beside_the_tensors_are_not_built_and_harm_nothing(string pickle, string notBuilt)
+    {
+        var unpickler = new Unpickler((name, _) => name.Name == "OrderedDict" ? new PickledDictionary() : null, _ => "");
+        var read = Assert.IsType<PickledDictionary>(unpickler.Read(Convert.FromBase64String(pickle), out _));
+        Assert.Equal(["c", "s", "fs", "dd", "od", "ns", "t", "net"], read.Items.Select(i => i.Key));
+        Assert.Equal(2L, Assert.IsType<PickledDictionary>(read["od"])["1"]);
+        Assert.Equal("here", Assert.IsType<PickledDictionary>(read["net"])["weight"]);
+        Assert.Equal(notBuilt, string.Join(", ", unpickler.NotBuilt.Where(n => !n.Contains("builtin", StringComparison.Ordinal) && n != "_codecs.encode").Order(StringComparer.Ordinal)));
+    }
+
+    [Theory]
+    [InlineData("backbone.", "head.weight", "backbone")]
+    [InlineData("module.backbone.", "module.arcface.weight", "backbone")]
+    [InlineData("model.net.", "loss.kernel", "model")]
+    public void A_head_beside_the_backbone_is_left_out(string before, string head, string key)
+    {
+        var root = new PickledDictionary();
+        root.Set(head, Checkpoint.Lazy([1], [1f]));
+        root.Set($"{before}linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
+        root.Set($"{before}conv1.conv.weight", Checkpoint.Lazy([1], [1f]));
+        var checkpoint = Checkpoint.Of(root);
+        Assert.Equal((key, head.Replace("module.", "", StringComparison.Ordinal)), (checkpoint.Key, Assert.Single(checkpoint.LeftOut)));
+        Assert.Equal(["linear7.conv.weight", "conv1.conv.weight"], checkpoint.Tensors.Keys);
+    }
+
+    [Fact]
+    public void A_network_beside_its_moving_average_is_parted_by_what_Python_can_run()
+    {
+        var root = new PickledDictionary();
+        foreach (var part in new[] { "module.ema_model", "module.model" })
+        {
+            root.Set($"{part}.linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
+        }
+
+        Assert.Contains("several networks: 'ema_model', 'model'. Save the one that is meant alone: torch.save({k.removeprefix('module.model.'): v for k, v in checkpoint.items() if k.startswith('module.model.')}, path)",
+            Assert.Throws<InvalidDataException>(() => Checkpoint.Of(root)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_list_of_dictionaries_is_looked_into()
+    {
+        var (root, named) = (new PickledDictionary(), new PickledDictionary());
+        named.Set("linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
+        root.Set("models", new List<object?> { "a name", named });
+        Assert.Equal("models.1", Checkpoint.Of(root).Key);
+    }
+
+    [Theory]
+    [InlineData("conv_6_sep.conv.weight", float.NaN, "The tensor 'conv_6_sep.conv.weight' [")]
+    [InlineData("conv_6_sep.conv.weight", float.PositiveInfinity, "has values that are not finite")]
+    [InlineData("conv_6_sep.bn.running_var", -1f, "The tensor 'conv_6_sep.bn.running_var' has negative values")]
+    public void Weights_that_no_training_leaves_are_refused_by_their_tensors_name(string name, float value, string told)
+    {
+        var tensors = Checkpoint.Read(TestData.Read("checkpoints/zip.pth")).Tensors;
+        tensors[name].Values[0] = value;
+        Assert.Contains(told, Assert.Throws<InvalidDataException>(() => MobileFaceNet.Convert(Checkpoint.Of(tensors), CheckpointHead.Auto, null, "")).Message, StringComparison.Ordinal);
     }
 
     [Theory]

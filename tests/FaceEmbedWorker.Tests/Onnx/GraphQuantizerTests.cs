@@ -164,6 +164,98 @@ public class GraphQuantizerTests
         static string Refusal(byte[] bytes) => Assert.Throws<InvalidDataException>(() => GraphQuantizer.Of(bytes)).Message;
     }
 
+    /// <summary>Graphs that are no graphs, or odd ones: a sentence, or another graph that runs; never another exception.</summary>
+    [Theory]
+    [InlineData("nowhere", "Its Conv reads 'nowhere', which nothing before it gives. Export it again.")]
+    [InlineData("late", "which nothing before it gives")]
+    [InlineData("twice", "It has two values of the name '")]
+    [InlineData("nothing", "Its Conv gives nothing.")]
+    [InlineData("two tensors", "It has two tensors of the name '")]
+    [InlineData("two inputs", "It has two inputs of the name 'data'.")]
+    [InlineData("output", "Its output 'other' is given by nothing.")]
+    [InlineData("branch", "It has branches or loops")]
+    [InlineData("loop", "It has branches or loops")]
+    [InlineData("no opset", "It does not say its opset.")]
+    [InlineData("doubles", "It has no convolution that can be quantised.")]
+    [InlineData("no weights", "It has no convolution that can be quantised.")]
+    [InlineData("empty weights", "It has no convolution that can be quantised.")]
+    [InlineData("scalar", null)]
+    [InlineData("constant picture", null)]
+    [InlineData("sums of sums", null)]
+    public void An_odd_graph_is_a_sentence_or_is_quantised(string kind, string? told)
+    {
+        var model = ModelProto.Parser.ParseFrom(FaceNetworks.IResNet(32, 8, [1], 16, opset: 13));
+        var graph = model.Graph;
+        var first = graph.Node.First(n => n.OpType == "Conv");
+        var last = graph.Node[^1].Output[0];
+        Action change = kind switch
+        {
+            "nowhere" => () => first.Input[1] = "nowhere",
+            "late" => () => first.Input[0] = last,
+            "twice" => () => graph.Node[2].Output[0] = graph.Node[1].Output[0],
+            "nothing" => first.Output.Clear,
+            "two tensors" => () => graph.Initializer.Add(graph.Initializer[0].Clone()),
+            "two inputs" => () => graph.Input.Add(graph.Input[0].Clone()),
+            "output" => () => graph.Output[0].Name = "other",
+            "branch" => () => graph.Node.Add(new NodeProto { OpType = "If", Input = { last }, Output = { "branched" } }),
+            "loop" => () => graph.Node.Add(new NodeProto { OpType = "Loop", Input = { "", "", last }, Output = { "looped" } }),
+            "no opset" => model.OpsetImport.Clear,
+            "doubles" => () => graph.Initializer.ToList().ForEach(t => t.DataType = 11),
+            "no weights" => () => graph.Initializer.ToList().ForEach(t => Emptied(t)),
+            "empty weights" => () => graph.Initializer.ToList().ForEach(t => Emptied(t).Dims[0] = 0),
+            "scalar" => () => Behind("Add", new TensorProto { Name = "one", DataType = 1, FloatData = { 1 } }),
+            "constant picture" => AddConstantPicture,
+            _ => AddSumsOfSums,
+        };
+        change();
+
+        if (told is not null)
+        {
+            Assert.Contains(told, Assert.Throws<InvalidDataException>(() => GraphQuantizer.Of(model.ToByteArray())).Message, StringComparison.Ordinal);
+            return;
+        }
+
+        using var session = new InferenceSession(GraphQuantizer.Of(model.ToByteArray()).Quantize(Calibrate(model.ToByteArray(), 32)));
+        Assert.Single(session.OutputNames);
+
+        void AddConstantPicture()
+        {
+            graph.Initializer.Add(new TensorProto { Name = "flat", DataType = 1, Dims = { 3, 32, 32 }, FloatData = { new float[3 * 32 * 32] } });
+            graph.Initializer.Add(new TensorProto { Name = "shape", DataType = 7, Dims = { 4 }, Int64Data = { 1, 3, 32, 32 } });
+            graph.Node.Insert(0, new NodeProto { OpType = "Reshape", Input = { "flat", "shape" }, Output = { "constant" } });
+            Behind("Add", null, "constant");
+        }
+
+        void AddSumsOfSums()
+        {
+            for (var i = 0; i < 60; i++)
+            {
+                Behind("Sub", null, "data");
+                graph.Node[i].Input[0] = graph.Node[i].Input[1] = i == 0 ? "data" : graph.Node[i - 1].Output[0];
+            }
+        }
+
+        static TensorProto Emptied(TensorProto tensor)
+        {
+            tensor.RawData = ByteString.Empty;
+            tensor.FloatData.Clear();
+            return tensor;
+        }
+
+        // puts a node between the picture and whatever read it last
+        void Behind(string type, TensorProto? constant, string other = "one")
+        {
+            if (constant is not null)
+            {
+                graph.Initializer.Add(constant);
+            }
+
+            var (at, name) = (graph.Node.ToList().FindLastIndex(n => n.Output[0].StartsWith("odd", StringComparison.Ordinal) || n.Output[0] == "constant") + 1, $"odd{graph.Node.Count}");
+            graph.Node.Insert(at, new NodeProto { OpType = type, Input = { first.Input[0], other }, Output = { name } });
+            first.Input[0] = name;
+        }
+    }
+
     [Fact]
     public void A_MobileFaceNet_is_known_by_its_depthwise_convolutions()
     {
