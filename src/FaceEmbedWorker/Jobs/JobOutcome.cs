@@ -26,7 +26,7 @@ internal abstract record JobOutcome
     public static JobOutcome Of(Exception exception) => exception switch
     {
         ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
-        ModelException e => new Rejected("model_output", e.Message),
+        ModelException e => new Retry("model_output", e.Message), // a model that is wrong fails every job: the intake pauses, and the archive is no dead letter
         SourceException e => new Retry("source_unavailable", e.Message, e.InnerException?.Message) { After = e.RetryAfter },
         OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
         OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),
