@@ -197,6 +197,7 @@ internal sealed class Schedule : IWatcher, INetwork
         }
 
         await pump(() => !workers.TrueForAll(w => w.Stopped) && agenda.Now < until && agenda.Next());
+        await pump(() => broker.Queues.Values.Any(q => q.Unacked > 0) && agenda.Now < until && agenda.Next()); // the last frames are on their way
         broken.AddRange(workers.Where(w => !w.Stopped).Select(w => $"{w} does not stop"));
         broken.AddRange(workers.Where(w => w.Failure is not null).Select(w => $"{w} failed: {w.Failure}"));
         if (broker.Queues.Values.Any(q => q.Unacked > 0))
