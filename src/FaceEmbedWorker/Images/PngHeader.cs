@@ -122,7 +122,7 @@ internal static class PngHeader
                 length -= read;
             }
         }
-        catch (InvalidDataException)
+        catch (Exception e) when (e is InvalidDataException or IOException) // the latter of data that wants a dictionary
         {
             return false;
         }

@@ -121,6 +121,11 @@ internal static class GraphPreparation
     public static byte[] WithBatch(byte[] bytes, int batch)
     {
         var model = Read(bytes);
+        if (model.Graph is null)
+        {
+            throw new InvalidDataException("it has no graph.");
+        }
+
         var constants = model.Graph.Initializer.DistinctBy(t => t.Name).ToDictionary(t => t.Name);
         var was = model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Select(i => i.Type?.TensorType?.Shape?.Dim.FirstOrDefault()?.DimValue ?? 0).FirstOrDefault();
         foreach (var value in model.Graph.Input.Where(i => !constants.ContainsKey(i.Name)).Concat(model.Graph.Output))
@@ -155,6 +160,11 @@ internal static class GraphPreparation
     public static byte[] WithOpenSize(byte[] bytes, int firstSide)
     {
         var model = Read(bytes);
+        if (model.Graph is null)
+        {
+            throw new InvalidDataException("it has no graph.");
+        }
+
         var constants = model.Graph.Initializer.Select(t => t.Name).ToHashSet();
         foreach (var input in model.Graph.Input.Where(i => !constants.Contains(i.Name)))
         {
@@ -380,7 +390,7 @@ internal static class GraphPreparation
 
             (int Rank, long Channels)? shape = node.OpType switch
             {
-                "Conv" when node.Input.Count > 1 && constants.TryGetValue(node.Input[1], out var weights) => (weights.Dims.Count, weights.Dims[0]),
+                "Conv" when node.Input.Count > 1 && constants.TryGetValue(node.Input[1], out var weights) && weights.Dims.Count > 0 => (weights.Dims.Count, weights.Dims[0]),
                 "BatchNormalization" or "Relu" or "PRelu" or "LeakyRelu" or "Clip" or "Identity" or "Dropout" or "Sigmoid" or "HardSigmoid" or "Elu" or "Tanh"
                     or "MaxPool" or "AveragePool" or "GlobalAveragePool" or "GlobalMaxPool" or "Pad" => Of(node.Input[0]),
                 "Add" or "Sub" or "Mul" or "Div" => node.Input.Select(Of).Where(s => s is { Rank: 4 }).OrderByDescending(s => s!.Value.Channels).FirstOrDefault(),
