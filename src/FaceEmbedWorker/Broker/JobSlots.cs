@@ -187,7 +187,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
                 Telemetry.AddStages(result, delivery.Span);
             }
 
-            return (job, outcome, outcome switch { JobOutcome.Retry => true, JobOutcome.Completed => false, _ => null });
+            return (job, outcome, outcome switch { JobOutcome.Retry { After: null } => true, JobOutcome.Completed => false, _ => null }); // one host that wants to be asked later is not the world
         }
         catch (MalformedJobException e)
         {

@@ -59,7 +59,7 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
                 Retrying(logger, id, retry.Reason, message.Attempt, attempts, delay.TotalSeconds, retry.Message);
                 break;
             case JobOutcome.Retry(var reason, var text, var detail):
-                var (word, first) = wait is null ? (DeadLetters.AttemptsExhausted, $"Attempt {message.Attempt} of {attempts}") : (DeadLetters.Expired, $"The job's {message.Expiration} ms would be over before attempt {message.Attempt + 1}");
+                var (word, first) = wait is null ? (DeadLetters.AttemptsExhausted, $"Attempt {message.Attempt} of {Math.Max(message.Attempt, attempts)}") : (DeadLetters.Expired, $"The job's {message.Expiration} ms would be over before attempt {message.Attempt + 1}");
                 await publisher.PublishDeadLetterAsync(message, id, word, $"{first}, {reason}: {text}", detail, giveUp);
                 Buried(delivery, id, attempts, word, text);
                 break;

@@ -41,6 +41,11 @@ internal static class CheckCommand
 
         var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
         Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
+        if (jobs.Mode != EmbedMode.Image && services.GetRequiredService<FaceEmbedder>().Card.NotForFaces is { } reason)
+        {
+            Line("crop", false, reason);
+        }
+
         Line("decoder", true, services.GetRequiredService<ImageDecoder>().Describe());
         var (megabytes, available) = (200 + jobs.Slots * images.MaxMemory / 1_000_000, MemoryHere() / 1_000_000);
         Line("plan", megabytes < available, Text($"{Plural.Of(Environment.ProcessorCount, "core")}, {Plural.Of(jobs.Slots, "job")} at once; with the largest pictures they take up to {megabytes} MB, and {available} MB are here{(megabytes < available ? "" : ": lower Images:MaxMemory or Jobs:Parallelism")}"));

@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
+using System.Text;
 using FaceEmbedWorker.Images;
 
 namespace FaceEmbedWorker.Commands;
@@ -17,6 +19,7 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
 {
     private const string S3 = "s3://";
     private const string StandardInput = "-";
+    private const int LongestLine = 65_536;
 
     private readonly Lazy<IReadOnlyList<SubmitLine>> local = new(() => Local([.. named.Where(n => !IsReference(n))]));
 
@@ -61,15 +64,15 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
                 return null;
             }
 
-            using var lines = new StreamReader(opened.Value, leaveOpen: true);
-            var count = 0L;
-            while (lines.ReadLine() is { } line)
+            try
             {
-                count += Named(line) is { } name && !name.EndsWith('/') ? 1 : 0;
+                using var lines = new StreamReader(opened.Value, leaveOpen: true);
+                return LinesAsync(lines, CancellationToken.None).ToBlockingEnumerable().LongCount(line => Named(line) is { } name && !name.EndsWith('/'));
             }
-
-            opened.Value.Position = 0;
-            return count;
+            finally
+            {
+                opened.Value.Position = 0;
+            }
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -99,7 +102,7 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
             }
             else if (!name.StartsWith(S3, StringComparison.Ordinal))
             {
-                yield return new SubmitLine(name, new ImageSource.Url(name));
+                yield return Uri.TryCreate(name, UriKind.Absolute, out _) ? new SubmitLine(name, new ImageSource.Url(name)) : new SubmitLine(name, null, "no address: write https://host/path.");
             }
             else if (name[S3.Length..].Split('/', 2) is not [{ Length: > 0 } bucket, var key])
             {
@@ -152,11 +155,44 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
         }
 
         using var lines = new StreamReader(file == StandardInput ? Console.OpenStandardInput() : opened.Value);
-        while (await lines.ReadLineAsync(cancel) is { } line)
+        await foreach (var line in LinesAsync(lines, cancel))
         {
             if (Named(line) is { } name)
             {
                 yield return name;
+            }
+        }
+    }
+
+    /// <summary>Some are empty: of two characters that end a line. What ends no line would fill the memory.</summary>
+    /// <exception cref="IOException">A line is longer than any name.</exception>
+    private static async IAsyncEnumerable<string> LinesAsync(StreamReader reader, [EnumeratorCancellation] CancellationToken cancel)
+    {
+        var (buffer, line) = (new char[LongestLine], new StringBuilder());
+        for (int read, number = 1; (read = await reader.ReadAsync(buffer, cancel)) > 0;)
+        {
+            var rest = buffer.AsMemory(0, read);
+            for (int end; (end = rest.Span.IndexOfAny('\r', '\n')) >= 0; rest = rest[(end + 1)..])
+            {
+                Append(rest.Span[..end], number);
+                yield return line.ToString();
+                line.Clear();
+                number += rest.Span[end] == '\n' ? 1 : 0;
+            }
+
+            Append(rest.Span, number);
+        }
+
+        if (line.Length > 0)
+        {
+            yield return line.ToString();
+        }
+
+        void Append(ReadOnlySpan<char> text, int number)
+        {
+            if (line.Append(text).Length > LongestLine)
+            {
+                throw new IOException(string.Create(CultureInfo.InvariantCulture, $"Line {number} is longer than {LongestLine:N0} characters: a list has a name on each line."));
             }
         }
     }

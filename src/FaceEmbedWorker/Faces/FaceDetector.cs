@@ -1,3 +1,4 @@
+using System.Globalization;
 using FaceEmbedWorker.Images;
 using Microsoft.Extensions.Options;
 
@@ -15,6 +16,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     private const double UsualThreshold = 0.5;
 
     private const int LeastDecoded = 2;
+
+    /// <summary>Of a score that is 1.</summary>
+    private const double Rounding = 1e-3;
 
     private const int CloseSide = 160;
 
@@ -229,6 +233,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             if (!IsFinite(candidates[i]))
             {
                 throw ModelException.NotFinite(model.Card.Id, "face");
+            }
+
+            if (candidates[i].Score > 1 + Rounding)
+            {
+                throw new ModelException(string.Create(CultureInfo.InvariantCulture, $"The model {model.Card.Id} gave a face the score {candidates[i].Score:0.###}, and scores go from 0 to 1: it was exported without its last sigmoid, or its card names another's layout."));
             }
 
             var face = candidates[i].Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidates[i].Box.Width, candidates[i].Box.Height) };

@@ -159,12 +159,24 @@ internal sealed partial class Model : IDisposable
 
         using var run = Card.Input.Multiple > 0 ? Rent(3 * Card.Input.Multiple, 2 * Card.Input.Multiple) : Rent();
         Try(run, file);
-        var length = run.Output().Length / Card.Input.Batch;
+        var length = LengthOf(run, file) / Card.Input.Batch;
         if (Card.Task == ModelCard.Embedding && Card.Output.Dimensions != length)
         {
             Card = Card.Output.Dimensions == 0
                 ? Card with { Output = Card.Output with { Dimensions = length } }
                 : throw new ModelException($"The model {file} gives {length} values for one picture, but {Card.Output.Dimensions} dimensions are stated. It is no embedder of single faces, or its card is wrong.");
+        }
+    }
+
+    private static int LengthOf(ModelRun run, string file)
+    {
+        try
+        {
+            return run.Output().Length;
+        }
+        catch (ArgumentOutOfRangeException e) // more than a span has
+        {
+            throw new ModelException($"The model {file} gives more than {int.MaxValue:N0} values for one picture. It is no embedder or detector of faces.", e);
         }
     }
 

@@ -71,7 +71,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
     }
 
     /// <summary>Pictures that one run takes.</summary>
-    private static int Batch(InferenceSession session) => session.InputMetadata.First().Value.Dimensions is [> 1 and var batch, _, _, _] ? batch : 1;
+    private static int Batch(InferenceSession session) => session.InputMetadata.Values.FirstOrDefault()?.Dimensions is [> 1 and var batch, _, _, _] ? batch : 1;
 
     /// <summary>One picture, or a fixed batch; of a side that the file leaves open, 160 pixels.</summary>
     private static long[] ShapeOf(int[] dimensions)

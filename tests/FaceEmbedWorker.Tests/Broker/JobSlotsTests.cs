@@ -78,6 +78,25 @@ public sealed class JobSlotsTests : IDisposable
         Assert.Empty(slots.Running);
     }
 
+    /// <summary>A host that wants to be asked later, as by 429, stops no other's jobs.</summary>
+    [Theory]
+    [InlineData(true, false)]
+    [InlineData(false, true)]
+    public async Task A_host_that_asks_for_patience_is_not_the_world(bool asks, bool pauses)
+    {
+        await SlotsAsync();
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            running = null;
+            await channel.HandAsync([1], new BasicProperties { MessageId = $"job-{i}" });
+            await UntilAsync(() => running is not null);
+            running!.SetResult(new JobOutcome.Retry("source_unavailable", "429") { After = asks ? TimeSpan.FromSeconds(3) : null });
+            await UntilAsync(() => settled.Count == i + 1);
+        }
+
+        Assert.Equal(pauses, gate.Failing);
+    }
+
     [Fact]
     public async Task A_job_that_never_ends_is_told()
     {

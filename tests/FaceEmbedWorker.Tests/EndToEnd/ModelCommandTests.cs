@@ -119,6 +119,23 @@ public sealed class ModelCommandTests : IDisposable
         }
     }
 
+    [Fact]
+    public async Task A_graph_without_an_input_is_one_line()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        model.Graph.Input.Clear();
+        model.Graph.Node.Clear();
+        model.Graph.Initializer.Clear();
+        model.Graph.Node.Add(new NodeProto { OpType = "Constant", Output = { model.Graph.Output[0].Name }, Attribute = { new AttributeProto { Name = "value_floats", Floats = { 1, 2 }, Type = AttributeProto.Types.AttributeType.Floats } } });
+        model.Graph.Output[0].Type.TensorType.Shape.Dim.Clear();
+        model.Graph.Output[0].Type.TensorType.Shape.Dim.Add(new TensorShapeProto.Types.Dimension { DimValue = 2 });
+        await File.WriteAllBytesAsync(In("own.onnx"), model.ToByteArray(), TestContext.Current.CancellationToken);
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "inspect", In("own.onnx"));
+        Assert.True(code is 0 or 78, $"{code}\n{output}\n{errors}");
+        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+        Assert.Equal(78, (await FaceEmbed.RunAsync("model", "check", In("own.onnx"))).ExitCode);
+    }
+
     /// <summary>What a fixed batch costs is told of one picture, and a file without a card is not blamed on its card.</summary>
     [Fact]
     public async Task Inspect_counts_one_picture_and_speaks_of_no_card_where_there_is_none()

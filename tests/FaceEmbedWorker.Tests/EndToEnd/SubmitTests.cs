@@ -209,6 +209,11 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
             Assert.Equal((64, 0u), (closed.ExitCode, await probe.ReadyAsync(probe.Topology.Jobs)));
         }
 
+        await File.WriteAllTextAsync(In("endless"), "\n\n" + new string('x', 70_000) + "\nhttps://host/a.jpg");
+        Assert.Equal((1, $"face-embed: {In("endless")}: Line 3 is longer than 65,536 characters: a list has a name on each line."), await ToldAsync("--from", In("endless")));
+        await File.WriteAllTextAsync(In("nowhere.txt"), "https://\r\n");
+        Assert.Equal((1, "face-embed: https://: no address: write https://host/path."), await ToldAsync("--from", In("nowhere.txt")));
+
         async Task<(int Code, string Errors)> ToldAsync(params string[] options)
         {
             var (code, _, errors) = await FaceEmbed.RunAsync(["submit", .. options, .. probe.Settings]);
