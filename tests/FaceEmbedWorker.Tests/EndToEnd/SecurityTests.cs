@@ -237,6 +237,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             await broker.ControlAsync("clear_policy", "breaks");
         }
 
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result is { ExitCode: 0 } told ? told.Output : null, "the policy gone"); // it goes as it came, with the API's next look
+
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
 
