@@ -20,7 +20,7 @@ public class HostilePictureTests
     [Fact]
     public async Task Bombs_are_refused_by_their_header()
     {
-        await EndsAsync("refused", Png(50_000, 50_000));
+        await EndsAsync("refused", Pngs.Header(50_000, 50_000));
         await EndsAsync("refused", Gif(frames: 10_000));
         await EndsAsync("refused", Tiff(pages: 2_000));
         var endless = Tiff(pages: 2);
@@ -311,17 +311,6 @@ public class HostilePictureTests
             _ => "",
         };
         check?.Invoke(word);
-    }
-
-    /// <summary>A header of that size and no pixels.</summary>
-    internal static byte[] Png(uint width, uint height)
-    {
-        byte[] header = [.. Convert.FromHexString("89504E470D0A1A0A0000000D49484452"), .. new byte[8], 8, 2, 0, 0, 0];
-        BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(16), width);
-        BinaryPrimitives.WriteUInt32BigEndian(header.AsSpan(20), height);
-        var crc = new byte[4];
-        BinaryPrimitives.WriteUInt32BigEndian(crc, System.IO.Hashing.Crc32.HashToUInt32(header.AsSpan(12)));
-        return [.. header, .. crc, .. Convert.FromHexString("0000000849444154789C030000000001"), .. new byte[4], .. Convert.FromHexString("0000000049454E44AE426082")];
     }
 
     /// <summary>Frames of one pixel.</summary>

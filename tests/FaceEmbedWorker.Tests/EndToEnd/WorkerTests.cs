@@ -434,7 +434,7 @@ public abstract class WorkerTests(TestBroker broker)
         var noise = new byte[12 * 1024 * 1024]; // RabbitMQ 4 takes 16 MiB
         new Random(1).NextBytes(noise);
         await probe.SubmitAsync(noise, "image/jpeg", "noise");
-        await probe.SubmitAsync(HostilePictureTests.Png(50_000, 50_000), "image/png", "bomb");
+        await probe.SubmitAsync(Pngs.Header(50_000, 50_000), "image/png", "bomb");
         await probe.SubmitAsync(Encoding.ASCII.GetBytes(new string('[', 1_000_000)), "application/json", "deep");
         await probe.SubmitAsync([.. "{\"image\":{\"data\":\""u8, 0xC3, 0x28, .. "\"}}"u8], "application/json", "not-utf8");
         await probe.SubmitAsync(Encoding.ASCII.GetBytes($$$"""{"id":"{{{new string('x', 10_240)}}}","image":{"data":"AAAA"}}"""), "application/json", "long-id");

@@ -18,8 +18,8 @@ public class FindingTests
         var (first, best) = (0, 0);
         foreach (var (file, n) in People().Take(20).Select((f, i) => (f, i)))
         {
-            var frame = Frame(640, 480, n);
-            var place = Paste(frame, file, size: 24, x: 40 + 25 * n, y: 60 + 15 * n);
+            var frame = FaceScenes.Frame(640, 480, n);
+            var place = FaceScenes.Paste(frame, file, size: 24, x: 40 + 25 * n, y: 60 + 15 * n);
             first += await FoundAsync(frame, [place], detail: 1, ".png");
             best += await FoundAsync(frame, [place], detail: 2, ".png");
             frame.Dispose();
@@ -36,8 +36,8 @@ public class FindingTests
         var (found, people) = (0, People().ToArray());
         for (var photo = 0; photo < 4; photo++)
         {
-            using var frame = Frame(4000, 3000, photo);
-            var places = Enumerable.Range(0, 20).Select(i => Paste(frame, people[(photo * 20 + i) % people.Length], size: 60, x: 100 + i % 5 * 760 + photo * 13, y: 120 + i / 5 * 690 + photo * 17)).ToArray();
+            using var frame = FaceScenes.Frame(4000, 3000, photo);
+            var places = Enumerable.Range(0, 20).Select(i => FaceScenes.Paste(frame, people[(photo * 20 + i) % people.Length], size: 60, x: 100 + i % 5 * 760 + photo * 13, y: 120 + i / 5 * 690 + photo * 17)).ToArray();
             found += await FoundAsync(frame, places, detail: 4, ".jpg");
         }
 
@@ -85,8 +85,8 @@ public class FindingTests
     public async Task One_who_lies_down_does_not_take_the_place_of_those_who_stand(int degrees)
     {
         var people = People().ToArray();
-        using var frame = Frame(1600, 1200, 3);
-        var standing = Enumerable.Range(0, 8).Select(i => Paste(frame, people[10 * i], size: 36, x: 40 + 150 * i, y: 80)).ToArray();
+        using var frame = FaceScenes.Frame(1600, 1200, 3);
+        var standing = Enumerable.Range(0, 8).Select(i => FaceScenes.Paste(frame, people[10 * i], size: 36, x: 40 + 150 * i, y: 80)).ToArray();
         using var photo = Pipeline.Decode(File.ReadAllBytes(TestData.Astronaut));
         using var head = Pixels.Cropped(photo, 90, 0, 300, 300);
         using var large = Pixels.Resized(head, 500, 500, PillowResize.Filter.Bicubic.Name);
@@ -96,7 +96,7 @@ public class FindingTests
             lying.Row(row).CopyTo(frame.Row(600 + row)[(600 * 3)..]);
         }
 
-        var result = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(frame, ".png"))), None)).Result;
+        var result = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(FaceScenes.Encoded(frame, ".png"))), None)).Result;
         var boxes = result.Embeddings.Select(e => e.Box!).ToList();
         Assert.Null(result.Image.Rotation);
         Assert.InRange(standing.Count(n => boxes.Exists(b => n.X >= b.X && n.X <= b.X + b.Width && n.Y >= b.Y && n.Y <= b.Y + b.Height)), 7, 8);
@@ -153,7 +153,7 @@ public class FindingTests
         await Parallel.ForAsync(0, count, new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount }, async (number, _) =>
         {
             using var picture = FacelessPictures.Make(number);
-            var result = Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(picture, ".png"))), None)).Result;
+            var result = Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(FaceScenes.Encoded(picture, ".png"))), None)).Result;
             Assert.Equal(result.Embeddings.Count == 0, result.Outcome == EmbedResult.NoFace); // nothing in any look, the turned ones included
             Interlocked.Add(ref alarms, result.Embeddings.Count);
         });
@@ -174,9 +174,9 @@ public class FindingTests
     [Fact]
     public async Task A_job_can_ask_for_its_own_detail()
     {
-        using var frame = Frame(640, 480, 3);
-        Paste(frame, TestData.GraceHopper, size: 14, x: 300, y: 200);
-        var picture = new ImageSource.Data(Encoded(frame, ".png"));
+        using var frame = FaceScenes.Frame(640, 480, 3);
+        FaceScenes.Paste(frame, TestData.GraceHopper, size: 14, x: 300, y: 200);
+        var picture = new ImageSource.Data(FaceScenes.Encoded(frame, ".png"));
         var counts = new List<int>();
         foreach (var detail in new[] { 1, 4 })
         {
@@ -349,45 +349,10 @@ public class FindingTests
     private static IEqualityComparer<(double X, double Y)> Near(double distance) =>
         EqualityComparer<(double X, double Y)>.Create((a, b) => Math.Abs(a.X - b.X) < distance && Math.Abs(a.Y - b.Y) < distance, _ => 0);
 
-    /// <summary>Grey clouds.</summary>
-    internal static Picture Frame(int width, int height, int seed)
-    {
-        using var clouds = Image.Perlin(width, height, cellSize: 120, seed: seed);
-        using var grey = (clouds * 30 + 120).Cast(Enums.BandFormat.Uchar);
-        using var three = grey.Bandjoin(grey, grey);
-        var frame = new Picture(width, height);
-        three.WriteToMemory<byte>().CopyTo(frame.Pixels);
-        return frame;
-    }
-
-    /// <summary>A person's face with what is around it, so that the detector's box is as high as asked; tells where its nose is.</summary>
-    internal static Point Paste(Picture frame, string file, int size, int x, int y)
-    {
-        using var photo = Pipeline.Decode(File.ReadAllBytes(file));
-        var face = Pipeline.Detector.Detect(photo).MaxBy(d => d.Box.Area);
-        var scale = size / face.Box.Height;
-        using var small = new Picture((int)Math.Round(photo.Width * scale), (int)Math.Round(photo.Height * scale));
-        PillowResize.Resize(photo.Pixels, photo.Width, photo.Height, small.Pixels, small.Width, small.Height, PillowResize.Filter.Bicubic);
-        for (var row = 0; row < small.Height; row++)
-        {
-            small.Row(row).CopyTo(frame.Row(y + row)[(x * 3)..]);
-        }
-
-        var nose = Pipeline.Detector.Locate(photo, face)[2];
-        return new Point(x + nose.X * scale, y + nose.Y * scale);
-    }
-
     private static async Task<int> FoundAsync(Picture frame, Point[] noses, int detail, string format)
     {
-        var outcome = await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(Encoded(frame, format)), Detail: detail), None);
+        var outcome = await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(FaceScenes.Encoded(frame, format)), Detail: detail), None);
         var boxes = Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings.Select(e => e.Box!).ToList();
         return noses.Count(n => boxes.RemoveAll(b => n.X >= b.X && n.X <= b.X + b.Width && n.Y >= b.Y && n.Y <= b.Y + b.Height) > 0);
-    }
-
-    internal static byte[] Encoded(Picture picture, string format)
-    {
-        using var image = Image.NewFromMemoryCopy<byte>(picture.Pixels, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar);
-        using var srgb = image.Copy(interpretation: Enums.Interpretation.Srgb);
-        return srgb.WriteToBuffer(format);
     }
 }

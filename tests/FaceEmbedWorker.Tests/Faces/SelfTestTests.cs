@@ -2,7 +2,6 @@ using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Onnx;
-using FaceEmbedWorker.Tests.Onnx;
 using Google.Protobuf;
 using Microsoft.Extensions.Options;
 

@@ -10,7 +10,7 @@ namespace FaceEmbedWorker.Tests.Fuzz;
 
 /// <summary>
 /// What reads strangers' bytes, each with what it may say to them; any other exception is a fault. <c>tests/fuzz</c> looks for bytes that
-/// make one, <see cref="FuzzTests"/> tries those that were found.
+/// make one, <c>FuzzTests</c> tries those that were found.
 /// </summary>
 internal static class FuzzTargets
 {

@@ -45,7 +45,7 @@ public class DecodersTests
     public async Task Refusals_have_the_same_words()
     {
         var cut = Fixtures.Select(f => File.ReadAllBytes(f.Data)).Select(b => b[..(b.Length / 2)]);
-        byte[][] wrong = [.. cut, Chaos.HostilePictureTests.Png(50_000, 50_000), Chaos.HostilePictureTests.Png(1, 9_000), [1, 2, 3], "%PDF-1.7"u8.ToArray(), Convert.FromHexString("FF0A0000000000000000")];
+        byte[][] wrong = [.. cut, Pngs.Header(50_000, 50_000), Pngs.Header(1, 9_000), [1, 2, 3], "%PDF-1.7"u8.ToArray(), Convert.FromHexString("FF0A0000000000000000")];
         foreach (var bytes in wrong)
         {
             Assert.Equal(await WordsAsync(Libvips, bytes), await WordsAsync(Managed, bytes));
@@ -142,7 +142,7 @@ public class DecodersTests
         byte[] larger = [.. png[16..29]];
         (larger[2], larger[6]) = (0x20, 0x20);
         var at = behindPixels ? png.Length - 12 : 33;
-        var fault = Assert.Throws<ImageException>(() => decoder.Open([.. png[..at], .. HostileHeaderTests.PngChunk("IHDR", larger), .. png[at..]]));
+        var fault = Assert.Throws<ImageException>(() => decoder.Open([.. png[..at], .. Pngs.Chunk("IHDR", larger), .. png[at..]]));
         Assert.Equal(ImageFault.Undecodable, fault.Fault);
         Assert.Contains("it has two headers", fault.Message, StringComparison.Ordinal);
     }
@@ -183,7 +183,7 @@ public class DecodersTests
         {
             var at = png.AsSpan().IndexOf("IDAT"u8) + 4;
             var size = System.Buffers.Binary.BinaryPrimitives.ReadInt32BigEndian(png.AsSpan(at - 8));
-            return [.. png[..(at - 8)], .. png[at..(at + size)].Chunk(length).SelectMany(part => HostileHeaderTests.PngChunk("IDAT", part)), .. png[(at + size + 4)..]];
+            return [.. png[..(at - 8)], .. png[at..(at + size)].Chunk(length).SelectMany(part => Pngs.Chunk("IDAT", part)), .. png[(at + size + 4)..]];
         }
     }
 
@@ -292,7 +292,7 @@ public class DecodersTests
     public void A_png_may_say_behind_its_pixels_how_it_is_turned()
     {
         var png = TestData.Read("formats/rgb.png");
-        byte[] turned = [.. png[..^12], .. HostileHeaderTests.PngChunk("eXIf", [.. "MM\0*"u8, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]), .. png[^12..]];
+        byte[] turned = [.. png[..^12], .. Pngs.Chunk("eXIf", [.. "MM\0*"u8, 0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0]), .. png[^12..]];
         var (plain, upright) = (Pipeline.Decoder.Open(png), Pipeline.Decoder.Open(turned));
         Assert.Equal((plain.Height, plain.Width, 6), (upright.Width, upright.Height, upright.Orientation));
     }

@@ -2,7 +2,6 @@ using System.Text.Json;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
-using FaceEmbedWorker.Tests.Faces;
 using NetVips;
 
 namespace FaceEmbedWorker.Tests.Jobs;
@@ -13,11 +12,11 @@ public class FaceSearchTests
     /// <summary>The large face is in a corner, the smaller one in the middle, the smallest at the right.</summary>
     private static readonly Lazy<byte[]> Three = new(() =>
     {
-        using var frame = FindingTests.Frame(1200, 900, 3);
-        FindingTests.Paste(frame, TestData.GraceHopper, size: 170, x: 0, y: 0);
-        FindingTests.Paste(frame, TestData.Astronaut, size: 110, x: 420, y: 330);
-        FindingTests.Paste(frame, TestData.GraceHopper, size: 60, x: 1000, y: 500);
-        return FindingTests.Encoded(frame, ".png");
+        using var frame = FaceScenes.Frame(1200, 900, 3);
+        FaceScenes.Paste(frame, TestData.GraceHopper, size: 170, x: 0, y: 0);
+        FaceScenes.Paste(frame, TestData.Astronaut, size: 110, x: 420, y: 330);
+        FaceScenes.Paste(frame, TestData.GraceHopper, size: 60, x: 1000, y: 500);
+        return FaceScenes.Encoded(frame, ".png");
     });
 
     private static CancellationToken None => CancellationToken.None;
@@ -163,7 +162,7 @@ public class FaceSearchTests
         var template = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * 200 / 112, p[1] * 200 / 112));
         FaceAligner.Warp(picture, Similarity.Fit(Array.ConvertAll(face.Landmarks!, p => new Point(p[0] - 0.5, p[1] - 0.5)), template), crop);
 
-        var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FindingTests.Encoded(crop, ".png")), Mode = EmbedMode.Aligned });
+        var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FaceScenes.Encoded(crop, ".png")), Mode = EmbedMode.Aligned });
 
         Assert.True(Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector) > 0.97, $"{Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector)}");
     }
@@ -197,8 +196,8 @@ public class FaceSearchTests
     [Fact]
     public async Task A_crop_that_shows_no_face_is_flagged()
     {
-        using var frame = FindingTests.Frame(112, 112, 1);
-        var result = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FindingTests.Encoded(frame, ".png")), Mode = EmbedMode.Aligned });
+        using var frame = FaceScenes.Frame(112, 112, 1);
+        var result = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FaceScenes.Encoded(frame, ".png")), Mode = EmbedMode.Aligned });
         Assert.Equal([FaceQuality.Blurred], result.Embeddings[0].Quality!.Flags);
     }
 
@@ -209,8 +208,8 @@ public class FaceSearchTests
     [InlineData(200, 100, "[[310,10],[330,10],[320,20],[312,30],[328,30]]", "lie outside")]
     public async Task What_is_no_crop_is_refused_with_a_sentence(int width, int height, string? landmarks, string told)
     {
-        using var frame = FindingTests.Frame(width, height, 1);
-        var job = new EmbedJob("x", new ImageSource.Data(FindingTests.Encoded(frame, ".png")), EmbedMode.Aligned) { Landmarks = landmarks is null ? null : Points(JsonSerializer.Deserialize<double[][]>(landmarks)!) };
+        using var frame = FaceScenes.Frame(width, height, 1);
+        var job = new EmbedJob("x", new ImageSource.Data(FaceScenes.Encoded(frame, ".png")), EmbedMode.Aligned) { Landmarks = landmarks is null ? null : Points(JsonSerializer.Deserialize<double[][]>(landmarks)!) };
         var rejected = Assert.IsType<JobOutcome.Rejected>(await Pipeline.Handler().HandleAsync(job, None));
         Assert.Equal("malformed", rejected.Reason);
         Assert.Contains(told, rejected.Message, StringComparison.Ordinal);
