@@ -1,3 +1,6 @@
+using System.ComponentModel.DataAnnotations;
+using System.Globalization;
+using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using Microsoft.Extensions.Options;
 
@@ -47,6 +50,46 @@ public class TopologyTests
     {
         var topology = new Topology(Options.Create(new BrokerOptions { RetryDelays = "1,5,30,2" }));
         Assert.Equal(seconds, topology.Wait(attempt, asked is { } a ? TimeSpan.FromSeconds(a) : null)?.TotalSeconds);
+    }
+
+    [Fact]
+    public void Every_ladder_that_the_setting_takes_leads_each_attempt_to_a_queue_of_its_own_that_waits_so_long_and_ends()
+    {
+        var random = new Random(77);
+        for (var round = 0; round < 5000; round++)
+        {
+            var written = string.Join(random.Next(2) == 0 ? "," : " , ", Enumerable.Range(0, random.Next(1, 9)).Select(_ => (random.Next(4) switch
+            {
+                0 => Math.Max(0.001, random.NextDouble() * 0.01),
+                1 => random.Next(1, 10),
+                2 => random.NextDouble() * 1000 + 0.001,
+                _ => random.Next(1, 86_401),
+            }).ToString(random.Next(2) == 0 ? "0.####" : "0.0000000", CultureInfo.InvariantCulture)));
+            var options = new BrokerOptions { RetryDelays = written };
+            if (options.Validate(new ValidationContext(options)).Any())
+            {
+                Assert.Contains(options.RetryDelays.Split(','), s => double.Parse(s, CultureInfo.InvariantCulture) < 0.001); // rounded away
+                continue;
+            }
+
+            var topology = new Topology(Options.Create(options));
+            var steps = written.Split(',').Select(s => TimeSpan.FromSeconds(double.Parse(s, CultureInfo.InvariantCulture))).ToArray();
+            for (var attempt = 1; attempt <= steps.Length; attempt++)
+            {
+                TimeSpan? asked = random.Next(3) == 0 ? null : TimeSpan.FromSeconds(Math.Pow(10, random.NextDouble() * 9 - 3));
+                var wait = Assert.NotNull(topology.Wait(attempt, asked));
+                var left = steps[(attempt - 1)..];
+                Assert.Equal(asked is null ? left[0] : left.FirstOrDefault(s => s >= asked, left.Max()), wait);
+                var queue = Assert.Single(topology.Queues.DistinctBy(q => q.Name), q => q.Name == topology.WaitQueue(wait));
+                Assert.Equal((topology.Retry, Topology.RetryKey(wait)), (queue.Exchange, Assert.Single(queue.Keys)));
+                Assert.InRange(wait.TotalMilliseconds - (long)queue.Arguments["x-message-ttl"]!, 0, 1);
+                Assert.True((long)queue.Arguments["x-message-ttl"]! >= 1);
+            }
+
+            Assert.Null(topology.Wait(steps.Length + 1, null));
+            Assert.Null(topology.Wait(steps.Length + 1, TimeSpan.FromSeconds(1)));
+            Assert.All(topology.Queues.GroupBy(q => q.Name), same => Assert.Single(same.Select(q => JsonSerializer.Serialize(q.Arguments)).Distinct())); // two steps that round to one are one queue
+        }
     }
 
     [Theory]
