@@ -5,7 +5,8 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>
 /// The intake: open, or closed and why. It closes where many different jobs in a row fail for the world's fault, for a disk that is full or
 /// a host that is away fails for everyone, and the whole queue would go down the retry ladder for it: then one job at a time goes through
-/// as a probe, with growing pauses. And it closes while the broker does not take what becomes of jobs.
+/// as a probe, with growing pauses. Bulk jobs are counted and paused by themselves, so that an archive whose host is away holds up nobody
+/// who waits. And it closes while the broker does not take what becomes of jobs.
 /// </summary>
 internal sealed class IntakeGate(TimeProvider time) : IDisposable
 {
@@ -16,28 +17,24 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(60);
 
     private readonly Lock state = new();
-    private readonly SemaphoreSlim probe = new(1, 1);
-    private readonly HashSet<string> failed = [];
-    private TimeSpan pause = FirstPause;
+    private readonly Row jobs = new(time);
+    private readonly Row bulks = new(time);
     private int held;
     private string holding = "";
     private string? blocked;
     private TaskCompletionSource? flows;
 
-    /// <summary>Of a probe, or of the job that closed the gate.</summary>
-    private long lastFailure;
+    /// <summary>Too many jobs failed, of bulk jobs or of the others: none of them goes through but a probe.</summary>
+    public bool IsFailing(bool bulk) => Of(bulk).Failing;
 
-    /// <summary>Too many jobs failed: no job goes through but a probe.</summary>
-    public bool Failing { get; private set; }
-
-    /// <summary>Why the intake is closed; null where it is open.</summary>
+    /// <summary>Why the intake is closed; null where it is open, if only for jobs that are no bulk jobs.</summary>
     public string? Reason
     {
         get
         {
             lock (state)
             {
-                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : Failing ? $"{failed.Count} different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
+                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : jobs.Failing ? $"{jobs.Failed} different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
             }
         }
     }
@@ -46,64 +43,30 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     /// <returns>True where the job is the probe: its outcome must be told to <see cref="Report"/>.</returns>
     public async Task<bool> EnterAsync(CancellationToken cancel)
     {
-        while (flows is { } closed)
-        {
-            await closed.Task.WaitAsync(cancel);
-        }
-
-        if (!Failing)
-        {
-            return false;
-        }
-
-        await probe.WaitAsync(cancel);
-        try
-        {
-            if (Failing)
-            {
-                var left = pause - time.GetElapsedTime(lastFailure); // not from now: whoever waits may be handed back before it is over, and the next one goes on
-                await (left > TimeSpan.Zero ? Task.Delay(left, time, cancel) : Task.CompletedTask);
-                return true;
-            }
-        }
-        catch
-        {
-            probe.Release();
-            throw;
-        }
-
-        probe.Release();
-        return false;
+        await FlowAsync(cancel);
+        return await jobs.EnterAsync(cancel);
     }
+
+    /// <summary>A bulk job keeps no slot waiting that others may need.</summary>
+    /// <returns>As of <see cref="EnterAsync"/>; null where it may not be handled yet.</returns>
+    public async Task<bool?> EnterBulkAsync(CancellationToken cancel)
+    {
+        await FlowAsync(cancel);
+        return bulks.TryEnter();
+    }
+
+    /// <summary>How long bulk jobs are paused; null until a probe has ended.</summary>
+    public TimeSpan? BulkPause => bulks.Left;
 
     /// <summary>Tells how a job ended.</summary>
     /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which
     /// tells nothing of the world.</param>
     /// <returns>True where this closed or opened the gate.</returns>
-    public bool Report(string id, bool? worldFailed, bool probing)
+    public bool Report(string id, bool? worldFailed, bool probing, bool bulk = false)
     {
         lock (state)
         {
-            var before = Failing;
-            if (worldFailed is false)
-            {
-                failed.Clear();
-                (Failing, pause) = (false, FirstPause);
-            }
-            else if (worldFailed is true)
-            {
-                failed.Add(id);
-                Failing |= failed.Count >= Failures;
-                lastFailure = probing || Failing != before ? time.GetTimestamp() : lastFailure;
-                pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
-            }
-
-            if (probing)
-            {
-                probe.Release();
-            }
-
-            return Failing != before;
+            return Of(bulk).Report(id, worldFailed, probing);
         }
     }
 
@@ -161,5 +124,112 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         }
     }
 
-    public void Dispose() => probe.Dispose();
+    private async Task FlowAsync(CancellationToken cancel)
+    {
+        while (flows is { } closed)
+        {
+            await closed.Task.WaitAsync(cancel);
+        }
+    }
+
+    private Row Of(bool bulk) => bulk ? bulks : jobs;
+
+    public void Dispose()
+    {
+        jobs.Dispose();
+        bulks.Dispose();
+    }
+
+    /// <summary>Failures in a row, and the pause that they make.</summary>
+    private sealed class Row(TimeProvider time) : IDisposable
+    {
+        private readonly SemaphoreSlim probe = new(1, 1);
+        private readonly HashSet<string> failed = [];
+        private TimeSpan pause = FirstPause;
+
+        /// <summary>Of a probe, or of the job that closed the gate.</summary>
+        private long lastFailure;
+
+        public bool Failing { get; private set; }
+
+        public int Failed => failed.Count;
+
+        /// <summary>Until the next probe may go; null while one is under way.</summary>
+        public TimeSpan? Left => !Failing ? TimeSpan.Zero : probe.CurrentCount == 0 ? null : PauseLeft;
+
+        private TimeSpan PauseLeft => pause - time.GetElapsedTime(lastFailure) is { Ticks: > 0 } left ? left : TimeSpan.Zero; // not from now: whoever waits may be handed back before it is over, and the next one goes on
+
+        public async Task<bool> EnterAsync(CancellationToken cancel)
+        {
+            if (!Failing)
+            {
+                return false;
+            }
+
+            await probe.WaitAsync(cancel);
+            try
+            {
+                if (Failing)
+                {
+                    await (PauseLeft is { Ticks: > 0 } left ? Task.Delay(left, time, cancel) : Task.CompletedTask);
+                    return true;
+                }
+            }
+            catch
+            {
+                probe.Release();
+                throw;
+            }
+
+            probe.Release();
+            return false;
+        }
+
+        public bool? TryEnter()
+        {
+            if (!Failing)
+            {
+                return false;
+            }
+
+            if (!probe.Wait(0))
+            {
+                return null;
+            }
+
+            if (Failing && PauseLeft == TimeSpan.Zero)
+            {
+                return true;
+            }
+
+            probe.Release();
+            return Failing ? null : false;
+        }
+
+        public bool Report(string id, bool? worldFailed, bool probing)
+        {
+            var before = Failing;
+            if (worldFailed is false)
+            {
+                failed.Clear();
+                (Failing, pause) = (false, FirstPause);
+            }
+            else if (worldFailed is true)
+            {
+                failed.Add(id);
+                Failing |= failed.Count >= Failures;
+                lastFailure = probing || Failing != before ? time.GetTimestamp() : lastFailure;
+                pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
+            }
+
+            if (probing)
+            {
+                probe.Release();
+            }
+
+            return Failing != before;
+        }
+
+        public void Dispose() => probe.Dispose();
+    }
 }

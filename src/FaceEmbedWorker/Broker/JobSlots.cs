@@ -24,7 +24,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     /// <summary>Beyond twice its deadline: then a job does not heed it.</summary>
     public static readonly TimeSpan StuckTime = TimeSpan.FromSeconds(10);
 
-    private readonly WaitingJobs waiting = new(options.BulkShare);
+    private readonly WaitingJobs waiting = new(options.BulkShare, () => gate.BulkPause, time);
     private readonly ConcurrentDictionary<Delivery, (long Since, string Id)> running = new();
     private readonly RecentResults recent = new();
     private readonly TimeSpan deadline = TimeSpan.FromSeconds(options.DeadlineSeconds);
@@ -54,7 +54,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
     }
 
-    public void Close() => waiting.Close(options.Slots);
+    public void Close() => waiting.Close();
 
     /// <inheritdoc cref="WaitingJobs.ForgetEnded"/>
     public void ForgetEnded() => waiting.ForgetEnded();
@@ -117,16 +117,18 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         try
         {
             using var giveUp = CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken, abandon);
-            probing = await gate.EnterAsync(giveUp.Token);
+            if ((delivery.IsBulk ? await gate.EnterBulkAsync(giveUp.Token) : await gate.EnterAsync(giveUp.Token)) is not { } entered)
+            {
+                waiting.Add(delivery); // where that is closed, it goes back to its queue
+                return (null, null);
+            }
+
+            probing = entered;
             giveUp.Token.ThrowIfCancellationRequested();
         }
         catch (OperationCanceledException)
         {
-            if (probing)
-            {
-                gate.Report("", worldFailed: null, probing);
-            }
-
+            Tell(delivery, null, null, worldFailed: null, probing);
             return (null, null);
         }
 
@@ -143,24 +145,27 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
         finally
         {
-            Tell(job, outcome, worldFailed, probing);
+            Tell(delivery, job, outcome, worldFailed, probing);
         }
 
         return (job, outcome);
     }
 
-    private void Tell(EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
+    private void Tell(Delivery delivery, EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
     {
-        if (gate.Report(job?.Id ?? "", worldFailed, probing))
+        var turned = gate.Report(job?.Id ?? "", worldFailed, probing, delivery.IsBulk);
+        if (turned && gate.IsFailing(delivery.IsBulk))
         {
-            if (gate.Failing)
-            {
-                Pausing(logger, IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
-            }
-            else
-            {
-                Resuming(logger);
-            }
+            Pausing(logger, delivery.IsBulk ? " bulk jobs" : "", IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
+        }
+        else if (turned)
+        {
+            Resuming(logger, delivery.IsBulk ? " bulk jobs" : "");
+        }
+
+        if (delivery.IsBulk && (turned || probing))
+        {
+            waiting.Look();
         }
     }
 
@@ -210,9 +215,9 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     [LoggerMessage(Level = LogLevel.Critical, Message = "Job {Id} has run for {Seconds:0} s and does not heed its deadline of {Deadline} s: the worker ends, to be started again. If the job does that again, it goes to the dead letters as crash_loop")]
     private static partial void RunsOn(ILogger logger, string id, double seconds, double deadline);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "Pausing: {Failures} different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: {Text}")]
-    private static partial void Pausing(ILogger logger, int failures, string text);
+    [LoggerMessage(Level = LogLevel.Error, Message = "Pausing{Which}: {Failures} different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: {Text}")]
+    private static partial void Pausing(ILogger logger, string which, int failures, string text);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Resuming: a job succeeded")]
-    private static partial void Resuming(ILogger logger);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Resuming{Which}: a job succeeded")]
+    private static partial void Resuming(ILogger logger, string which);
 }

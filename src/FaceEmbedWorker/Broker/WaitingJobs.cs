@@ -1,5 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
-
 namespace FaceEmbedWorker.Broker;
 
 /// <summary>
@@ -7,11 +5,11 @@ namespace FaceEmbedWorker.Broker;
 /// waits behind bulk jobs that were handed out before it; their number is bounded by the prefetch.
 /// </summary>
 /// <param name="bulkShare">Percent of the jobs that are begun while both wait.</param>
-[SuppressMessage("Design", "CA1001", Justification = "A semaphore without a wait handle has nothing to dispose of.")]
-internal sealed class WaitingJobs(int bulkShare)
+/// <param name="bulkPause">How long no bulk job is begun; null: until <see cref="Look"/>.</param>
+internal sealed class WaitingJobs(int bulkShare, Func<TimeSpan?> bulkPause, TimeProvider time)
 {
     private readonly Lock moving = new();
-    private readonly SemaphoreSlim come = new(0);
+    private TaskCompletionSource change = Change();
     private readonly Queue<Delivery> jobs = new();
     private readonly Queue<Delivery> bulk = new();
     private int owed;
@@ -30,7 +28,7 @@ internal sealed class WaitingJobs(int bulkShare)
             (delivery.IsBulk ? bulk : jobs).Enqueue(delivery);
         }
 
-        come.Release();
+        Look();
         return true;
     }
 
@@ -40,10 +38,12 @@ internal sealed class WaitingJobs(int bulkShare)
     {
         for (; ; )
         {
-            await come.WaitAsync();
+            Task changed;
+            TimeSpan? left;
             lock (moving)
             {
-                if (Take() is { } delivery)
+                left = bulk.Count == 0 ? null : closed ? TimeSpan.Zero : bulkPause();
+                if (Take(left == TimeSpan.Zero) is { } delivery)
                 {
                     return delivery;
                 }
@@ -52,19 +52,38 @@ internal sealed class WaitingJobs(int bulkShare)
                 {
                     return null;
                 }
+
+                changed = change.Task;
             }
+
+            using var over = new CancellationTokenSource();
+            // a delay knows whole milliseconds, and one of less would be none
+            await (left is { } pause ? Task.WhenAny(changed, Task.Delay(pause + TimeSpan.FromMilliseconds(1), time, over.Token)) : changed);
+            await over.CancelAsync();
         }
     }
 
+    /// <summary>Something has changed: whoever waits looks whether there is one for it.</summary>
+    public void Look()
+    {
+        TaskCompletionSource before;
+        lock (moving)
+        {
+            (before, change) = (change, Change());
+        }
+
+        before.SetResult();
+    }
+
     /// <summary>Takes no more; each of those who wait for one comes to an end.</summary>
-    public void Close(int waiters)
+    public void Close()
     {
         lock (moving)
         {
             closed = true;
         }
 
-        come.Release(waiters);
+        Look();
     }
 
     /// <summary>Lets go of what waits here and has ended with its life, with its bytes.</summary>
@@ -93,9 +112,11 @@ internal sealed class WaitingJobs(int bulkShare)
         }
     }
 
-    private Delivery? Take()
+    private static TaskCompletionSource Change() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private Delivery? Take(bool bulkToo)
     {
-        if ((owed >= 100 - bulkShare || jobs.Count == 0) && bulk.TryDequeue(out var next))
+        if (bulkToo && (owed >= 100 - bulkShare || jobs.Count == 0) && bulk.TryDequeue(out var next))
         {
             owed = Math.Max(0, owed - (100 - bulkShare));
             return next;
@@ -103,7 +124,7 @@ internal sealed class WaitingJobs(int bulkShare)
 
         if (jobs.TryDequeue(out next))
         {
-            owed = bulk.Count > 0 ? owed + bulkShare : Math.Min(owed + bulkShare, 100 - bulkShare); // what was not there to be taken is not made up for
+            owed = bulkToo ? owed + bulkShare : Math.Min(owed + bulkShare, 100 - bulkShare); // what was not there to be taken is not made up for
         }
 
         return next;

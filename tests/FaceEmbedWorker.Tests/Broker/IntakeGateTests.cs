@@ -15,12 +15,12 @@ public sealed class IntakeGateTests : IDisposable
     {
         Fail(IntakeGate.Failures);
         Assert.False(gate.Report("malformed", worldFailed: null, probing: false));
-        Assert.True(gate.Failing);
+        Assert.True(gate.IsFailing(bulk: false));
         Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
         Assert.False(gate.Report("malformed", worldFailed: null, probing: true));
         Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None))); // the probe's place is free again
         Assert.True(gate.Report("good", worldFailed: false, probing: true));
-        Assert.False(gate.Failing);
+        Assert.False(gate.IsFailing(bulk: false));
     }
 
     [Fact]
@@ -43,7 +43,7 @@ public sealed class IntakeGateTests : IDisposable
         Fail(IntakeGate.Failures - 1);
         gate.Report("good", worldFailed: false, probing: false);
         Fail(IntakeGate.Failures - 1);
-        Assert.False(gate.Failing);
+        Assert.False(gate.IsFailing(bulk: false));
         Assert.False(await gate.EnterAsync(CancellationToken.None));
 
         for (var again = 0; again < 10; again++)
@@ -51,9 +51,9 @@ public sealed class IntakeGateTests : IDisposable
             gate.Report("job-0", worldFailed: true, probing: false); // the same job's fault, perhaps
         }
 
-        Assert.False(gate.Failing);
+        Assert.False(gate.IsFailing(bulk: false));
         Assert.True(gate.Report("another", worldFailed: true, probing: false));
-        Assert.True(gate.Failing);
+        Assert.True(gate.IsFailing(bulk: false));
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -94,7 +95,65 @@ public sealed class JobSlotsTests : IDisposable
             await UntilAsync(() => settled.Count == i + 1);
         }
 
-        Assert.Equal(pauses, gate.Failing);
+        Assert.Equal(pauses, gate.IsFailing(bulk: false));
+    }
+
+    /// <summary>An archive whose host is away: one of its jobs at a time is tried, and none of them holds up anybody who waits.</summary>
+    [Fact]
+    public async Task Bulk_jobs_that_fail_pause_bulk_jobs_only()
+    {
+        var slots = await SlotsAsync();
+        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            await RunAsync($"bulk-{i}", bulk: true, new JobOutcome.Retry("source_unavailable", "away"));
+        }
+
+        Assert.Equal((true, false, null), (gate.IsFailing(bulk: true), gate.IsFailing(bulk: false), gate.Reason));
+        running = null;
+        await HandAsync("bulk-next", bulk: true);
+        await RunAsync("live-1", bulk: false, new JobOutcome.Rejected("refused", "No."));
+        await RunAsync("live-2", bulk: false, new JobOutcome.Rejected("refused", "No."));
+        running = null;
+        await Task.Delay(50);
+        Assert.Null(running); // the pause is not over
+
+        time.Advance(TimeSpan.FromSeconds(1.1));
+        await UntilAsync(() => running is not null);
+        var probe = running!;
+        await HandAsync("bulk-after", bulk: true);
+        probe.SetResult(new JobOutcome.Retry("source_unavailable", "away"));
+        await UntilAsync(() => settled.Count == IntakeGate.Failures + 3);
+        await RunAsync("live-3", bulk: false, new JobOutcome.Retry("io", "full"));
+        running = null;
+        time.Advance(TimeSpan.FromSeconds(1.1)); // of two
+        await Task.Delay(50);
+        Assert.Null(running);
+        time.Advance(TimeSpan.FromSeconds(1.1));
+        await UntilAsync(() => running is not null);
+        running!.SetResult(Completed);
+        await UntilAsync(() => settled.Count == IntakeGate.Failures + 5);
+        Assert.False(gate.IsFailing(bulk: true));
+        await RunAsync("bulk-free", bulk: true, new JobOutcome.Rejected("refused", "No."));
+        slots.Close();
+        await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task Bulk_jobs_that_are_paused_keep_no_worker_from_stopping()
+    {
+        var slots = await SlotsAsync();
+        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            await RunAsync($"bulk-{i}", bulk: true, new JobOutcome.Retry("source_unavailable", "away"));
+        }
+
+        await HandAsync("bulk-next", bulk: true);
+        slots.Close();
+        await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(IntakeGate.Failures, settled.Count);
+        Assert.Equal(DeliveryState.Waiting, life.Unsettled.Single(d => d.Message.JobId == "bulk-next").State); // for whoever gives it back
     }
 
     [Fact]
@@ -117,6 +176,34 @@ public sealed class JobSlotsTests : IDisposable
         life.Dispose();
         gate.Dispose();
         abandon.Dispose();
+    }
+
+    private static JobOutcome.Completed Completed => new(new EmbedResult
+    {
+        JobId = "x",
+        Outcome = EmbedResult.NoFace,
+        Model = new ResultModel("model", "space", 1),
+        Image = new ResultImage("sum"),
+        Embeddings = [],
+        Metadata = JsonElement.Parse("{}"),
+        Attempt = 1,
+        Worker = "host/1",
+        Version = "1.0.0",
+        TimingsMs = new ResultTimings(null, null, null, null, null, 1),
+        CompletedAt = DateTime.UnixEpoch,
+    });
+
+    private Task HandAsync(string id, bool bulk) => channel.HandAsync([1], new BasicProperties { MessageId = id }, bulk ? "bulk" : "q");
+
+    /// <summary>Hands a job out, and ends it so when it has begun.</summary>
+    private async Task RunAsync(string id, bool bulk, JobOutcome outcome)
+    {
+        (running, var before) = (null, settled.Count);
+        await HandAsync(id, bulk);
+        await UntilAsync(() => running is not null);
+        running!.SetResult(outcome);
+        await UntilAsync(() => settled.Count == before + 1);
+        Assert.Equal(id, settled.Last().Delivery.Message.JobId);
     }
 
     private async Task<JobSlots> SlotsAsync()

@@ -7,7 +7,7 @@ namespace FaceEmbedWorker.Tests.Broker;
 internal sealed class PaperChannel : IBrokerChannel
 {
     private Func<string, Task> closed = _ => Task.CompletedTask;
-    private Func<Handed, Task> received = _ => Task.CompletedTask;
+    private readonly Dictionary<string, Func<Handed, Task>> received = [];
     private Func<Task> ended = () => Task.CompletedTask;
     private readonly Queue<Handed> waiting = new();
     private ulong tag;
@@ -30,7 +30,10 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public bool IsOpen { get; private set; } = true;
 
-    public Task HandAsync(byte[] body, BasicProperties? properties = null) => received(new Handed(++tag, false, body, properties ?? new BasicProperties()));
+    /// <summary>Hands a message to who consumes.</summary>
+    /// <param name="queue">Null where there is but one.</param>
+    public Task HandAsync(byte[] body, BasicProperties? properties = null, string? queue = null) =>
+        (queue is null ? received.Values.Single() : received[queue])(new Handed(++tag, false, body, properties ?? new BasicProperties()));
 
     /// <summary>Puts a message where it is asked for.</summary>
     public void Wait(byte[] body, BasicProperties properties) => waiting.Enqueue(new Handed(++tag, true, body, properties));
@@ -47,7 +50,7 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public Task<string> ConsumeAsync(string queue, ushort prefetch, Func<Handed, Task> received, Func<Task> ended, CancellationToken cancel)
     {
-        (this.received, this.ended) = (received, ended);
+        (this.received[queue], this.ended) = (received, ended);
         return Task.FromResult("tag");
     }
 

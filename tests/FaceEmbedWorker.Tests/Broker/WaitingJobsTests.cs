@@ -7,7 +7,7 @@ namespace FaceEmbedWorker.Tests.Broker;
 public sealed class WaitingJobsTests : IDisposable
 {
     private readonly ConsumerLife life = new(new PaperChannel(), new FakeTimeProvider());
-    private readonly WaitingJobs waiting = new(bulkShare: 25);
+    private readonly WaitingJobs waiting = new(bulkShare: 25, () => TimeSpan.Zero, TimeProvider.System);
     private ulong tag;
 
     [Fact]
@@ -41,7 +41,7 @@ public sealed class WaitingJobsTests : IDisposable
     {
         Add(bulk: false, 1);
         Add(bulk: true, 1);
-        waiting.Close(2);
+        waiting.Close();
         Assert.False(waiting.Add(Delivery(bulk: false)));
         Assert.Equal("jb", await BegunAsync(2));
         Assert.Null(await waiting.NextAsync().WaitAsync(TimeSpan.FromSeconds(30)));
