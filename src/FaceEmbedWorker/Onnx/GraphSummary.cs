@@ -44,7 +44,7 @@ internal sealed record GraphSummary(long IrVersion, long Opset, string Producer,
             .Where(u => u.Weights is { DataType: Float } && u.Weights.Dims.Count > 1).ToList();
         var ranges = used.Select(u => IsFresh(u.Node, u.Weights!)).Where(f => f is not null).ToList();
         return new GraphSummary(model.IrVersion, model.OpsetImport.FirstOrDefault(o => o.Domain.Length == 0)?.Version ?? 0, $"{model.ProducerName} {model.ProducerVersion}".Trim(),
-            graph.Initializer.Sum(t => t.Dims.Aggregate(1L, (a, b) => unchecked(a * b))),
+            graph.Initializer.Aggregate(0L, (sum, t) => unchecked(sum + t.Dims.Aggregate(1L, (a, b) => a * b))),
             [.. graph.Node.GroupBy(n => n.OpType).OrderByDescending(g => g.Count()).ThenBy(g => g.Key, StringComparer.Ordinal).Select(g => (g.Key, g.Count()))],
             [.. model.MetadataProps.Select(p => (p.Key, p.Value))], ranges.Count, ranges.Count(f => f is true),
             [.. graph.Input.Where(i => !weights.Contains(i.Name)).Select(ValueOf)], [.. graph.Output.Select(ValueOf)]);
