@@ -327,6 +327,7 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(1, "no worker answers", "health", "--Health:Url=http://127.0.0.1:1")]
     [InlineData(73, "/nope/o: it cannot be written: there is no such folder.", "embed", "tests/data/astronaut.png", "--out", "/nope/o")]
     [InlineData(78, "Broker:Uri is wrong: it must look like amqp://user:password@host:5672/vhost", "run", "--Broker:Uri=http://x")]
+    [InlineData(78, "Sources:Hosts:0 is no setting; Sources:Hosts is one text, and a list in it has commas: Sources:Hosts=a,b.", "run", "--Sources:Hosts:0=photos.example.com")]
     [InlineData(78, "Health:Url is wrong: 'x' must look like http://127.0.0.1:8081, or be empty.", "run", "--Health:Url=x")]
     [InlineData(78, "Faces:EmbeddingModel is empty, and must not be.", "run", "--Faces:EmbeddingModel=")]
     [InlineData(78, "Faces:DetectionDetail is '9'; it can be a whole number from 1 to 4.", "run", "--Faces:DetectionDetail=9")]
