@@ -116,6 +116,11 @@ internal sealed record JobMessage(ReadOnlyMemory<byte> Body, IReadOnlyBasicPrope
             }
         }
 
+        foreach (var name in JobReader.IgnoredHeaders(Properties))
+        {
+            copy.Headers![name] = Kept(Header(name), LongestOption, cut: true);
+        }
+
         if (Expiration is { } expiration)
         {
             copy.Headers![DeadLetters.ExpirationHeader] = expiration;

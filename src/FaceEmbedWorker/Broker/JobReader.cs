@@ -6,6 +6,7 @@ using System.Text.Unicode;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -21,8 +22,11 @@ internal sealed class JobReader(JobMessage message)
     private const int LongestMetadata = 1024 * 1024;
 
     private const int MostWarnings = 10;
-    private static readonly string[] KnownFields = ["id", "image", JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader,
-        JobMessage.MaxFacesHeader, JobMessage.MinFaceSizeHeader, JobMessage.ReturnCropsHeader, JobMessage.LandmarksHeader, JobMessage.PriorityField];
+    private const int LongestField = 30;
+    private const int ShortName = 4;
+    private static readonly string[] HeaderFields = [JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader,
+        JobMessage.MaxFacesHeader, JobMessage.MinFaceSizeHeader, JobMessage.ReturnCropsHeader, JobMessage.LandmarksHeader];
+    private static readonly string[] KnownFields = ["id", "image", JobMessage.PriorityField, .. HeaderFields];
     private static readonly string[] ImageFields = ["data", "url", "path", "s3", "sha256"];
     private JsonPicture? picture;
 
@@ -46,7 +50,7 @@ internal sealed class JobReader(JobMessage message)
 
     private EmbedJob ReadRaw() => OfHeaders(message.Identity, message.Bytes());
 
-    private EmbedJob OfHeaders(string id, byte[] bytes) => Job(Named(id), new ImageSource.Data(bytes), new JobFields(message), ReadMetadataHeader());
+    private EmbedJob OfHeaders(string id, byte[] bytes) => Job(Named(id), new ImageSource.Data(bytes), new JobFields(message), ReadMetadataHeader()) with { Warnings = HeaderWarnings() };
 
     private EmbedJob Job(string id, ImageSource image, JobFields fields, JsonElement? metadata) => new(id, image, fields.Mode, metadata, message.Attempt, fields.Detail, fields.VectorEncoding, fields.Deadline)
     {
@@ -211,6 +215,34 @@ internal sealed class JobReader(JobMessage message)
         string[] unknown = [.. Unknown(root, KnownFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")).Take(MostWarnings)];
         return unknown.Length == 0 ? null : unknown;
     }
+
+    /// <summary>
+    /// Headers are everybody's, so only those are named that are almost a field of a job, or one that a raw job has elsewhere.
+    /// </summary>
+    private string[]? HeaderWarnings()
+    {
+        string[] ignored = [.. IgnoredHeaders(message.Properties).Select(header => Ignored(header)!)];
+        return ignored.Length == 0 ? null : ignored;
+    }
+
+    /// <summary>Those that a warning names. They go along when a job is sent again, so that its result names them too.</summary>
+    public static IEnumerable<string> IgnoredHeaders(IReadOnlyBasicProperties properties) =>
+        (properties.Headers?.Keys ?? []).Where(header => Ignored(header) is not null).Order(StringComparer.Ordinal).Take(MostWarnings);
+
+    private static string? Ignored(string header) => header switch
+    {
+        "id" => "The job's header 'id' was ignored: a raw job's id is its message_id.",
+        JobMessage.PriorityField => "The job's header 'priority' was ignored: a raw job's priority is AMQP's property of that name.",
+        _ when header.Length > LongestField || HeaderFields.Contains(header) => null,
+        _ => Array.Find(HeaderFields, field => IsAlmost(Letters(header), Letters(field))) is { } meant
+            ? $"The job's header '{header}' is unknown and was ignored. Did you mean '{meant}'?" : null,
+    };
+
+    /// <summary>One slip of the finger away; so are node and model from mode, and of a name so short two letters may be swapped only.</summary>
+    private static bool IsAlmost(string header, string field) =>
+        Spelling.Distance(header, field) <= 1 && (field.Length > ShortName || header.Order().SequenceEqual(field.Order()));
+
+    private static string Letters(string name) => name.ToLowerInvariant().Replace("-", "", StringComparison.Ordinal).Replace("_", "", StringComparison.Ordinal);
 
     private static IEnumerable<string> Unknown(JsonElement element, string[] known, string path) =>
         from property in element.EnumerateObject()

@@ -17,7 +17,7 @@ internal static class WrittenFields
 
     /// <summary>The same of its priority.</summary>
     public static byte? Priority(JobMessage message) =>
-        Find(message, "priority"u8, (ref reader) => reader.TokenType == JsonTokenType.Number && reader.TryGetByte(out var priority) ? (byte?)priority : null);
+        Find(message, "priority"u8, (ref reader) => reader.TokenType == JsonTokenType.Number && reader.TryGetDecimal(out var priority) && decimal.IsInteger(priority) && priority is >= byte.MinValue and <= byte.MaxValue ? (byte?)priority : null);
 
     /// <returns>What the job says, or else the event around it.</returns>
     private static T? Find<T>(JobMessage message, ReadOnlySpan<byte> name, Reading<T> read)

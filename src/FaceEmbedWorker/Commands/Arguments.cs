@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Text.RegularExpressions;
+using FaceEmbedWorker.Jobs;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -74,7 +75,7 @@ internal static partial class Arguments
     private static string Meant(string written, ParseResult parsed)
     {
         var (command, name) = (parsed.CommandResult.Command, written.Split('=')[0]);
-        var nearest = Known(command, name).Where(known => known != name).Select(known => (Known: known, Distance: Distance(name.ToLowerInvariant(), known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
+        var nearest = Known(command, name).Where(known => known != name).Select(known => (Known: known, Distance: Spelling.Distance(name.ToLowerInvariant(), known))).Where(c => c.Distance <= Math.Max(1, c.Known.Length / 3)).OrderBy(c => c.Distance).FirstOrDefault();
         return nearest.Known is { } meant ? $" Did you mean '{meant}'?" : "";
     }
 
@@ -85,23 +86,4 @@ internal static partial class Arguments
     /// <summary>The library's own words.</summary>
     [GeneratedRegex(@"^Argument '(.*)' not recognized\. Must be one of:(.*)$", RegexOptions.Singleline)]
     private static partial Regex NoneOf();
-
-    /// <summary>Letters to put in, leave out, change or swap with their neighbour (optimal string alignment).</summary>
-    private static int Distance(string a, string b)
-    {
-        var cost = new int[a.Length + 1, b.Length + 1];
-        for (var i = 0; i <= a.Length; i++)
-        {
-            for (var j = 0; j <= b.Length; j++)
-            {
-                cost[i, j] = i == 0 || j == 0 ? i + j : Math.Min(Math.Min(cost[i - 1, j], cost[i, j - 1]) + 1, cost[i - 1, j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1));
-                if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-                {
-                    cost[i, j] = Math.Min(cost[i, j], cost[i - 2, j - 2] + 1);
-                }
-            }
-        }
-
-        return cost[a.Length, b.Length];
-    }
 }

@@ -35,7 +35,7 @@ internal static class BenchCommand
 
     private static async Task<int> BenchAsync(string[] settings, string[] paths, double seconds, string? json, bool amqp, CancellationToken cancel)
     {
-        var (files, missing) = PicturePaths.Expand(paths);
+        var (files, missing, _) = PicturePaths.Expand(paths);
         foreach (var (path, _, why) in missing)
         {
             Screen.Complain(path, why);

@@ -29,7 +29,7 @@ internal static class EmbedCommand
     {
         await using var services = Services.Build(settings);
         var options = services.GetRequiredService<IOptions<ImageOptions>>().Value;
-        var (files, missing) = PicturePaths.Expand(paths);
+        var (files, missing, empty) = PicturePaths.Expand(paths);
         var pictures = new FileSet(files);
         if (output is not null && pictures.Holds(output))
         {
@@ -56,6 +56,11 @@ internal static class EmbedCommand
         var handler = services.GetRequiredService<JobHandler>();
         var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
         var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
+        foreach (var none in empty)
+        {
+            Screen.Complain(none, PicturePaths.NoPictures);
+        }
+
         var failed = missing.Count;
         foreach (var (path, error, why) in missing)
         {
@@ -80,13 +85,7 @@ internal static class EmbedCommand
             }
         }
 
-        if (files.Count == 0 && missing.Count == 0)
-        {
-            Screen.Complain(string.Join(", ", paths), "there are no pictures in there.");
-            return ExitCode.SomeFailed;
-        }
-
-        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+        return failed == 0 && files.Count > 0 ? ExitCode.Ok : ExitCode.SomeFailed;
 
         async Task EmbedAllAsync(Action advance)
         {

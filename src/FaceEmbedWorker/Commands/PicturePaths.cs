@@ -11,6 +11,9 @@ internal sealed record Unreachable(string Path, string Error, string Why);
 /// <summary>Turns the paths of a command line into files.</summary>
 internal static class PicturePaths
 {
+    public const string NoPictures = "there are no pictures in there.";
+    private const string NoAddress = "there is no such file; of addresses, submit takes https://, http:// and s3://bucket/key, and other verbs none.";
+
     /// <summary>The argument of a verb that takes pictures.</summary>
     public static Argument<string[]> Argument(ArgumentArity arity) =>
         new("PATH") { Description = "Pictures, or folders of pictures. In a folder, names that begin with a dot are passed over.", Arity = arity };
@@ -19,7 +22,8 @@ internal static class PicturePaths
     /// A file as it is named, whatever it holds; of a folder, every file below it that is named as a picture, and whose name and folders'
     /// names do not begin with a dot. Links are followed, and each file and folder comes once, however many names lead to it.
     /// </summary>
-    public static (IReadOnlyList<string> Files, IReadOnlyList<Unreachable> Missing) Expand(IEnumerable<string> paths)
+    /// <returns>Empty: folders that are named and hold no picture.</returns>
+    public static (IReadOnlyList<string> Files, IReadOnlyList<Unreachable> Missing, IReadOnlyList<string> Empty) Expand(IEnumerable<string> paths)
     {
         var walk = new Walk();
         foreach (var path in paths)
@@ -27,16 +31,19 @@ internal static class PicturePaths
             walk.Take(path);
         }
 
-        return (walk.Files, walk.Missing);
+        return (walk.Files, walk.Missing, walk.Empty);
     }
 
     private sealed class Walk
     {
         private readonly FileSet seen = new();
+        private bool holdsAny;
 
         public List<string> Files { get; } = [];
 
         public List<Unreachable> Missing { get; } = [];
+
+        public List<string> Empty { get; } = [];
 
         public void Take(string path)
         {
@@ -44,8 +51,14 @@ internal static class PicturePaths
             {
                 if (Directory.Exists(path))
                 {
-                    var below = new List<string>();
+                    var (below, missing) = (new List<string>(), Missing.Count);
+                    holdsAny = false;
                     Descend(path, below);
+                    if (!holdsAny && Missing.Count == missing)
+                    {
+                        Empty.Add(path);
+                    }
+
                     Files.AddRange(below.Order(StringComparer.Ordinal));
                 }
                 else if (seen.Add(path))
@@ -55,7 +68,7 @@ internal static class PicturePaths
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
-                Miss(path, e is FileNotFoundException ? ImageFault.SourceMissing : ImageFault.Unreadable, e.Message);
+                Miss(path, e is FileNotFoundException ? ImageFault.SourceMissing : ImageFault.Unreadable, e is FileNotFoundException && path.Contains(":/", StringComparison.Ordinal) ? NoAddress : e.Message);
             }
         }
 
@@ -65,7 +78,8 @@ internal static class PicturePaths
             {
                 if (!seen.Add(folder))
                 {
-                    return; // a link leads back up
+                    holdsAny |= Files.Count + Missing.Count > 0; // it was named before; with nothing found yet, a link leads back up
+                    return;
                 }
 
                 var names = new HashSet<string>(StringComparer.Ordinal);
@@ -78,6 +92,7 @@ internal static class PicturePaths
                         continue;
                     }
 
+                    holdsAny |= !isFolder;
                     if (!names.Add(entry.Name))
                     {
                         Miss(path, ImageFault.Unreadable, PictureFile.NotUtf8); // two names that read the same: this path opens one of them at most

@@ -168,6 +168,12 @@ internal static class Settings
             throw new SettingsException($"{name}:{child.Key} is no setting; section {name} has {string.Join(", ", names)}.");
         }
 
+        foreach (var item in section.GetChildren().SelectMany(c => c.GetChildren()).Take(1))
+        {
+            var setting = item.Path[..^(item.Key.Length + 1)];
+            throw new SettingsException($"{item.Path} is no setting; {setting} is one text, and a list in it has commas: {setting}=a,b.");
+        }
+
         CheckValues(section, typeof(T));
         var options = new T();
         section.Bind(options);

@@ -23,7 +23,7 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
 
     private readonly Lazy<IReadOnlyList<SubmitLine>> local = new(() => Local([.. named.Where(n => !IsReference(n))]));
 
-    private readonly Lazy<FileStream> opened = new(() => File.OpenRead(file!)); // once: for the count and for the jobs
+    private readonly Lazy<FileStream> opened = new(() => Open(file!)); // once: for the count and for the jobs
 
     /// <summary>Whether a file of names is what this program was given to read.</summary>
     public static bool IsStandardInput(string? file) => file is StandardInput or "/dev/stdin";
@@ -31,6 +31,19 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
     /// <summary>Whether there may be something to hand in; where there is not, why is told.</summary>
     public bool HasAny()
     {
+        if (file is not (null or StandardInput))
+        {
+            try
+            {
+                _ = opened.Value;
+            }
+            catch (IOException e)
+            {
+                Screen.Complain(file, e.Message);
+                return false;
+            }
+        }
+
         if (file is not null || named.Any(IsReference) || local.Value.Any(line => line.Source is not null))
         {
             return true;
@@ -39,11 +52,6 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
         foreach (var line in local.Value)
         {
             Screen.Complain(line.Name, line.Wrong!);
-        }
-
-        if (local.Value.Count == 0)
-        {
-            Screen.Complain(string.Join(", ", named), "there are no pictures in there.");
         }
 
         return false;
@@ -142,6 +150,22 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
         }
     }
 
+    private static FileStream Open(string file)
+    {
+        try
+        {
+            return File.OpenRead(file);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new IOException("it may not be read: permission denied.", e);
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new IOException("there is no such file: --from takes one with a name a line.", e);
+        }
+    }
+
     private async IAsyncEnumerable<string> NamesAsync(IEnumerable<string> references, [EnumeratorCancellation] CancellationToken cancel)
     {
         foreach (var name in references)
@@ -203,7 +227,12 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
 
     private static IReadOnlyList<SubmitLine> Local(string[] paths)
     {
-        var (files, missing) = PicturePaths.Expand(paths);
+        var (files, missing, empty) = PicturePaths.Expand(paths);
+        foreach (var folder in empty)
+        {
+            Screen.Complain(folder, PicturePaths.NoPictures);
+        }
+
         return [.. missing.Select(m => new SubmitLine(m.Path, null, m.Why)), .. files.Select(f => new SubmitLine(f, new ImageSource.File(f)))];
     }
 }

@@ -138,7 +138,7 @@ internal static class VerifyCommand
     {
         var handler = services.GetRequiredService<JobHandler>();
         var slots = services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
-        var (files, missing) = PicturePaths.Expand(people);
+        var (files, missing, _) = PicturePaths.Expand(people);
         foreach (var (path, _, why) in missing)
         {
             Screen.Complain(path, why);

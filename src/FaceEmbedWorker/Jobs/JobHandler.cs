@@ -107,6 +107,14 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         {
             yield return "The job's 'return_crops' was ignored: mode faces returns crops.";
         }
+
+        foreach (var (name, value) in new[] { ("detail", job.Detail), ("max_faces", job.MaxFaces), ("min_face_size", job.MinFaceSize) })
+        {
+            if (value is not null && mode != EmbedMode.Faces)
+            {
+                yield return $"The job's '{name}' was ignored: mode faces looks for faces.";
+            }
+        }
     }
 
     /// <summary>Crops of as many of the largest faces as a message has room for.</summary>

@@ -180,6 +180,36 @@ public class JobMessageTests
         Assert.Equal(10, Json($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 100).Select(n => $",\"x{n}\":{n}"))}}}""").Read().Warnings!.Count);
     }
 
+    [Fact]
+    public void A_header_that_a_raw_job_does_not_have_is_told()
+    {
+        var sent = new Dictionary<string, object?> { ["max_face"] = 3, ["MinFaceSize"] = 9, ["mdoe"] = "image", ["Return-Crops"] = "png"u8.ToArray(), ["vectorEncoding"] = "base64", ["priority"] = 7, ["id"] = "a", ["mode"] = "faces"u8.ToArray() };
+        string[] told =
+        [
+            "The job's header 'MinFaceSize' is unknown and was ignored. Did you mean 'min_face_size'?",
+            "The job's header 'Return-Crops' is unknown and was ignored. Did you mean 'return_crops'?",
+            "The job's header 'id' was ignored: a raw job's id is its message_id.",
+            "The job's header 'max_face' is unknown and was ignored. Did you mean 'max_faces'?",
+            "The job's header 'mdoe' is unknown and was ignored. Did you mean 'mode'?",
+            "The job's header 'priority' was ignored: a raw job's priority is AMQP's property of that name.",
+            "The job's header 'vectorEncoding' is unknown and was ignored. Did you mean 'vector_encoding'?",
+        ];
+        var message = Message([1], headers: sent);
+        Assert.Equal(told, message.Read().Warnings);
+        Assert.Equal(told, (message with { Properties = message.CopyProperties() }).Read().Warnings); // as after a retry
+        Assert.Equal(told, Message("""{"specversion":"1.0","id":"e","source":"/s","type":"t","data_base64":"AAAA"}"""u8.ToArray(), EmbedResult.CloudEventType, headers: sent).Read().Warnings);
+    }
+
+    /// <summary>Of brokers, tracing and frameworks of messages, or of the producer's own.</summary>
+    [Theory]
+    [InlineData("x-delivery-count", "x-death", "x-acquired-count", "x-first-death-queue", "x-stream-offset", "x-opt-rabbitmq-delivery-time", "CC", "BCC")]
+    [InlineData("fw-attempt", "fw-bulk", "fw-replays", "fw-expiration", "fw-first-failed")]
+    [InlineData("traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace", "elastic-apm-traceparent", "x-datadog-trace-id", "dd-pathway-ctx-base64")]
+    [InlineData("cloudEvents:id", "cloudEvents:type", "cloudEvents_source", "ce-id")]
+    [InlineData("NServiceBus.MessageId", "rbs2-msg-id", "MT-Host-Info", "Content-Type", "__TypeId__", "spring_json_header_types", "contentType", "task", "lang", "root_id", "timestamp_in_ms", "JMSType", "messageType", "sent_at", "retries")]
+    [InlineData("tenant", "colour", "source", "user", "date", "node", "model", "node_id", "mod", "email", "max_files", "max_tries")]
+    public void Headers_of_others_are_not_told(params string[] names) => Assert.Null(Message([1], headers: names.ToDictionary(n => n, _ => (object?)1)).Read().Warnings);
+
     /// <summary>Unknown fields are somebody else's: a million of them is not written out to name ten.</summary>
     [Fact]
     public void A_job_of_many_unknown_fields_costs_no_more_than_it_has()
@@ -282,6 +312,32 @@ public class JobMessageTests
             Assert.Equal($"The priority {priority} is no whole number from 0 to 255.", Assert.Throws<MalformedJobException>(message.Read).Message);
             Assert.False(message.CopyProperties().IsPriorityPresent());
         }
+    }
+
+    /// <summary>What JSON Schema calls an integer.</summary>
+    [Theory]
+    [InlineData("5", "4")]
+    [InlineData("5.0", "4.00")]
+    [InlineData("5e0", "0.4E1")]
+    [InlineData("50e-1", "40e-1")]
+    public void A_whole_number_may_be_written_as_JSON_likes(string five, string four)
+    {
+        var message = Json($$"""{"image":{"data":"AQID"},"max_faces":{{five}},"min_face_size":{{five}},"detail":{{four}},"priority":{{five}}}""");
+        var job = message.Read();
+        Assert.Equal((5, 5, 4, null), (job.MaxFaces, job.MinFaceSize, job.Detail, job.Warnings));
+        Assert.Equal(5, message.CopyProperties().Priority);
+    }
+
+    [Theory]
+    [InlineData("5.5")]
+    [InlineData("1e400")]
+    [InlineData("1e20")]
+    [InlineData("-1e20")]
+    [InlineData("5.0000001")]
+    public void A_number_that_is_not_whole_or_too_large_is_quoted(string number)
+    {
+        Malformed(Json($$"""{"image":{"data":"AQID"},"max_faces":{{number}}}"""), $"The max_faces '{number}' is no whole number from 1 to 100,000.");
+        Malformed(Json($$"""{"image":{"data":"AQID"},"priority":{{number}}}"""), $"The priority {number} is no whole number from 0 to 255.");
     }
 
     [Fact]

@@ -31,6 +31,12 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         await producer.WaitForExitAsync();
         Assert.Equal(0, producer.ExitCode);
 
+        Directory.CreateDirectory(In("none"));
+        using var idle = Start(probe, "dotnet", "run", In("producer.cs"), In("none"));
+        Assert.Equal($"{In("none")}: there is no *.jpg in it", (await idle.StandardError.ReadToEndAsync()).Trim());
+        await idle.WaitForExitAsync();
+        Assert.Equal(1, idle.ExitCode);
+
         using var consumer = Start(probe, "dotnet", "run", In("consumer.cs"));
         var lines = new[] { await consumer.StandardOutput.ReadLineAsync(), await consumer.StandardOutput.ReadLineAsync() };
         consumer.Kill(entireProcessTree: true);
@@ -66,7 +72,13 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         File.Copy(TestData.GraceHopper, In("photos/one.jpg"));
         await File.WriteAllTextAsync(In("photos/two.jpg"), "no picture");
 
-        await RunAsync(probe, await ScriptAsync("docs/clients.md", "producer.py"), In("photos"));
+        Directory.CreateDirectory(In("none"));
+        using var idle = Start(probe, Python, await ScriptAsync("docs/clients.md", "producer.py"), In("none"));
+        Assert.Equal($"{In("none")}: there is no *.jpg in it", (await idle.StandardError.ReadToEndAsync()).Trim());
+        await idle.WaitForExitAsync();
+        Assert.Equal(1, idle.ExitCode);
+
+        await RunAsync(probe, In("producer.py"), In("photos"));
         using var consumer = Start(probe, Python, "-u", await ScriptAsync("README.md", "consumer.py"));
         var lines = new[] { await consumer.StandardOutput.ReadLineAsync(), await consumer.StandardOutput.ReadLineAsync() };
         consumer.Kill();

@@ -190,7 +190,9 @@ public class FaceSearchTests
         var points = new FivePoints(new(1, 1), new(9, 1), new(5, 5), new(2, 9), new(8, 9));
         Assert.Equal(["The job's 'landmarks' were ignored: mode aligned takes them."], (await EmbedAsync(job: j => j with { Landmarks = points, Warnings = null })).Warnings);
         Assert.Equal(["before", "The job's 'return_crops' was ignored: mode faces returns crops."], (await EmbedAsync(job: j => j with { Mode = EmbedMode.Image, ReturnCrops = CropFormat.Png, Warnings = ["before"] })).Warnings);
-        Assert.Null((await EmbedAsync(job: j => j with { ReturnCrops = CropFormat.Png })).Warnings);
+        Assert.Equal(["The job's 'detail' was ignored: mode faces looks for faces.", "The job's 'max_faces' was ignored: mode faces looks for faces.", "The job's 'min_face_size' was ignored: mode faces looks for faces."],
+            (await EmbedAsync(job: j => j with { Mode = EmbedMode.Image, Detail = 2, MaxFaces = 3, MinFaceSize = 0 })).Warnings);
+        Assert.Null((await EmbedAsync(job: j => j with { ReturnCrops = CropFormat.Png, Detail = 2, MaxFaces = 3, MinFaceSize = 1 })).Warnings);
     }
 
     [Fact]
