@@ -30,13 +30,21 @@ internal sealed partial class Model : IDisposable
         OrtEnv.Instance().DisableTelemetryEvents();
     }
 
-    private Model(InferenceSession session, ModelCard card, string sha256, PreparedGraph? prepared)
+    private Model(InferenceSession session, string file, ModelCard card, bool hasCard, string sha256, PreparedGraph? prepared)
     {
         this.session = session;
+        File = file;
         Card = card;
+        HasCard = hasCard;
         Sha256 = sha256;
         Prepared = prepared;
     }
+
+    /// <summary>Where it was read.</summary>
+    public string File { get; }
+
+    /// <summary>Whether somebody wrote its card, or it is taken for what the file tells.</summary>
+    public bool HasCard { get; }
 
     /// <summary>The card, with names and sizes filled in from the file.</summary>
     public ModelCard Card { get; private set; }
@@ -104,7 +112,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), sha256, prepared);
+            var model = new Model(session, file, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), hasCard, sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -119,7 +127,7 @@ internal sealed partial class Model : IDisposable
     public static string Locate(string path)
     {
         var (here, beside) = (Path.GetFullPath(path), Path.Combine(AppContext.BaseDirectory, path));
-        return !File.Exists(here) && File.Exists(beside) ? beside : here;
+        return !System.IO.File.Exists(here) && System.IO.File.Exists(beside) ? beside : here;
     }
 
     /// <summary>A set of buffers for one run; dispose to give it back.</summary>
@@ -205,7 +213,7 @@ internal sealed partial class Model : IDisposable
     {
         try
         {
-            return File.ReadAllBytes(file);
+            return System.IO.File.ReadAllBytes(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -350,7 +358,6 @@ internal sealed partial class Model : IDisposable
 /// <summary>Pinned input and output buffers, bound to the model's tensors once and used by one run at a time.</summary>
 internal sealed class ModelRun : IDisposable
 {
-    private readonly Model model;
     private readonly InferenceSession session;
     private readonly RunOptions options = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL }; // what fails is thrown, and told once
     private readonly string[] inputNames;
@@ -362,11 +369,14 @@ internal sealed class ModelRun : IDisposable
 
     internal ModelRun(Model model, InferenceSession session)
     {
-        this.model = model;
+        Model = model;
         this.session = session;
         inputNames = [model.Card.Input.Name];
         outputNames = [model.Card.Output.Name, .. session.OutputNames.Where(n => n != model.Card.Output.Name)];
     }
+
+    /// <summary>What runs.</summary>
+    public Model Model { get; }
 
     /// <summary>What the input is now: the card's, or of another size.</summary>
     public ModelInput Form { get; private set; } = null!;
@@ -393,7 +403,7 @@ internal sealed class ModelRun : IDisposable
     /// <summary>The size of the last dimension of an output of floats; 0 of any other.</summary>
     public int LastDimension(int index) => outputs![index].IsTensor && outputs![index].GetTensorTypeAndShape() is { ElementDataType: Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, Shape: [.., var last] } ? (int)last : 0;
 
-    public void Dispose() => model.Return(this);
+    public void Dispose() => Model.Return(this);
 
     internal void Resize(ModelInput form)
     {

@@ -260,10 +260,10 @@ public sealed class SelfTestTests : IDisposable
     /// <summary>A card that names another layout than the file has is refused when the model is loaded, by every command alike.</summary>
     [Theory]
     [InlineData("scrfd", "yunet", "no output 'cls_8' of [64,1]")]
-    [InlineData("yunet", "scrfd", "has 12 outputs, and one of its card's layout has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
-    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and one of its card's layout has 6 or 10 (with points, 9 or 15: scrfd)")]
-    [InlineData("scrfd", "rfb", "not scores of [n,2] and boxes of [n,4], as its card's layout needs")]
-    [InlineData("yunet", null, "as they are taken for where a card says nothing")]
+    [InlineData("yunet", "scrfd", "has 12 outputs, and layout scrfd has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
+    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and layout scrfd-boxes has 6 or 10 (with points, 9 or 15: scrfd)")]
+    [InlineData("scrfd", "rfb", "does not give scores of [n,2] and boxes of [n,4], as layout rfb does")]
+    [InlineData("yunet", null, "as it should where a card names no output.layout")]
     public void Outputs_of_another_layout_are_refused_when_the_detector_is_loaded(string made, string? said, string told)
     {
         var file = Path.Combine(folder, "detector.onnx");
@@ -275,7 +275,8 @@ public sealed class SelfTestTests : IDisposable
         var fault = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: own));
 
         Assert.Contains(told, fault.Message, StringComparison.Ordinal);
-        Assert.Contains("output.layout", fault.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"The detector {file} ", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("Correct output.layout or the input's size in its card", fault.Message, StringComparison.Ordinal);
     }
 
     [Theory]
