@@ -26,8 +26,8 @@ internal static class ModelInspectCommand
         var file = Model.Locate(options.EmbeddingModel);
         try
         {
-            var bytes = File.ReadAllBytes(file);
-            var (summary, inspection, prepared) = (GraphSummary.Read(bytes), ModelInspection.Of(file), GraphPreparation.Prepare(bytes));
+            var bytes = Model.Read(file);
+            var (inspection, summary, prepared) = (ModelInspection.Of(file, bytes), GraphSummary.Read(bytes), GraphPreparation.Prepare(bytes)); // first what all verbs refuse
             var table = new Table().AddColumns("what", "value").HideHeaders();
             Add("file", Text($"{file}, {bytes.Length:N0} bytes"));
             Add("inputs", inspection.Inputs);
@@ -79,9 +79,9 @@ internal static class ModelInspectCommand
                 }
             }
         }
-        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException)
         {
-            Screen.Complain(file, e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e.Message);
+            Screen.Complain(file, e.Message);
             return ExitCode.Configuration;
         }
     }

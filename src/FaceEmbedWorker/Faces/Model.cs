@@ -197,7 +197,7 @@ internal sealed partial class Model : IDisposable
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message.ReplaceLineEndings(" ").Trim()} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
         }
 
         if (Card.Task == ModelCard.Detection)
@@ -209,7 +209,8 @@ internal sealed partial class Model : IDisposable
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int SetNativeEnvironment(string name, string value, int overwrite);
 
-    private static byte[] Read(string file)
+    /// <exception cref="ModelException">It cannot be read.</exception>
+    internal static byte[] Read(string file)
     {
         try
         {
@@ -217,7 +218,8 @@ internal sealed partial class Model : IDisposable
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModelException($"The model {file} cannot be read: {(Directory.Exists(file) ? "it is a folder." : e.Message)} Point the setting at an ONNX file, or run models/fetch for the shipped ones.", e);
+            throw new ModelException(Directory.Exists(file) ? $"The model {file} is a folder. Name the .onnx file in it."
+                : $"The model {file} cannot be read: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e is UnauthorizedAccessException ? "permission denied." : e.Message)} Name an ONNX file, or run models/fetch for the shipped ones.", e);
         }
     }
 
@@ -254,13 +256,12 @@ internal sealed partial class Model : IDisposable
             }
             catch (OnnxRuntimeException e) when (!isChanged)
             {
-                return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {e.Message}"]));
+                return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {RuntimeFault.Told(e, file)}"]));
             }
         }
         catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException or ForeignFileException)
         {
-            throw new ModelException(ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
-                : $"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
+            throw RuntimeFault.Refused(file, bytes, e);
         }
     }
 

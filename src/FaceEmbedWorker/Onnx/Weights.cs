@@ -32,6 +32,9 @@ internal static class Weights
 
     public static bool LieElsewhere(TensorProto tensor) => tensor.DataLocation == External;
 
+    /// <summary>The file, in the model's folder, of a tensor whose data lie elsewhere; null where none is named.</summary>
+    public static string? FileOf(TensorProto tensor) => LieElsewhere(tensor) ? tensor.ExternalData.FirstOrDefault(e => e.Key == "location")?.Value : null;
+
     /// <summary>True for float32 data of this file, as much as the tensor's shape says.</summary>
     public static bool AreFloats(TensorProto tensor)
     {

@@ -62,10 +62,11 @@ public sealed class ModelCommandTests : IDisposable
     [Fact]
     public async Task What_cannot_be_converted_is_told_in_one_line()
     {
-        await FailsAsync("has 136 outputs: it is a regressor of 68 landmarks", 1, "--checkpoint", "tests/data/checkpoints/landmarks.pth.tar");
-        await FailsAsync("asks to call '__builtin__.eval'", 1, "--checkpoint", "tests/data/checkpoints/evil.pth");
-        await FailsAsync("there is no such checkpoint", 1, "--checkpoint", "nowhere.pth");
-        await FailsAsync("and 00 was asked for", 1, "--checkpoint", "tests/data/checkpoints/zip.pth#sha256=00");
+        await FailsAsync("has 136 outputs: it is a regressor of 68 landmarks", 78, "--checkpoint", "tests/data/checkpoints/landmarks.pth.tar");
+        await FailsAsync("asks to call '__builtin__.eval'", 78, "--checkpoint", "tests/data/checkpoints/evil.pth");
+        await FailsAsync("there is no such checkpoint", 78, "--checkpoint", "nowhere.pth");
+        await FailsAsync("and 00 was asked for", 78, "--checkpoint", "tests/data/checkpoints/zip.pth#sha256=00");
+        await FailsAsync("it is a folder. Name the checkpoint in it.", 78, "--checkpoint", "tests/data/checkpoints");
         await FailsAsync("CHECKPOINT_URL", 64);
         await FailsAsync("it can be 16 to 1024", 64, "--checkpoint", "x", "--input-size", "7");
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
@@ -332,6 +333,7 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"));
         await FailsAsync("with a face, and it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--Images:MaxBytes=10");
         await FailsAsync("there is no such file", 78, In("nothing.onnx"), "--pictures", "tests/data");
+        await FailsAsync($"The model {Path.GetFullPath("models", TestData.Repository)} is a folder. Name the .onnx file in it.", 78, "models", "--pictures", "tests/data");
         await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("never.json"));
         await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");

@@ -125,7 +125,9 @@ public sealed class WrongFileTests : IDisposable
     /// <summary>Graphs that ONNX Runtime takes and that are no embedder; none ends in a stack trace.</summary>
     [Theory]
     [InlineData("labels", "values come out as float32, but the file has an output 'labels' of Int64")]
-    [InlineData("folder", "it is a folder")]
+    [InlineData("folder", "own.onnx is a folder. Name the .onnx file in it.")]
+    [InlineData("new version", "own.onnx is not an ONNX file that ONNX Runtime can run: Unsupported model IR version")]
+    [InlineData("weights gone", "own.onnx keeps weights in ")]
     [InlineData("no graph", "is not an ONNX file that ONNX Runtime can run")]
     [InlineData("one input", "is not an ONNX file that ONNX Runtime can run")]
     public async Task A_graph_that_is_no_embedder_says_why(string kind, string told)
@@ -141,7 +143,18 @@ public sealed class WrongFileTests : IDisposable
                 break;
             default:
                 var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
-                if (kind == "labels")
+                if (kind == "new version")
+                {
+                    model.IrVersion = 99;
+                }
+                else if (kind == "weights gone")
+                {
+                    model.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 3, 32 }, DataLocation = 1, ExternalData = { new StringStringEntryProto { Key = "location", Value = "gone.data" } } });
+                    model.Graph.Node.Add(new NodeProto { OpType = "Gemm", Input = { "means", "w" }, Output = { "vector" } });
+                    model.Graph.Output[0].Name = "vector";
+                    model.Graph.Output[0].Type.TensorType.Shape = null;
+                }
+                else if (kind == "labels")
                 {
                     var arg = new NodeProto { OpType = "ArgMax", Input = { "means" }, Output = { "labels" } };
                     model.Graph.Node.Add(arg);
@@ -160,10 +173,14 @@ public sealed class WrongFileTests : IDisposable
                 break;
         }
 
-        var (code, output, errors) = await FaceEmbed.RunAsync("model", "check", file);
+        foreach (var verb in kind is "labels" ? (string[])["check"] : ["check", "inspect"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", verb, file);
 
-        Assert.True(code == 78, $"{code} {output} {errors}");
-        Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            Assert.True(code == 78, $"{verb} {code} {output} {errors}");
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            Assert.DoesNotMatch(@"onnxruntime::|\.cc:|ErrorCode|own\.onnx.*own\.onnx", errors);
+        }
     }
 
     /// <summary>A card for whole pictures: verbs that measure faces say so, and nothing is cut out by another rule in silence.</summary>
