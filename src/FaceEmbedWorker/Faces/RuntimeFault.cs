@@ -38,6 +38,6 @@ internal static partial class RuntimeFault
     private static partial Regex Code();
 
     /// <summary>A file and line of C++, and the function there, with or without what it takes.</summary>
-    [GeneratedRegex(@"\S+\.(?:cc|h):\d+ (?:[\w:<>,&*~ ]*::[\w~]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ")]
+    [GeneratedRegex(@"(?:/\S*/)?\w+\.(?:cc|h):\d+ (?:[\w:<>,&*~ ]*::[\w~]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ")]
     private static partial Regex Source();
 }
