@@ -58,6 +58,7 @@ internal static class ModelQuantizeCommand
             }
 
             var quantizer = GraphQuantizer.Of(bytes);
+            ModelCommand.MustBeWritable(output);
             if (json is not null)
             {
                 var existed = File.Exists(json);

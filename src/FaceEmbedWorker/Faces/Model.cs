@@ -49,7 +49,7 @@ internal sealed partial class Model : IDisposable
     /// <summary>The card, with names and sizes filled in from the file.</summary>
     public ModelCard Card { get; private set; }
 
-    /// <summary>SHA-256 of the ONNX file, lower-case hex.</summary>
+    /// <summary>SHA-256 of the ONNX file and of the files that its weights lie in, one behind the other; lower-case hex.</summary>
     public string Sha256 { get; }
 
     /// <summary>What was rewritten for speed, and what could not be; null where that was not asked for.</summary>
@@ -71,12 +71,13 @@ internal sealed partial class Model : IDisposable
     {
         var file = Locate(path);
         var bytes = Read(file);
-        var sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes));
+        var beside = Weights.FilesOf(bytes);
+        var sha256 = Checksum(file, bytes, beside);
         var (card, cardFile) = ModelCard.For(file, task, cardName);
         if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))
         {
             throw new ModelException(
-                $"The model {file} has SHA-256 {sha256}, but its card {cardFile} says {expected}. For the file that the card means, run models/fetch; "
+                $"The model {file} has SHA-256 {sha256}{(beside.Count == 0 ? "" : $" with its weights in {string.Join(", ", beside)}")}, but its card {cardFile} says {expected}. For the file that the card means, run models/fetch; "
                 + "for a model of your own, write its card (models/README.md) or remove the card to run it under the default contract.");
         }
 
@@ -99,6 +100,31 @@ internal sealed partial class Model : IDisposable
         kept.Prepared = kept == model ? model.Prepared
             : new PreparedGraph(bytes, 0, [FormattableString.Invariant($"Rewritten it gives a face another vector (cosine {same:0.000000} with that of the file's own graph), and runs as it is.")]);
         return kept;
+    }
+
+    private static string Checksum(string file, byte[] bytes, IReadOnlyList<string> beside)
+    {
+        using var sum = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sum.AppendData(bytes);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+        var buffer = new byte[beside.Count == 0 ? 0 : 1024 * 1024];
+        foreach (var path in beside.Select(b => Weights.PathOf(b, folder)).OfType<string>().Where(System.IO.File.Exists)) // of others it is told why they cannot be loaded
+        {
+            try
+            {
+                using var weights = System.IO.File.OpenRead(path);
+                for (int count; (count = weights.Read(buffer)) > 0;)
+                {
+                    sum.AppendData(buffer.AsSpan(0, count));
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new ModelException($"The model {file} keeps weights in {path}, which cannot be read: {(e is UnauthorizedAccessException ? "permission denied." : e.Message)}", e);
+            }
+        }
+
+        return Convert.ToHexStringLower(sum.GetHashAndReset());
     }
 
     private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard)

@@ -48,8 +48,7 @@ internal static partial class RuntimeFault
                 ? string.Create(CultureInfo.InvariantCulture, $"has {tensor.RawData.Length:N0} bytes for its tensor '{name}', whose shape [{string.Join(',', tensor.Dims)}] has {whole:N0}. Get it again, or export it again.") : null;
         }
 
-        var path = Path.GetFullPath(place, folder);
-        if (Path.IsPathRooted(place) || !path.StartsWith(Path.TrimEndingDirectorySeparator(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal))
+        if (Weights.PathOf(place, folder) is not { } path)
         {
             return $"keeps weights outside of its folder, in {Unpickler.Clip(place)}, where none are read. Export it again, with its weights beside it or inside.";
         }

@@ -36,6 +36,26 @@ internal static class Weights
     /// <summary>The file, in the model's folder, of a tensor whose data lie elsewhere; null where none is named.</summary>
     public static string? FileOf(TensorProto tensor) => LieElsewhere(tensor) ? tensor.ExternalData.FirstOrDefault(e => e.Key == "location")?.Value : null;
 
+    /// <summary>The places of a model's weights that lie elsewhere, in order of name; none of what is no ONNX file.</summary>
+    public static IReadOnlyList<string> FilesOf(byte[] model)
+    {
+        try
+        {
+            return [.. Of(ModelProto.Parser.ParseFrom(model).Graph ?? new GraphProto()).Values.Select(FileOf).OfType<string>().Where(f => f.Length > 0).Distinct().Order(StringComparer.Ordinal)];
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>The file of a place; null outside of the model's folder, where none is read.</summary>
+    public static string? PathOf(string place, string folder)
+    {
+        var path = Path.GetFullPath(place, folder);
+        return !Path.IsPathRooted(place) && path.StartsWith(Path.TrimEndingDirectorySeparator(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal) ? path : null;
+    }
+
     /// <summary>How many bytes its shape has; null of a type whose size is not known here, and of a shape that is none.</summary>
     public static double? BytesOf(TensorProto tensor)
     {

@@ -269,7 +269,7 @@ public sealed class ModelCommandTests : IDisposable
     {
         var (file, quantised) = (In("dense.onnx"), In("dense.int8.onnx"));
         await File.WriteAllBytesAsync(file, FaceNetworks.Dense(await File.ReadAllBytesAsync(Pipeline.Shipped("face_embedding.onnx"))));
-        var card = ModelCard.Read(Pipeline.Shipped("face_embedding.json")) with { Id = "dense", Sha256 = null };
+        var card = ModelCard.Read(Pipeline.Shipped("face_embedding.json")) with { Id = "dense", Sha256 = null, Threshold = null, NormRange = null };
         await File.WriteAllBytesAsync(In("dense.json"), card.ToJson());
 
         var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", file, "--pictures", People(), "--json", In("figures.json"));
@@ -286,6 +286,7 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Equal(("dense-int8", Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(quantised)))), (made.Id, made.Sha256));
         Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file))), made.Source, StringComparison.Ordinal);
         Assert.Null(made.Golden);
+        Assert.EndsWith("calibrated on 24 faces.", made.Notes, StringComparison.Ordinal); // nor a word of thresholds that there are none of
 
         (code, output, _) = await FaceEmbed.RunAsync("model", "inspect", quantised);
         Assert.Equal(0, code);
@@ -339,6 +340,18 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
+
+        await File.WriteAllTextAsync(In("file"), "", TestContext.Current.CancellationToken);
+        Directory.CreateDirectory(In("taken.json"));
+        foreach (var place in (string[])["file/own.onnx", "taken.onnx"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", "models/face_embedding.onnx", "--pictures", In("nowhere"), "--output", In(place)); // which is told later
+            Assert.True(code == 73, output + errors);
+            Assert.Matches("it cannot be written: it is a f", Assert.Single(errors.Split('\n')));
+            Assert.DoesNotContain(".part", errors, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(["file", "taken.json"], Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).Order());
 
         async Task FailsAsync(string told, int expected, params string[] arguments)
         {

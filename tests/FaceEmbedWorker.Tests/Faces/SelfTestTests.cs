@@ -49,19 +49,22 @@ public sealed class SelfTestTests : IDisposable
         Assert.Contains("With input.color BGR, mean 127.5 and std 127.5 it passes", Assert.Single(findings, f => f.Name == "input").Text, StringComparison.Ordinal);
     }
 
-    /// <summary>What a detector gives that is no number: a rejected picture, not one without faces, and a finding.</summary>
+    /// <summary>What a detector gives that is no number, no score or no place of a face: a rejected picture, not one without faces, and a finding.</summary>
     [Theory]
-    [InlineData("scrfd", "161")]
-    [InlineData("scrfd", "164")]
-    [InlineData("yunet", "kps_16")]
-    [InlineData("yunet", "obj_16")]
-    public async Task A_detector_that_gives_no_numbers_is_named(string layout, string output)
+    [InlineData("scrfd", "161", float.NaN, "gave a face that is not finite")]
+    [InlineData("scrfd", "164", float.NaN, "gave a face that is not finite")]
+    [InlineData("yunet", "kps_16", float.NaN, "gave a face that is not finite")]
+    [InlineData("yunet", "obj_16", float.NaN, "gave a face that is not finite")]
+    [InlineData("scrfd", "161", 7f, "gave a face the score 7, and scores go from 0 to 1")]
+    [InlineData("scrfd", "1610", 1e29f, "put a face's points farther outside of the picture than the picture is long")]
+    [InlineData("yunet", "kps_16", -1000f, "put a face's points farther outside of the picture than the picture is long")]
+    public async Task A_detector_that_gives_nonsense_is_named(string layout, string output, float value, string told)
     {
         var graph = ModelProto.Parser.ParseFrom(TinyOnnx.Detector(layout, 64));
         var values = graph.Graph.Initializer.Single(t => t.Name == $"{output}/constant").FloatData;
         for (var i = 0; i < values.Count; i++)
         {
-            values[i] = float.NaN;
+            values[i] = value;
         }
 
         var file = Path.Combine(folder, "endless.onnx");
@@ -75,11 +78,22 @@ public sealed class SelfTestTests : IDisposable
 
         var failed = Assert.IsType<JobOutcome.Retry>(await Pipeline.Handler(detector: detector).HandleAsync(new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut))), TestContext.Current.CancellationToken));
         Assert.Equal("model_output", failed.Reason);
-        Assert.Contains("The model endless gave a face that is not finite", failed.Message, StringComparison.Ordinal);
+        Assert.Contains($"The model endless {told}", failed.Message, StringComparison.Ordinal);
 
         var decoder = new ImageDecoder(Options.Create(new ImageOptions()));
         var findings = new SelfTest(decoder, detector, new FaceAligner(Pipeline.EmbeddingModel.Card), Pipeline.Embedder).Run(Pipeline.Shipped("face_embedding.onnx"));
-        Assert.Contains("gave a face that is not finite", Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
+        Assert.Contains(told, Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Few_dimensions_are_doubtful_and_no_failure()
+    {
+        var file = Path.Combine(folder, "means.onnx");
+        File.WriteAllBytes(file, TinyOnnx.ChannelMeans(112, 112));
+        using var model = Model.Load(file, ModelCard.Embedding);
+        var few = Assert.Single(Findings(model, file), f => f.Name == "dimensions");
+        Assert.True(few is { Passed: true, IsDoubtful: true });
+        Assert.Contains("The vector has 3 dimensions, and embedders of faces have 128 or more", few.Text, StringComparison.Ordinal);
     }
 
     [Fact]
