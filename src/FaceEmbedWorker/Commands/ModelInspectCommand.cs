@@ -80,7 +80,7 @@ internal static class ModelInspectCommand
                 catch (ModelException e)
                 {
                     Add("as its card says", e.Message);
-                    fault = fault is null ? null : e;
+                    fault = fault is null && options.EmbeddingCard.Length == 0 && !File.Exists(Path.ChangeExtension(file, ".json")) ? null : e; // without a card it may be of any kind
                 }
             }
         }

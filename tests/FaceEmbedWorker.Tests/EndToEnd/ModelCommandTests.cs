@@ -171,6 +171,23 @@ public sealed class ModelCommandTests : IDisposable
         static string Cost(string output) => Assert.Single(output.Split('\n'), l => l.Contains("multiply-adds", StringComparison.Ordinal));
     }
 
+    /// <summary>Whatever verb looks: of a card, what <c>check</c> says, and behind it the table.</summary>
+    [Theory]
+    [InlineData("[1]", "own.json cannot be read: it is not an object")]
+    [InlineData("", "the input is named 'nope', but the file has the inputs picture")]
+    public async Task Inspect_ends_with_78_where_the_card_is_wrong(string text, string told)
+    {
+        await File.WriteAllBytesAsync(In("own.onnx"), TinyOnnx.ChannelMeans(112, 112), TestContext.Current.CancellationToken);
+        var card = ModelCard.Default("own", ModelCard.Embedding);
+        await File.WriteAllBytesAsync(In("own.json"), text.Length > 0 ? System.Text.Encoding.UTF8.GetBytes(text) : (card with { Input = card.Input with { Name = "nope" } }).ToJson(), TestContext.Current.CancellationToken);
+        foreach (var verb in (string[])["inspect", "check"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", verb, In("own.onnx"));
+            Assert.True(code == 78, output + errors);
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_checkpoint_is_downloaded_and_its_sum_is_checked()
     {
