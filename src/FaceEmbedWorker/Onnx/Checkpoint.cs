@@ -201,7 +201,7 @@ internal sealed class Checkpoint
         var (at, data) = (0, new Dictionary<string, byte[]>());
         if (!IsLegacy(Next()))
         {
-            throw new InvalidDataException("The pickle is no PyTorch checkpoint: it does not start with PyTorch's magic number.");
+            throw new InvalidDataException("The pickle is no PyTorch checkpoint: it does not start with PyTorch's magic number. Save the state dict: torch.save(model.state_dict(), path).");
         }
 
         Next(); // the version

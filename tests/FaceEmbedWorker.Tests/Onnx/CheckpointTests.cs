@@ -314,6 +314,7 @@ public class CheckpointTests
         Assert.Contains("no checkpoint. It is neither", Assert.Throws<ForeignFileException>(() => Checkpoint.Read([1, 2, 3])).Message, StringComparison.Ordinal);
         Assert.Contains("no checkpoint. It is a picture", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(File.ReadAllBytes(TestData.Astronaut))).Message, StringComparison.Ordinal);
         Assert.Contains("truncated or corrupt", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(TestData.Read("checkpoints/zip.pth")[..5000])).Message, StringComparison.Ordinal);
+        Assert.Contains("magic number. Save the state dict: torch.save(", Assert.Throws<InvalidDataException>(() => Checkpoint.Read([0x80, 2, .. "K\u0005."u8])).Message, StringComparison.Ordinal);
     }
 
     /// <summary>A seeded mutator; each ends in a model or in an error of the two kinds, in time and within memory.</summary>
