@@ -26,7 +26,7 @@ internal static class ModelCheckCommand
         var table = new Table().AddColumns("test", "", "seen");
         foreach (var finding in findings)
         {
-            table.AddRow(Screen.Cell(finding.Name), finding.Passed ? "ok" : "FAILED", Screen.Cell(finding.Text));
+            table.AddRow(Screen.Cell(finding.Name), finding is { Passed: true, IsDoubtful: true } ? "doubtful" : finding.Passed ? "ok" : "FAILED", Screen.Cell(finding.Text));
         }
 
         Screen.Show(table);

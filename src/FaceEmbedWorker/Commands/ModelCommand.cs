@@ -26,6 +26,19 @@ internal static class ModelCommand
     public static string[] Settings(string[] settings, string? file, string? card) =>
         [.. settings, .. file is null ? (string[])[] : [$"--Faces:EmbeddingModel={file}", "--Faces:EmbeddingCard="], .. card is null ? (string[])[] : [$"--Faces:EmbeddingCard={card}"]];
 
+    /// <summary>What cannot be written is told before the work.</summary>
+    /// <exception cref="OutputException">A model or its card cannot be written there.</exception>
+    public static void MustBeWritable(string output)
+    {
+        OutputFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(output))!);
+        foreach (var name in (string[])[output, Path.ChangeExtension(output, ".json")])
+        {
+            OutputFile.NoFolder(name);
+            OutputFile.Write($"{name}.part", [], name);
+            OutputFile.Remove($"{name}.part");
+        }
+    }
+
     /// <summary>A model and its card, both files or neither: a model under another one's card does not start.</summary>
     /// <exception cref="OutputException">They cannot be written, and nothing is left of them.</exception>
     public static void Write(string output, byte[] model, ModelCard card)
@@ -37,7 +50,7 @@ internal static class ModelCommand
             foreach (var (name, bytes) in files)
             {
                 OutputFile.NoFolder(name);
-                OutputFile.Write($"{name}.part", bytes);
+                OutputFile.Write($"{name}.part", bytes, name);
             }
 
             foreach (var (name, _) in files)

@@ -69,7 +69,7 @@ internal static class ModelConvertCommand
         catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or HttpRequestException || e is TaskCanceledException && !cancel.IsCancellationRequested)
         {
             Screen.Complain(Shown(source), e.Message);
-            return e is ForeignFileException ? ExitCode.Configuration : ExitCode.SomeFailed;
+            return e is HttpRequestException or TaskCanceledException ? ExitCode.SomeFailed : ExitCode.Configuration;
         }
     }
 
@@ -83,7 +83,7 @@ internal static class ModelConvertCommand
         }
         else if (!File.Exists(place))
         {
-            throw new FileNotFoundException("there is no such checkpoint. Name a file or an address (http:// or https://).");
+            throw new FileNotFoundException(Directory.Exists(place) ? "it is a folder. Name the checkpoint in it." : "there is no such checkpoint. Name a file or an address (http:// or https://).");
         }
         else
         {
@@ -120,7 +120,7 @@ internal static class ModelConvertCommand
                 }
             }
         });
-        return length is null || length == bytes.Length ? bytes.ToArray() : throw new InvalidDataException($"the server announced {length} bytes and sent {bytes.Length}. Try again.");
+        return length is null || length == bytes.Length ? bytes.ToArray() : throw new HttpRequestException($"the server announced {length} bytes and sent {bytes.Length}. Try again.");
     }
 
     private static InvalidDataException TooLarge() => new($"the checkpoint is larger than {Checkpoint.LargestFile / 1024 / 1024} MiB; a MobileFaceNet has some megabytes.");

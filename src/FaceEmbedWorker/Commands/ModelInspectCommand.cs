@@ -26,8 +26,8 @@ internal static class ModelInspectCommand
         var file = Model.Locate(options.EmbeddingModel);
         try
         {
-            var bytes = File.ReadAllBytes(file);
-            var (summary, inspection, prepared) = (GraphSummary.Read(bytes), ModelInspection.Of(file), GraphPreparation.Prepare(bytes));
+            var bytes = Model.Read(file);
+            var (inspection, summary, prepared) = (ModelInspection.Of(file, bytes), GraphSummary.Read(bytes), GraphPreparation.Prepare(bytes)); // first what all verbs refuse
             var table = new Table().AddColumns("what", "value").HideHeaders();
             Add("file", Text($"{file}, {bytes.Length:N0} bytes"));
             Add("inputs", inspection.Inputs);
@@ -43,9 +43,10 @@ internal static class ModelInspectCommand
                 Add($"metadata {key}", value);
             }
 
+            var fault = inspection.Trouble is { } trouble ? new ModelException($"The model {file} does not run: {trouble}") : null;
             AddCard(options);
             Screen.Show(table);
-            return ExitCode.Ok;
+            return fault is null ? ExitCode.Ok : throw fault;
 
             void Add(string what, params IEnumerable<string> lines) => table.AddRow(Screen.Cell(what), Screen.Cell(lines));
 
@@ -61,6 +62,8 @@ internal static class ModelInspectCommand
                     if (card.Task == ModelCard.Detection)
                     {
                         Add("layout", card.Output.Layout ?? "rfb");
+                        using var detector = Model.Load(file, ModelCard.Detection, options.PrepareGraph);
+                        fault = null; // it runs as its card says, which may be on no other size
                     }
 
                     if (card.Task == ModelCard.Embedding)
@@ -71,17 +74,19 @@ internal static class ModelInspectCommand
                         Add("id, dimensions", Text($"{model.Card.Id}, {embedder.Dimensions}"));
                         Add("input", Text($"{model.Card.Input.Width} x {model.Card.Input.Height} {model.Card.Input.Color}, mean {string.Join(' ', model.Card.Input.Mean)}, std {string.Join(' ', model.Card.Input.Std)}, {model.Card.Input.Layout}"));
                         Add("space of faces, of whole pictures", $"{embedder.FaceSpace}, {embedder.ImageSpace}");
+                        fault = null;
                     }
                 }
                 catch (ModelException e)
                 {
-                    Add("as an embedder", e.Message);
+                    Add("as its card says", e.Message);
+                    fault = fault is null && options.EmbeddingCard.Length == 0 && !File.Exists(Path.ChangeExtension(file, ".json")) ? null : e; // without a card it may be of any kind
                 }
             }
         }
-        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException or ModelException)
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException)
         {
-            Screen.Complain(file, e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e.Message);
+            Screen.Complain(file, e.Message);
             return ExitCode.Configuration;
         }
     }

@@ -50,7 +50,7 @@ internal static class ModelQuantizeCommand
 
         try
         {
-            var bytes = File.Exists(file) ? await File.ReadAllBytesAsync(file, cancel) : throw new ForeignFileException("there is no such file.");
+            var bytes = Model.Read(file);
             var embedder = services.GetRequiredService<FaceEmbedder>();
             if ((embedder.Card.NotForFaces ?? (embedder.Card.Identity is false ? $"The card of {embedder.Card.Id} says that its vectors do not tell people apart: there is nothing to measure it by." : null)) is { } reason)
             {
@@ -58,6 +58,7 @@ internal static class ModelQuantizeCommand
             }
 
             var quantizer = GraphQuantizer.Of(bytes);
+            ModelCommand.MustBeWritable(output);
             if (json is not null)
             {
                 var existed = File.Exists(json);
@@ -217,7 +218,7 @@ internal static class ModelQuantizeCommand
                 Sha256 = Convert.ToHexStringLower(SHA256.HashData(Quantised)),
                 Source = $"{Path.GetFileName(file)}, SHA-256 {sha256}{(embedder.Card.Source is { } source ? $" ({source})" : "")}",
                 Golden = null,
-                Notes = $"Quantised to 8 bits by face-embed, calibrated on {faces} faces. Threshold and norms are those of the float32 file: measure them again with face-embed verify.",
+                Notes = $"Quantised to 8 bits by face-embed, calibrated on {faces} faces.{(embedder.Card.Threshold is null && embedder.Card.NormRange is null ? "" : " Threshold and norms are those of the float32 file: measure them again with face-embed verify.")}",
             };
         }
     }

@@ -14,7 +14,8 @@ internal static class OutputFile
 
     public static void Write(string path, string text) => Write(path, System.Text.Encoding.UTF8.GetBytes(text));
 
-    public static void Write(string path, byte[] bytes) => Try(path, () =>
+    /// <param name="place">The name that is told, where this is another one on the way to it.</param>
+    public static void Write(string path, byte[] bytes, string? place = null) => Try(place ?? path, () =>
     {
         File.WriteAllBytes(path, bytes);
         return true;

@@ -145,7 +145,7 @@ internal static class DetectorLayout
             default:
                 if (run.OutputNames.Count < 2 || run.LastDimension(0) != 2 || run.LastDimension(1) != 4 || run.Output(0).Length * 2 != run.Output(1).Length)
                 {
-                    throw new ModelException($"The detector's outputs are not scores of [n,2] and boxes of [n,4], as {(layout is null ? "they are taken for where a card says nothing" : "its card's layout needs")}; it has {Outputs(run)}. Set output.layout in its card (models/README.md).");
+                    throw Misfit(run, $"does not give scores of [n,2] and boxes of [n,4], as {(layout is null ? "it should where a card names no output.layout" : "layout rfb does")}");
                 }
 
                 Rfb(run.Output(0), run.Output(1), width, height, threshold, found);
@@ -161,8 +161,8 @@ internal static class DetectorLayout
     private static (int[] Strides, int Anchors) ScrfdForm(ModelRun run, bool hasPoints)
     {
         var form = Array.Find(ScrfdForms, f => f.HasPoints == hasPoints && f.Outputs == run.OutputNames.Count);
-        return form.Strides is not null ? (form.Strides, form.Anchors) : throw new ModelException(
-            $"The detector has {run.OutputNames.Count} outputs, and one of its card's layout has {string.Join(" or ", ScrfdForms.Where(f => f.HasPoints == hasPoints).Select(f => f.Outputs))}{(hasPoints ? " (without points, 6 or 10: scrfd-boxes)" : " (with points, 9 or 15: scrfd)")}; it has {Outputs(run)}. Correct output.layout in its card (models/README.md).");
+        return form.Strides is not null ? (form.Strides, form.Anchors) : throw Misfit(run,
+            $"has {run.OutputNames.Count} outputs, and layout {(hasPoints ? "scrfd" : "scrfd-boxes")} has {string.Join(" or ", ScrfdForms.Where(f => f.HasPoints == hasPoints).Select(f => f.Outputs))}{(hasPoints ? " (without points, 6 or 10: scrfd-boxes)" : " (with points, 9 or 15: scrfd)")}");
     }
 
     private static int Places(int side, int stride) => (side + stride - 1) / stride;
@@ -231,7 +231,7 @@ internal static class DetectorLayout
             }
         }
 
-        throw new ModelException($"The detector has no output '{name}' of [{places},{last}], which its card's layout needs; it has {Outputs(run)}. Correct output.layout or the input's size in the card.");
+        throw Misfit(run, $"has no output '{name}' of [{places},{last}], which layout yunet gives of {run.Form.Width} x {run.Form.Height} pixels");
     }
 
     private static bool IsNamed(ModelRun run, string name, int length, out ReadOnlySpan<float> values)
@@ -259,8 +259,13 @@ internal static class DetectorLayout
             }
         }
 
-        throw new ModelException($"The detector has no output of [{places},{last}], which its card's layout needs; it has {Outputs(run)}. Correct output.layout or the input's size in the card.");
+        throw Misfit(run, $"has no output of [{places},{last}], which layout scrfd gives of {run.Form.Width} x {run.Form.Height} pixels");
     }
+
+    /// <param name="why">What it has not, after "The detector FILE".</param>
+    private static ModelException Misfit(ModelRun run, string why) => new($"The detector {run.Model.File} {why}; it has {Outputs(run)}. {(run.Model.HasCard
+        ? "Correct output.layout or the input's size in its card (models/README.md)."
+        : $"It has no card, and is taken for what its outputs' names and number tell: write its card, {Path.ChangeExtension(run.Model.File, ".json")}, with its output.layout and input size (models/README.md), or use another detector.")}");
 
     private static string Outputs(ModelRun run) => string.Join(", ", run.OutputNames.Select((name, i) => $"{name} [{string.Join(',', run.Dimensions(i))}]"));
 

@@ -243,6 +243,11 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             var face = candidates[i].Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidates[i].Box.Width, candidates[i].Box.Height) };
             if (face.Score > (filter?.Threshold(threshold, face.Seen) ?? threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
+                if (!IsNear(candidates[i].Landmarks ?? [], run.Form.Width, run.Form.Height))
+                {
+                    throw new ModelException($"The model {model.Card.Id} put a face's points farther outside of the picture than the picture is long: its weights are damaged, or its card names another's layout.");
+                }
+
                 candidates[kept++] = face with { Box = box };
             }
         }
@@ -250,6 +255,10 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         candidates.RemoveRange(kept, candidates.Count - kept);
         return candidates;
     }
+
+    /// <summary>No farther outside of what the network saw than its longer side.</summary>
+    private static bool IsNear(Point[] points, int width, int height) => Math.Max(width, height) is var far
+        && Array.TrueForAll(points, p => p.X >= -far && p.X <= width + far && p.Y >= -far && p.Y <= height + far);
 
     private static bool IsFinite(Detection found) => double.IsFinite(found.Score) && found.Box is var box && double.IsFinite(box.X + box.Y + box.Width + box.Height)
         && Array.TrueForAll(found.Landmarks ?? [], p => double.IsFinite(p.X + p.Y));

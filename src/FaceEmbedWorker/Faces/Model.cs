@@ -30,18 +30,26 @@ internal sealed partial class Model : IDisposable
         OrtEnv.Instance().DisableTelemetryEvents();
     }
 
-    private Model(InferenceSession session, ModelCard card, string sha256, PreparedGraph? prepared)
+    private Model(InferenceSession session, string file, ModelCard card, bool hasCard, string sha256, PreparedGraph? prepared)
     {
         this.session = session;
+        File = file;
         Card = card;
+        HasCard = hasCard;
         Sha256 = sha256;
         Prepared = prepared;
     }
 
+    /// <summary>Where it was read.</summary>
+    public string File { get; }
+
+    /// <summary>Whether somebody wrote its card, or it is taken for what the file tells.</summary>
+    public bool HasCard { get; }
+
     /// <summary>The card, with names and sizes filled in from the file.</summary>
     public ModelCard Card { get; private set; }
 
-    /// <summary>SHA-256 of the ONNX file, lower-case hex.</summary>
+    /// <summary>SHA-256 of the ONNX file and of the files that its weights lie in, one behind the other; lower-case hex.</summary>
     public string Sha256 { get; }
 
     /// <summary>What was rewritten for speed, and what could not be; null where that was not asked for.</summary>
@@ -63,12 +71,13 @@ internal sealed partial class Model : IDisposable
     {
         var file = Locate(path);
         var bytes = Read(file);
-        var sha256 = Convert.ToHexStringLower(SHA256.HashData(bytes));
+        var beside = Weights.FilesOf(bytes);
+        var sha256 = Checksum(file, bytes, beside);
         var (card, cardFile) = ModelCard.For(file, task, cardName);
         if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))
         {
             throw new ModelException(
-                $"The model {file} has SHA-256 {sha256}, but its card {cardFile} says {expected}. For the file that the card means, run models/fetch; "
+                $"The model {file} has SHA-256 {sha256}{(beside.Count == 0 ? "" : $" with its weights in {string.Join(", ", beside)}")}, but its card {cardFile} says {expected}. For the file that the card means, run models/fetch; "
                 + "for a model of your own, write its card (models/README.md) or remove the card to run it under the default contract.");
         }
 
@@ -93,6 +102,31 @@ internal sealed partial class Model : IDisposable
         return kept;
     }
 
+    private static string Checksum(string file, byte[] bytes, IReadOnlyList<string> beside)
+    {
+        using var sum = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        sum.AppendData(bytes);
+        var folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+        var buffer = new byte[beside.Count == 0 ? 0 : 1024 * 1024];
+        foreach (var path in beside.Select(b => Weights.PathOf(b, folder)).OfType<string>().Where(System.IO.File.Exists)) // of others it is told why they cannot be loaded
+        {
+            try
+            {
+                using var weights = System.IO.File.OpenRead(path);
+                for (int count; (count = weights.Read(buffer)) > 0;)
+                {
+                    sum.AppendData(buffer.AsSpan(0, count));
+                }
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new ModelException($"The model {file} keeps weights in {path}, which cannot be read: {(e is UnauthorizedAccessException ? "permission denied." : e.Message)}", e);
+            }
+        }
+
+        return Convert.ToHexStringLower(sum.GetHashAndReset());
+    }
+
     private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard)
     {
         var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
@@ -104,7 +138,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            var model = new Model(session, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), sha256, prepared);
+            var model = new Model(session, file, Fit(card with { Input = card.Input with { Batch = batch } }, session, file, hasCard), hasCard, sha256, prepared);
             model.WarmUp(file);
             return model;
         }
@@ -119,7 +153,7 @@ internal sealed partial class Model : IDisposable
     public static string Locate(string path)
     {
         var (here, beside) = (Path.GetFullPath(path), Path.Combine(AppContext.BaseDirectory, path));
-        return !File.Exists(here) && File.Exists(beside) ? beside : here;
+        return !System.IO.File.Exists(here) && System.IO.File.Exists(beside) ? beside : here;
     }
 
     /// <summary>A set of buffers for one run; dispose to give it back.</summary>
@@ -189,7 +223,7 @@ internal sealed partial class Model : IDisposable
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {e.Message.ReplaceLineEndings(" ").Trim()} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
         }
 
         if (Card.Task == ModelCard.Detection)
@@ -201,15 +235,17 @@ internal sealed partial class Model : IDisposable
     [LibraryImport("libc", EntryPoint = "setenv", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int SetNativeEnvironment(string name, string value, int overwrite);
 
-    private static byte[] Read(string file)
+    /// <exception cref="ModelException">It cannot be read.</exception>
+    internal static byte[] Read(string file)
     {
         try
         {
-            return File.ReadAllBytes(file);
+            return System.IO.File.ReadAllBytes(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModelException($"The model {file} cannot be read: {(Directory.Exists(file) ? "it is a folder." : e.Message)} Point the setting at an ONNX file, or run models/fetch for the shipped ones.", e);
+            throw new ModelException(Directory.Exists(file) ? $"The model {file} is a folder. Name the .onnx file in it."
+                : $"The model {file} cannot be read: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e is UnauthorizedAccessException ? "permission denied." : e.Message)} Name an ONNX file, or run models/fetch for the shipped ones.", e);
         }
     }
 
@@ -246,13 +282,12 @@ internal sealed partial class Model : IDisposable
             }
             catch (OnnxRuntimeException e) when (!isChanged)
             {
-                return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {e.Message}"]));
+                return (new InferenceSession(file, SessionOptions()), new PreparedGraph(bytes, 0, [$"ONNX Runtime does not take the rewritten graph: {RuntimeFault.Told(e, file)}"]));
             }
         }
         catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException or ForeignFileException)
         {
-            throw new ModelException(ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
-                : $"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
+            throw RuntimeFault.Refused(file, bytes, e);
         }
     }
 
@@ -350,7 +385,6 @@ internal sealed partial class Model : IDisposable
 /// <summary>Pinned input and output buffers, bound to the model's tensors once and used by one run at a time.</summary>
 internal sealed class ModelRun : IDisposable
 {
-    private readonly Model model;
     private readonly InferenceSession session;
     private readonly RunOptions options = new() { LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL }; // what fails is thrown, and told once
     private readonly string[] inputNames;
@@ -362,11 +396,14 @@ internal sealed class ModelRun : IDisposable
 
     internal ModelRun(Model model, InferenceSession session)
     {
-        this.model = model;
+        Model = model;
         this.session = session;
         inputNames = [model.Card.Input.Name];
         outputNames = [model.Card.Output.Name, .. session.OutputNames.Where(n => n != model.Card.Output.Name)];
     }
+
+    /// <summary>What runs.</summary>
+    public Model Model { get; }
 
     /// <summary>What the input is now: the card's, or of another size.</summary>
     public ModelInput Form { get; private set; } = null!;
@@ -393,7 +430,7 @@ internal sealed class ModelRun : IDisposable
     /// <summary>The size of the last dimension of an output of floats; 0 of any other.</summary>
     public int LastDimension(int index) => outputs![index].IsTensor && outputs![index].GetTensorTypeAndShape() is { ElementDataType: Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, Shape: [.., var last] } ? (int)last : 0;
 
-    public void Dispose() => model.Return(this);
+    public void Dispose() => Model.Return(this);
 
     internal void Resize(ModelInput form)
     {

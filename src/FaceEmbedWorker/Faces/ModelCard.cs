@@ -34,7 +34,7 @@ internal sealed record ModelCard
 
     public string? Version { get; init; }
 
-    /// <summary>Lower-case hex of the ONNX file; checked at start.</summary>
+    /// <summary>Lower-case hex of the ONNX file, followed by the files that its weights lie in, in order of name; checked at start.</summary>
     public string? Sha256 { get; init; }
 
     public string? Licence { get; init; }
@@ -110,7 +110,7 @@ internal sealed record ModelCard
     /// <summary>
     /// Names the embedding space: 12 hex digits of a SHA-256 over everything that moves a vector. Equal spaces mean comparable vectors.
     /// </summary>
-    /// <param name="weights">SHA-256 of the ONNX file.</param>
+    /// <param name="weights">SHA-256 of the ONNX file, and of the files that its weights lie in.</param>
     /// <param name="crop">The crop rule in force, with its template and resize filter.</param>
     public string Space(string weights, string crop)
     {

@@ -12,7 +12,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
     private const int SymbolicSide = 160;
 
     /// <exception cref="ModelException">ONNX Runtime does not take the file.</exception>
-    public static ModelInspection Of(string file)
+    public static ModelInspection Of(string file, byte[] bytes)
     {
         var folder = Directory.CreateTempSubdirectory("face-embed-inspect-");
         try
@@ -31,12 +31,12 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
             catch (Exception e) when (e is OnnxRuntimeException or NotSupportedException or ArgumentException or OverflowException)
             {
                 session.EndProfiling();
-                return new ModelInspection(inputs, outputs, null, e.Message);
+                return new ModelInspection(inputs, outputs, null, RuntimeFault.Told(e, file));
             }
         }
         catch (OnnxRuntimeException e)
         {
-            throw new ModelException($"The model {file} is not an ONNX file that ONNX Runtime can run: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
+            throw RuntimeFault.Refused(file, bytes, e);
         }
         finally
         {

@@ -26,7 +26,7 @@ internal static class Quantization
         }
         catch (OnnxRuntimeException e)
         {
-            throw new InvalidDataException($"It cannot be calibrated, for it does not run as it is rewritten for 8 bits: {e.Message.ReplaceLineEndings(" ").Trim()}", e);
+            throw new InvalidDataException($"It cannot be calibrated, for it does not run as it is rewritten for 8 bits: {RuntimeFault.Told(e, "")}", e);
         }
     }
 

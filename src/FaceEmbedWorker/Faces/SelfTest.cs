@@ -6,7 +6,8 @@ namespace FaceEmbedWorker.Faces;
 
 /// <summary>One thing that the self-test looked at.</summary>
 /// <param name="Text">What was seen, and where it failed, what that means.</param>
-internal sealed record Finding(string Name, bool Passed, string Text);
+/// <param name="IsDoubtful">Passed, and a reader should know of it.</param>
+internal sealed record Finding(string Name, bool Passed, string Text, bool IsDoubtful = false);
 
 /// <summary>
 /// Does the embedder tell people apart? Two public-domain photos, and copies of one, are enough to see a network that was never trained, a
@@ -26,6 +27,9 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
 
     /// <summary>Another processor or another build of a library moves a vector by less than this.</summary>
     private const double GoldenCosine = 0.999;
+
+    /// <summary>Embedders that are in use have 128 to 512; a network of a few passes by luck.</summary>
+    private const int FewDimensions = 32;
 
     private const string First = "astronaut.png";
     private const string Second = "grace_hopper.jpg";
@@ -77,6 +81,11 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
             Copy("darkened copy", one, dark, "at half the light"),
             weights,
         };
+        if (embedder.Dimensions < FewDimensions)
+        {
+            findings.Add(new("dimensions", true, Text($"The vector has {embedder.Dimensions} dimensions, and embedders of faces have 128 or more: with fewer than {FewDimensions}, a network that was never trained may pass by luck. Measure with --pictures."), IsDoubtful: true));
+        }
+
         findings.AddRange(Norms(one, other));
         var golden = detector.HasPoints ? Golden(one, other).ToList() : []; // golden vectors are of faces aligned by a detector's own points
         findings.AddRange(golden);

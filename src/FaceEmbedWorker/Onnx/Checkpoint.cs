@@ -53,7 +53,7 @@ internal sealed class Checkpoint
     public static Checkpoint Of(IReadOnlyDictionary<string, Tensor> tensors) => new("") { Tensors = tensors };
 
     /// <summary>Of what a pickle holds.</summary>
-    internal static Checkpoint Of(PickledDictionary saved)
+    internal static Checkpoint Of(object saved)
     {
         var checkpoint = new Checkpoint("");
         checkpoint.Keep(saved);
@@ -102,7 +102,7 @@ internal sealed class Checkpoint
             case [0x80, ..]:
                 ReadStream(bytes);
                 break;
-            case var _ when bytes.Length > 262 && bytes.AsSpan(257, 5).SequenceEqual("ustar"u8):
+            case var _ when IsTar(bytes):
                 ReadTar(bytes, depth);
                 break;
             default:
@@ -137,19 +137,33 @@ internal sealed class Checkpoint
         return new LazyTensor(storage, 0, shape, strides);
     }
 
+    private static bool IsWrapped(byte[] bytes) => bytes is [0x1f, 0x8b, ..] || IsTar(bytes);
+
+    private static bool IsTar(byte[] bytes) => bytes.Length > 262 && bytes.AsSpan(257, 5).SequenceEqual("ustar"u8);
+
     private void ReadTar(byte[] bytes, int depth)
     {
+        var files = new List<(string Name, byte[] Bytes)>();
         using var tar = new TarReader(new MemoryStream(bytes));
         while (tar.GetNextEntry() is { } entry)
         {
             if (entry.EntryType is TarEntryType.RegularFile or TarEntryType.V7RegularFile && entry.DataStream is { } data)
             {
-                ReadAny(ReadAll(data), depth + 1);
-                return;
+                files.Add((entry.Name, ReadAll(data)));
             }
         }
 
-        throw new InvalidDataException("The tar holds no file.");
+        var meant = files.FindAll(f => IsWrapped(f.Bytes) || f.Bytes is [0x80, ..] or [(byte)'P', (byte)'K', 3, 4, ..] || SafeTensors.IsStartOf(f.Bytes));
+        switch (files.Count, meant.Count)
+        {
+            case (0, _):
+                throw new ForeignFileException("The file is no checkpoint. It is a tar archive that holds no file.");
+            case (_, > 1):
+                throw new InvalidDataException($"The tar holds several files that may be checkpoints: {Listed(meant.Select(f => f.Name))}. Unpack it, and name the one that is meant.");
+            default:
+                ReadAny((meant.Count > 0 ? meant : files)[0].Bytes, depth + 1);
+                break;
+        }
     }
 
     /// <summary><c>NAME/data.pkl</c>, and a file for each storage in <c>NAME/data/</c>.</summary>
@@ -187,7 +201,7 @@ internal sealed class Checkpoint
         var (at, data) = (0, new Dictionary<string, byte[]>());
         if (!IsLegacy(Next()))
         {
-            throw new InvalidDataException("The pickle is no PyTorch checkpoint: it does not start with PyTorch's magic number.");
+            throw new InvalidDataException("The pickle is no PyTorch checkpoint: it does not start with PyTorch's magic number. Save the state dict: torch.save(model.state_dict(), path).");
         }
 
         Next(); // the version
@@ -305,6 +319,11 @@ internal sealed class Checkpoint
     /// </summary>
     private void Keep(object? saved)
     {
+        if (saved is LazyTensor || saved is IList<object?> list && list.Any(i => i is LazyTensor))
+        {
+            throw new InvalidDataException($"The checkpoint is {(saved is LazyTensor ? "one tensor without a name" : "a list of tensors without names")}, and a network is told by its tensors' names. Save the state dict: torch.save(model.state_dict(), path).");
+        }
+
         if (saved is not (PickledDictionary or List<object?> or object?[]))
         {
             throw new InvalidDataException($"The checkpoint is no dictionary{(saved is PickledObject { Class: var type } ? $", but an object of '{Unpickler.Clip(type.ToString())}', which is not built here" : "")}. Save the state dict: torch.save(model.state_dict(), path).");

@@ -31,15 +31,18 @@ internal static class SafeTensors
             using var header = JsonDocument.Parse(bytes.AsMemory(LengthSize, (int)length), new JsonDocumentOptions { AllowDuplicateProperties = false, MaxDepth = 4 });
             foreach (var entry in header.RootElement.EnumerateObject())
             {
-                if (entry.Name != "__metadata__")
+                if (entry.Name == "__metadata__")
                 {
-                    tensors.Add(Tensor(entry.Name, entry.Value, data, bytes.Length - data));
+                    Require(entry.Value.ValueKind == JsonValueKind.Object && entry.Value.EnumerateObject().All(m => m.Value.ValueKind == JsonValueKind.String), "its __metadata__ is no dictionary of text by names");
+                    continue;
                 }
+
+                tensors.Add(Tensor(entry.Name, entry.Value, data, bytes.Length - data));
             }
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or KeyNotFoundException or FormatException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException) // the latter of text that is no UTF-8
         {
-            throw Broken($"its header is not as the format wants it ({e.Message.TrimEnd('.')})");
+            throw Broken($"its header is not as the format wants it: {(e is InvalidOperationException ? "text that is no UTF-8" : e is JsonException { LineNumber: { } line, BytePositionInLine: { } column } ? $"no JSON at line {line + 1}, byte {column + 1}" : "a name is there twice")}");
         }
 
         var at = data;
@@ -55,7 +58,8 @@ internal static class SafeTensors
 
     private static StoredTensor Tensor(string name, JsonElement entry, int data, int length)
     {
-        var (type, shape, offsets) = (entry.GetProperty("dtype").GetString() ?? throw new FormatException("a dtype is null"), Numbers(entry.GetProperty("shape")), Numbers(entry.GetProperty("data_offsets")));
+        Require(entry.ValueKind == JsonValueKind.Object, $"the tensor '{Unpickler.Clip(name)}' is no object with dtype, shape and data_offsets");
+        var (type, shape, offsets) = (TypeOf(name, entry), Numbers(name, entry, "shape"), Numbers(name, entry, "data_offsets"));
         Require(entry.GetPropertyCount() == 3, $"the tensor '{Unpickler.Clip(name)}' has more than dtype, shape and data_offsets");
         var size = SizeOf(type);
         Require(size > 0, $"the tensor '{Unpickler.Clip(name)}' is of type '{Unpickler.Clip(type)}', which is not known here");
@@ -75,7 +79,12 @@ internal static class SafeTensors
         _ => 0,
     };
 
-    private static long[] Numbers(JsonElement array) => [.. array.EnumerateArray().Select(n => n.GetInt64() is >= 0 and var number ? number : throw new FormatException("a number is negative"))];
+    private static string TypeOf(string name, JsonElement entry) => entry.TryGetProperty("dtype", out var type) && type.ValueKind == JsonValueKind.String ? type.GetString()!
+        : throw Broken($"the tensor '{Unpickler.Clip(name)}' has no dtype that is text");
+
+    private static long[] Numbers(string name, JsonElement entry, string field) =>
+        entry.TryGetProperty(field, out var array) && array.ValueKind == JsonValueKind.Array && array.EnumerateArray().All(n => n.ValueKind == JsonValueKind.Number && n.TryGetInt64(out var number) && number >= 0)
+            ? [.. array.EnumerateArray().Select(n => n.GetInt64())] : throw Broken($"the tensor '{Unpickler.Clip(name)}' has no {field} that is a list of whole numbers from 0 on");
 
     private static void Require(bool condition, string otherwise)
     {

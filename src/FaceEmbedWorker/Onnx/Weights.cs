@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 using Google.Protobuf;
 
@@ -31,6 +32,45 @@ internal static class Weights
     }
 
     public static bool LieElsewhere(TensorProto tensor) => tensor.DataLocation == External;
+
+    /// <summary>The file, in the model's folder, of a tensor whose data lie elsewhere; null where none is named.</summary>
+    public static string? FileOf(TensorProto tensor) => LieElsewhere(tensor) ? tensor.ExternalData.FirstOrDefault(e => e.Key == "location")?.Value : null;
+
+    /// <summary>The places of a model's weights that lie elsewhere, in order of name; none of what is no ONNX file.</summary>
+    public static IReadOnlyList<string> FilesOf(byte[] model)
+    {
+        try
+        {
+            return [.. Of(ModelProto.Parser.ParseFrom(model).Graph ?? new GraphProto()).Values.Select(FileOf).OfType<string>().Where(f => f.Length > 0).Distinct().Order(StringComparer.Ordinal)];
+        }
+        catch (InvalidProtocolBufferException)
+        {
+            return [];
+        }
+    }
+
+    /// <summary>The file of a place; null outside of the model's folder, where none is read.</summary>
+    public static string? PathOf(string place, string folder)
+    {
+        var path = Path.GetFullPath(place, folder);
+        return !Path.IsPathRooted(place) && path.StartsWith(Path.TrimEndingDirectorySeparator(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal) ? path : null;
+    }
+
+    /// <summary>How many bytes its shape has; null of a type whose size is not known here, and of a shape that is none.</summary>
+    public static double? BytesOf(TensorProto tensor)
+    {
+        var size = tensor.DataType switch { 2 or 3 or 9 => 1, 4 or 5 or 10 or 16 => 2, Float or 6 or 12 => 4, Int64 or 11 or 13 => 8, _ => 0 };
+        return size == 0 || tensor.Dims.Any(d => d < 0) ? null : size * tensor.Dims.Aggregate(1.0, (a, b) => a * b); // in floating point, for it may be any number
+    }
+
+    /// <summary>Where, in the file of <see cref="FileOf"/>, its data end; null where that is not told.</summary>
+    public static double? EndOf(TensorProto tensor)
+    {
+        return Number("offset") + (tensor.ExternalData.Any(e => e.Key == "length") ? Number("length") : BytesOf(tensor));
+
+        double? Number(string key) => tensor.ExternalData.FirstOrDefault(e => e.Key == key) is not { } entry ? 0
+            : ulong.TryParse(entry.Value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : null;
+    }
 
     /// <summary>True for float32 data of this file, as much as the tensor's shape says.</summary>
     public static bool AreFloats(TensorProto tensor)

@@ -323,7 +323,7 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(78, "Jobs:Mode is 'both'; it can be Faces, Image or Aligned.", "embed", "x", "--Jobs:Mode=both")]
     [InlineData(78, "'Foo' is no section of settings; there are Broker, Jobs,", "run", "--Foo:Bar=1")]
     [InlineData(1, "/nope: there is no such file or folder.", "bench", "/nope")]
-    [InlineData(78, "/nope/x.onnx: there is no such file.", "model", "inspect", "/nope/x.onnx")]
+    [InlineData(78, "The model /nope/x.onnx cannot be read: there is no such file.", "model", "inspect", "/nope/x.onnx")]
     [InlineData(1, "no worker answers", "health", "--Health:Url=http://127.0.0.1:1")]
     [InlineData(73, "/nope/o: it cannot be written: there is no such folder.", "embed", "tests/data/astronaut.png", "--out", "/nope/o")]
     [InlineData(78, "Broker:Uri is wrong: it must look like amqp://user:password@host:5672/vhost", "run", "--Broker:Uri=http://x")]

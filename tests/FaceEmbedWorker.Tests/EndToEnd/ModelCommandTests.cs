@@ -62,10 +62,11 @@ public sealed class ModelCommandTests : IDisposable
     [Fact]
     public async Task What_cannot_be_converted_is_told_in_one_line()
     {
-        await FailsAsync("has 136 outputs: it is a regressor of 68 landmarks", 1, "--checkpoint", "tests/data/checkpoints/landmarks.pth.tar");
-        await FailsAsync("asks to call '__builtin__.eval'", 1, "--checkpoint", "tests/data/checkpoints/evil.pth");
-        await FailsAsync("there is no such checkpoint", 1, "--checkpoint", "nowhere.pth");
-        await FailsAsync("and 00 was asked for", 1, "--checkpoint", "tests/data/checkpoints/zip.pth#sha256=00");
+        await FailsAsync("has 136 outputs: it is a regressor of 68 landmarks", 78, "--checkpoint", "tests/data/checkpoints/landmarks.pth.tar");
+        await FailsAsync("asks to call '__builtin__.eval'", 78, "--checkpoint", "tests/data/checkpoints/evil.pth");
+        await FailsAsync("there is no such checkpoint", 78, "--checkpoint", "nowhere.pth");
+        await FailsAsync("and 00 was asked for", 78, "--checkpoint", "tests/data/checkpoints/zip.pth#sha256=00");
+        await FailsAsync("it is a folder. Name the checkpoint in it.", 78, "--checkpoint", "tests/data/checkpoints");
         await FailsAsync("CHECKPOINT_URL", 64);
         await FailsAsync("it can be 16 to 1024", 64, "--checkpoint", "x", "--input-size", "7");
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
@@ -170,6 +171,23 @@ public sealed class ModelCommandTests : IDisposable
         static string Cost(string output) => Assert.Single(output.Split('\n'), l => l.Contains("multiply-adds", StringComparison.Ordinal));
     }
 
+    /// <summary>Whatever verb looks: of a card, what <c>check</c> says, and behind it the table.</summary>
+    [Theory]
+    [InlineData("[1]", "own.json cannot be read: it is not an object")]
+    [InlineData("", "the input is named 'nope', but the file has the inputs picture")]
+    public async Task Inspect_ends_with_78_where_the_card_is_wrong(string text, string told)
+    {
+        await File.WriteAllBytesAsync(In("own.onnx"), TinyOnnx.ChannelMeans(112, 112), TestContext.Current.CancellationToken);
+        var card = ModelCard.Default("own", ModelCard.Embedding);
+        await File.WriteAllBytesAsync(In("own.json"), text.Length > 0 ? System.Text.Encoding.UTF8.GetBytes(text) : (card with { Input = card.Input with { Name = "nope" } }).ToJson(), TestContext.Current.CancellationToken);
+        foreach (var verb in (string[])["inspect", "check"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", verb, In("own.onnx"));
+            Assert.True(code == 78, output + errors);
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_checkpoint_is_downloaded_and_its_sum_is_checked()
     {
@@ -268,7 +286,7 @@ public sealed class ModelCommandTests : IDisposable
     {
         var (file, quantised) = (In("dense.onnx"), In("dense.int8.onnx"));
         await File.WriteAllBytesAsync(file, FaceNetworks.Dense(await File.ReadAllBytesAsync(Pipeline.Shipped("face_embedding.onnx"))));
-        var card = ModelCard.Read(Pipeline.Shipped("face_embedding.json")) with { Id = "dense", Sha256 = null };
+        var card = ModelCard.Read(Pipeline.Shipped("face_embedding.json")) with { Id = "dense", Sha256 = null, Threshold = null, NormRange = null };
         await File.WriteAllBytesAsync(In("dense.json"), card.ToJson());
 
         var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", file, "--pictures", People(), "--json", In("figures.json"));
@@ -285,6 +303,7 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Equal(("dense-int8", Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(quantised)))), (made.Id, made.Sha256));
         Assert.Contains(Convert.ToHexStringLower(SHA256.HashData(await File.ReadAllBytesAsync(file))), made.Source, StringComparison.Ordinal);
         Assert.Null(made.Golden);
+        Assert.EndsWith("calibrated on 24 faces.", made.Notes, StringComparison.Ordinal); // nor a word of thresholds that there are none of
 
         (code, output, _) = await FaceEmbed.RunAsync("model", "inspect", quantised);
         Assert.Equal(0, code);
@@ -332,11 +351,24 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"));
         await FailsAsync("with a face, and it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--Images:MaxBytes=10");
         await FailsAsync("there is no such file", 78, In("nothing.onnx"), "--pictures", "tests/data");
+        await FailsAsync($"The model {Path.GetFullPath("models", TestData.Repository)} is a folder. Name the .onnx file in it.", 78, "models", "--pictures", "tests/data");
         await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("never.json"));
         await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
+
+        await File.WriteAllTextAsync(In("file"), "", TestContext.Current.CancellationToken);
+        Directory.CreateDirectory(In("taken.json"));
+        foreach (var place in (string[])["file/own.onnx", "taken.onnx"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", "quantize", "models/face_embedding.onnx", "--pictures", In("nowhere"), "--output", In(place)); // which is told later
+            Assert.True(code == 73, output + errors);
+            Assert.Matches("it cannot be written: it is a f", Assert.Single(errors.Split('\n')));
+            Assert.DoesNotContain(".part", errors, StringComparison.Ordinal);
+        }
+
+        Assert.Equal(["file", "taken.json"], Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).Order());
 
         async Task FailsAsync(string told, int expected, params string[] arguments)
         {

@@ -125,7 +125,17 @@ public sealed class WrongFileTests : IDisposable
     /// <summary>Graphs that ONNX Runtime takes and that are no embedder; none ends in a stack trace.</summary>
     [Theory]
     [InlineData("labels", "values come out as float32, but the file has an output 'labels' of Int64")]
-    [InlineData("folder", "it is a folder")]
+    [InlineData("folder", "own.onnx is a folder. Name the .onnx file in it.")]
+    [InlineData("new version", "own.onnx is not an ONNX file that ONNX Runtime can run: Unsupported model IR version")]
+    [InlineData("weights gone", "own.onnx keeps weights in ")]
+    [InlineData("weights outside", "own.onnx keeps weights outside of its folder, in ../gone.data, where none are read.")]
+    [InlineData("weights cut short", "short.data up to byte 384, and that file has 100: it is cut short.")]
+    [InlineData("tensor cut short", "own.onnx has 7 bytes for its tensor 'w', whose shape [3,32] has 384.")]
+    [InlineData("new opset", "can run: It was written for opset 99, and this program runs up to ")]
+    [InlineData("new operator", "can run: Its operator Foo is none of ONNX's in opset 13: export it with ONNX's own operators.")]
+    [InlineData("foreign operator", "can run: Its operator Foo of my.ops is none that this program has: export it with ONNX's own operators.")]
+    [InlineData("does not fit", "can run: Its Gemm fails: ")]
+    [InlineData("does not run", ": Its Reshape fails: ")]
     [InlineData("no graph", "is not an ONNX file that ONNX Runtime can run")]
     [InlineData("one input", "is not an ONNX file that ONNX Runtime can run")]
     public async Task A_graph_that_is_no_embedder_says_why(string kind, string told)
@@ -141,7 +151,46 @@ public sealed class WrongFileTests : IDisposable
                 break;
             default:
                 var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
-                if (kind == "labels")
+                if (kind == "new version")
+                {
+                    model.IrVersion = 99;
+                }
+                else if (kind == "new opset")
+                {
+                    model.OpsetImport[0].Version = 99;
+                }
+                else if (kind is "new operator" or "foreign operator")
+                {
+                    model.Graph.Node[^1].OpType = "Foo";
+                    if (kind == "foreign operator")
+                    {
+                        model.Graph.Node[^1].Domain = "my.ops";
+                        model.OpsetImport.Add(new OperatorSetIdProto { Domain = "my.ops", Version = 1 });
+                    }
+                }
+                else if (kind == "does not run")
+                {
+                    model.Graph.Initializer.Add(new TensorProto { Name = "s", DataType = 7, Dims = { 2 }, Int64Data = { 1, 512 } });
+                    Last(model, new NodeProto { OpType = "Reshape", Input = { "means", "s" } });
+                }
+                else if (kind.StartsWith("weights", StringComparison.Ordinal) || kind is "tensor cut short" or "does not fit")
+                {
+                    await File.WriteAllBytesAsync(Path.Combine(folder, "short.data"), new byte[100], TestContext.Current.CancellationToken);
+                    var tensor = new TensorProto { Name = "w", DataType = 1, Dims = { kind == "does not fit" ? 5 : 3, 32 } };
+                    if (kind.StartsWith("weights", StringComparison.Ordinal))
+                    {
+                        tensor.DataLocation = 1;
+                        tensor.ExternalData.Add(new StringStringEntryProto { Key = "location", Value = kind switch { "weights outside" => "../gone.data", "weights gone" => "gone.data", _ => "short.data" } });
+                    }
+                    else
+                    {
+                        tensor.RawData = ByteString.CopyFrom(new byte[kind == "does not fit" ? 640 : 7]);
+                    }
+
+                    model.Graph.Initializer.Add(tensor);
+                    Last(model, new NodeProto { OpType = "Gemm", Input = { "means", "w" } });
+                }
+                else if (kind == "labels")
                 {
                     var arg = new NodeProto { OpType = "ArgMax", Input = { "means" }, Output = { "labels" } };
                     model.Graph.Node.Add(arg);
@@ -160,10 +209,14 @@ public sealed class WrongFileTests : IDisposable
                 break;
         }
 
-        var (code, output, errors) = await FaceEmbed.RunAsync("model", "check", file);
+        foreach (var verb in kind is "labels" ? (string[])["check"] : ["check", "inspect"])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", verb, file);
 
-        Assert.True(code == 78, $"{code} {output} {errors}");
-        Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            Assert.True(code == 78, $"{verb} {code} {output} {errors}");
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            Assert.DoesNotMatch(@"onnxruntime::|\.cc:|ErrorCode|Non-zero|Name:''|own\.onnx.*own\.onnx", errors);
+        }
     }
 
     /// <summary>A card for whole pictures: verbs that measure faces say so, and nothing is cut out by another rule in silence.</summary>
@@ -183,6 +236,15 @@ public sealed class WrongFileTests : IDisposable
 
         var (whole, _, _) = await FaceEmbed.RunAsync(["embed", "tests/data/astronaut.png", "--mode", "image", .. model]);
         Assert.Equal(0, whole);
+    }
+
+    /// <summary>A node behind the others, whose output is the graph's.</summary>
+    private static void Last(ModelProto model, NodeProto node)
+    {
+        node.Output.Add("vector");
+        model.Graph.Node.Add(node);
+        model.Graph.Output[0].Name = "vector";
+        model.Graph.Output[0].Type.TensorType.Shape = null;
     }
 
     public void Dispose() => Directory.Delete(folder, recursive: true);

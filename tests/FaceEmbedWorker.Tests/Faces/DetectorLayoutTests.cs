@@ -81,6 +81,26 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Contains(told, Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection)).Message, StringComparison.Ordinal);
     }
 
+    /// <summary>Names and number tell the family, sizes only what a run gives: there is no card to correct, but one to write.</summary>
+    [Theory]
+    [InlineData("yunet", 12, "has no output 'cls_8' of [16,1], which layout yunet gives of 32 x 32 pixels; it has cls_8 [1,4,1]")]
+    [InlineData("scrfd", 9, "has no output of [128,1], which layout scrfd gives of 64 x 64 pixels; it has ")]
+    public void A_detector_without_a_card_whose_sizes_do_not_fit_is_told_to_have_one(string layout, int outputs, string told)
+    {
+        var model = ModelProto.Parser.ParseFrom(new Made(layout, outputs, new Random(1)).Onnx(64, 64));
+        var (first, second) = (model.Graph.Output[0], model.Graph.Output[1]);
+        model.Graph.Node.Single(n => n.Output[0] == first.Name).Output[0] = "unused";
+        model.Graph.Node.Add(new NodeProto { OpType = "Identity", Input = { second.Name }, Output = { first.Name } }); // the next stride's, and so too small
+        first.Type = second.Type.Clone();
+        var file = Write(model.ToByteArray());
+
+        var message = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection)).Message;
+
+        Assert.StartsWith($"The detector {file} ", message, StringComparison.Ordinal);
+        Assert.Contains(told, message, StringComparison.Ordinal);
+        Assert.Contains($"write its card, {Path.ChangeExtension(file, ".json")}", message, StringComparison.Ordinal);
+    }
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     private string Write(byte[] bytes)

@@ -173,6 +173,38 @@ public sealed class ModelTests : IDisposable
     public void A_graph_that_claims_an_enormous_picture_is_refused_before_its_memory_is_taken() =>
         Assert.Contains("takes pictures of 60000 x 60000 pixels, and inputs of up to 4096 a side are run here", Assert.Throws<ModelException>(() => Model.Load(Write("vast.onnx", TinyOnnx.ChannelMeans(60_000, 60_000)), ModelCard.Embedding)).Message, StringComparison.Ordinal);
 
+    /// <summary>Weights that lie in another file are of the model: of its checksum, and of its space.</summary>
+    [Fact]
+    public void A_checksum_covers_weights_that_lie_in_other_files()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 3, 3 }, DataLocation = 1, ExternalData = { new StringStringEntryProto { Key = "location", Value = "own.data" } } });
+        graph.Graph.Node.Add(new NodeProto { OpType = "MatMul", Input = { "means", "w" }, Output = { "vector" } });
+        graph.Graph.Output[0].Name = "vector";
+        var weights = new byte[36];
+        var (file, space, sum) = (Write("own.onnx", graph.ToByteArray()), "", "");
+        foreach (var changed in (bool[])[false, true])
+        {
+            weights[0] = changed ? (byte)1 : (byte)0;
+            Write("own.data", weights);
+            using var model = Model.Load(file, ModelCard.Embedding);
+            Assert.Equal(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData([.. File.ReadAllBytes(file), .. weights])), model.Sha256);
+            Assert.NotEqual(space, space = new FaceEmbedder(model, "").FaceSpace);
+            (sum, var before) = (model.Sha256, sum);
+            Assert.NotEqual(before, sum);
+        }
+
+        using (var model = Model.Load(file, ModelCard.Embedding))
+        {
+            Write("own.json", (model.Card with { Sha256 = sum }).ToJson());
+        }
+
+        Model.Load(file, ModelCard.Embedding).Dispose();
+        weights[0] = 2;
+        Write("own.data", weights);
+        Assert.Contains("with its weights in own.data, but its card ", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Embedding)).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>Vectors that are no numbers are nobody's vectors: the file or the job is rejected in each mode, and the self-test says it.</summary>
     [Theory]
     [InlineData("Log")]

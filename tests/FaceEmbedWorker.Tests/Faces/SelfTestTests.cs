@@ -48,19 +48,22 @@ public sealed class SelfTestTests : IDisposable
         Assert.Contains("With input.color BGR, mean 127.5 and std 127.5 it passes", Assert.Single(findings, f => f.Name == "input").Text, StringComparison.Ordinal);
     }
 
-    /// <summary>What a detector gives that is no number: a rejected picture, not one without faces, and a finding.</summary>
+    /// <summary>What a detector gives that is no number, no score or no place of a face: a rejected picture, not one without faces, and a finding.</summary>
     [Theory]
-    [InlineData("scrfd", "161")]
-    [InlineData("scrfd", "164")]
-    [InlineData("yunet", "kps_16")]
-    [InlineData("yunet", "obj_16")]
-    public async Task A_detector_that_gives_no_numbers_is_named(string layout, string output)
+    [InlineData("scrfd", "161", float.NaN, "gave a face that is not finite")]
+    [InlineData("scrfd", "164", float.NaN, "gave a face that is not finite")]
+    [InlineData("yunet", "kps_16", float.NaN, "gave a face that is not finite")]
+    [InlineData("yunet", "obj_16", float.NaN, "gave a face that is not finite")]
+    [InlineData("scrfd", "161", 7f, "gave a face the score 7, and scores go from 0 to 1")]
+    [InlineData("scrfd", "1610", 1e29f, "put a face's points farther outside of the picture than the picture is long")]
+    [InlineData("yunet", "kps_16", -1000f, "put a face's points farther outside of the picture than the picture is long")]
+    public async Task A_detector_that_gives_nonsense_is_named(string layout, string output, float value, string told)
     {
         var graph = ModelProto.Parser.ParseFrom(TinyOnnx.Detector(layout, 64));
         var values = graph.Graph.Initializer.Single(t => t.Name == $"{output}/constant").FloatData;
         for (var i = 0; i < values.Count; i++)
         {
-            values[i] = float.NaN;
+            values[i] = value;
         }
 
         var file = Path.Combine(folder, "endless.onnx");
@@ -74,11 +77,22 @@ public sealed class SelfTestTests : IDisposable
 
         var failed = Assert.IsType<JobOutcome.Retry>(await Pipeline.Handler(detector: detector).HandleAsync(new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut))), TestContext.Current.CancellationToken));
         Assert.Equal("model_output", failed.Reason);
-        Assert.Contains("The model endless gave a face that is not finite", failed.Message, StringComparison.Ordinal);
+        Assert.Contains($"The model endless {told}", failed.Message, StringComparison.Ordinal);
 
         var decoder = new ImageDecoder(Options.Create(new ImageOptions()));
         var findings = new SelfTest(decoder, detector, new FaceAligner(Pipeline.EmbeddingModel.Card), Pipeline.Embedder).Run(Pipeline.Shipped("face_embedding.onnx"));
-        Assert.Contains("gave a face that is not finite", Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
+        Assert.Contains(told, Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Few_dimensions_are_doubtful_and_no_failure()
+    {
+        var file = Path.Combine(folder, "means.onnx");
+        File.WriteAllBytes(file, TinyOnnx.ChannelMeans(112, 112));
+        using var model = Model.Load(file, ModelCard.Embedding);
+        var few = Assert.Single(Findings(model, file), f => f.Name == "dimensions");
+        Assert.True(few is { Passed: true, IsDoubtful: true });
+        Assert.Contains("The vector has 3 dimensions, and embedders of faces have 128 or more", few.Text, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -127,7 +141,7 @@ public sealed class SelfTestTests : IDisposable
     {
         var summary = GraphSummary.Read(File.ReadAllBytes(Pipeline.Shipped("face_embedding.onnx")));
         Assert.Equal((9L, 50, 0), (summary.Opset, summary.WeightTensors, summary.Fresh));
-        var inspection = ModelInspection.Of(Pipeline.Shipped("face_embedding.onnx"));
+        var inspection = ModelInspection.Of(Pipeline.Shipped("face_embedding.onnx"), File.ReadAllBytes(Pipeline.Shipped("face_embedding.onnx")));
         Assert.Equal(221_161_984, inspection.MultiplyAdds);
         Assert.Equal("input: float [1,3,112,112]", Assert.Single(inspection.Inputs));
     }
@@ -259,10 +273,10 @@ public sealed class SelfTestTests : IDisposable
     /// <summary>A card that names another layout than the file has is refused when the model is loaded, by every command alike.</summary>
     [Theory]
     [InlineData("scrfd", "yunet", "no output 'cls_8' of [64,1]")]
-    [InlineData("yunet", "scrfd", "has 12 outputs, and one of its card's layout has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
-    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and one of its card's layout has 6 or 10 (with points, 9 or 15: scrfd)")]
-    [InlineData("scrfd", "rfb", "not scores of [n,2] and boxes of [n,4], as its card's layout needs")]
-    [InlineData("yunet", null, "as they are taken for where a card says nothing")]
+    [InlineData("yunet", "scrfd", "has 12 outputs, and layout scrfd has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
+    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and layout scrfd-boxes has 6 or 10 (with points, 9 or 15: scrfd)")]
+    [InlineData("scrfd", "rfb", "does not give scores of [n,2] and boxes of [n,4], as layout rfb does")]
+    [InlineData("yunet", null, "as it should where a card names no output.layout")]
     public void Outputs_of_another_layout_are_refused_when_the_detector_is_loaded(string made, string? said, string told)
     {
         var file = Path.Combine(folder, "detector.onnx");
@@ -274,7 +288,8 @@ public sealed class SelfTestTests : IDisposable
         var fault = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: own));
 
         Assert.Contains(told, fault.Message, StringComparison.Ordinal);
-        Assert.Contains("output.layout", fault.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"The detector {file} ", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("Correct output.layout or the input's size in its card", fault.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -142,6 +142,39 @@ public class CheckpointTests
     }
 
     [Theory]
+    [InlineData(false, "The checkpoint is a list of tensors without names")]
+    [InlineData(true, "The checkpoint is one tensor without a name")]
+    public void Tensors_without_names_are_called_so(bool bare, string told)
+    {
+        var tensor = Checkpoint.Lazy([1], [1f]);
+        Assert.Contains(told, Assert.Throws<InvalidDataException>(() => Checkpoint.Of(bare ? tensor : new List<object?> { tensor })).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Of_several_checkpoints_in_a_tar_none_is_taken_and_other_files_do_not_matter()
+    {
+        Assert.Contains("It is a tar archive that holds no file.", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Tar(("folder/", null)))).Message, StringComparison.Ordinal);
+        var network = TestData.Read("checkpoints/zip.pth");
+        Assert.NotEmpty(Checkpoint.Read(Tar(("README.md", [1, 2]), ("b/a.pth", network))).Tensors);
+        Assert.Contains("The tar holds several files that may be checkpoints: 'a.pth', 'b.pth'. Unpack it, and name the one that is meant.",
+            Assert.Throws<InvalidDataException>(() => Checkpoint.Read(Tar(("a.pth", network), ("b.pth", network)))).Message, StringComparison.Ordinal);
+
+        static byte[] Tar(params (string Name, byte[]? Bytes)[] files)
+        {
+            var bytes = new MemoryStream();
+            using (var tar = new TarWriter(bytes, leaveOpen: true))
+            {
+                foreach (var (name, content) in files)
+                {
+                    tar.WriteEntry(content is null ? new UstarTarEntry(TarEntryType.Directory, name) : new UstarTarEntry(TarEntryType.RegularFile, name) { DataStream = new MemoryStream(content) });
+                }
+            }
+
+            return bytes.ToArray();
+        }
+    }
+
+    [Theory]
     [InlineData("module.backbone.", "")]
     [InlineData("backbone.", "")]
     [InlineData("a.b.c.", "")]
@@ -280,6 +313,7 @@ public class CheckpointTests
         Assert.Contains("no checkpoint. It is neither", Assert.Throws<ForeignFileException>(() => Checkpoint.Read([1, 2, 3])).Message, StringComparison.Ordinal);
         Assert.Contains("no checkpoint. It is a picture", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(File.ReadAllBytes(TestData.Astronaut))).Message, StringComparison.Ordinal);
         Assert.Contains("truncated or corrupt", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(TestData.Read("checkpoints/zip.pth")[..5000])).Message, StringComparison.Ordinal);
+        Assert.Contains("magic number. Save the state dict: torch.save(", Assert.Throws<InvalidDataException>(() => Checkpoint.Read([0x80, 2, .. "K\u0005."u8])).Message, StringComparison.Ordinal);
     }
 
     /// <summary>A seeded mutator; each ends in a model or in an error of the two kinds, in time and within memory.</summary>

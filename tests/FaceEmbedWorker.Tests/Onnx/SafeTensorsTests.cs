@@ -30,7 +30,10 @@ public class SafeTensorsTests
         Assert.Equal(2, Checkpoint.Read(FileOf((start + Two[1..]).PadRight(length), new byte[12])).Tensors.Count);
 
     [Theory]
-    [InlineData("""{"a":{"dtype":null,"shape":[3],"data_offsets":[0,12]}}""", "its header is not as the format wants it")]
+    [InlineData("""{"a":{"dtype":null,"shape":[3],"data_offsets":[0,12]}}""", "the tensor 'a' has no dtype that is text")]
+    [InlineData("""{"a":{"shape":[3],"data_offsets":[0,12]}}""", "the tensor 'a' has no dtype that is text")]
+    [InlineData("""{"__metadata__":{"format":1},"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its __metadata__ is no dictionary of text by names")]
+    [InlineData("""{"__metadata__":5,"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its __metadata__ is no dictionary of text by names")]
     [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", "4 bytes at its end belong to no tensor")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}""", "'a' [3] of F32 wants 12 bytes, and has 8")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[4,16]}}""", "'a' lies outside of the data")]
@@ -38,14 +41,14 @@ public class SafeTensorsTests
     [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "'b' begins at byte 4 of the data, where 8 is next")]
     [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}}""", "'a' lies outside of the data")]
     [InlineData("""{"a":{"dtype":"F8_E4M3","shape":[12],"data_offsets":[0,12]}}""", "'a' is of type 'F8_E4M3', which is not known here")]
-    [InlineData("""{"a":{"dtype":"F32","shape":[-3],"data_offsets":[0,12]}}""", "a number is negative")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[-3],"data_offsets":[0,12]}}""", "'a' has no shape that is a list of whole numbers from 0 on")]
     [InlineData("""{"a":{"dtype":"F32","shape":[4294967296,4294967296,4294967296],"data_offsets":[0,12]}}""", "'a' is too large")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12],"then":1}}""", "'a' has more than dtype, shape and data_offsets")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its header is not as the format wants it")]
-    [InlineData("""{"a":{"dtype":"F32","shape":3,"data_offsets":[0,12]}}""", "its header is not as the format wants it")]
-    [InlineData("""{"a":{"dtype":"F32","shape":[3]}}""", "its header is not as the format wants it")]
-    [InlineData("""{"a":1}""", "its header is not as the format wants it")]
-    [InlineData("""{"a":{"dtype":"F32","shape":[1e0],"data_offsets":[0,12]}}""", "its header is not as the format wants it")]
+    [InlineData("""{"a":{"dtype":"F32","shape":3,"data_offsets":[0,12]}}""", "'a' has no shape that is a list")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[3]}}""", "'a' has no data_offsets that is a list")]
+    [InlineData("""{"a":1}""", "'a' is no object with dtype, shape and data_offsets")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,12]}}""", "'a' has no shape that is a list")]
     [InlineData("""{"a":{"dtype":"F32",""", "its header is not as the format wants it")]
     public void A_header_that_does_not_fit_its_data_is_refused(string header, string told)
     {

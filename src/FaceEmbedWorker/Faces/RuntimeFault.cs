@@ -1,0 +1,83 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using FaceEmbedWorker.Onnx;
+
+namespace FaceEmbedWorker.Faces;
+
+/// <summary>What ONNX Runtime says of a model, without its source's paths, its functions and what is said already.</summary>
+internal static partial class RuntimeFault
+{
+    /// <summary>A file that does not load: another kind of file, one whose weights are not all there, or what ONNX Runtime says of it.</summary>
+    public static ModelException Refused(string file, byte[] bytes, Exception e) => new(
+        ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
+        : BrokenWeights(file, bytes) is { } broken ? $"The model {file} {broken}"
+        : $"The model {file} is not an ONNX file that ONNX Runtime can run: {Told(e, file)}", e);
+
+    /// <summary>One line, with a stop at its end; what it says of operators, opsets and nodes in fewer words.</summary>
+    public static string Told(Exception e, string file)
+    {
+        var text = e.Message.ReplaceLineEndings(" ").Replace($"Load model from {file} failed:", "", StringComparison.Ordinal);
+        text = Source().Replace(Code().Replace(text, ""), "").Replace("This is an invalid model. ", "", StringComparison.Ordinal).Replace(" in node ()", "", StringComparison.Ordinal).Trim();
+        text = Opset().Replace(text, "It was written for opset $1, and this program runs up to $2: export it for an older one");
+        text = Operator().Replace(text, "Its operator $1 is none of ONNX's in opset $2: export it with ONNX's own operators");
+        text = ForeignOperator().Replace(text, "Its operator $2 of $1 is none that this program has: export it with ONNX's own operators");
+        text = Node().Replace(text, m => $"Its {m.Groups["type"].Value}{(m.Groups["name"].Length > 0 ? $" '{m.Groups["name"].Value}'" : "")} fails: ");
+        return text is [.., '.'] ? text : $"{text}.";
+    }
+
+    /// <summary>What is wrong with its weights, where they are not here or not whole.</summary>
+    private static string? BrokenWeights(string file, byte[] bytes)
+    {
+        try
+        {
+            var folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+            return Weights.Of(ModelProto.Parser.ParseFrom(bytes).Graph ?? new GraphProto()).Values.Select(t => Broken(t, folder)).FirstOrDefault(b => b is not null);
+        }
+        catch (Google.Protobuf.InvalidProtocolBufferException)
+        {
+            return null;
+        }
+    }
+
+    private static string? Broken(TensorProto tensor, string folder)
+    {
+        var name = Unpickler.Clip(tensor.Name);
+        if (Weights.FileOf(tensor) is not { Length: > 0 } place)
+        {
+            return tensor.HasRawData && Weights.BytesOf(tensor) is { } whole && whole != tensor.RawData.Length
+                ? string.Create(CultureInfo.InvariantCulture, $"has {tensor.RawData.Length:N0} bytes for its tensor '{name}', whose shape [{string.Join(',', tensor.Dims)}] has {whole:N0}. Get it again, or export it again.") : null;
+        }
+
+        if (Weights.PathOf(place, folder) is not { } path)
+        {
+            return $"keeps weights outside of its folder, in {Unpickler.Clip(place)}, where none are read. Export it again, with its weights beside it or inside.";
+        }
+
+        if (!File.Exists(path))
+        {
+            return $"keeps weights in {path}, and there is no such file. Put it there, from where the model came.";
+        }
+
+        return Weights.EndOf(tensor) is { } end && new FileInfo(path).Length is var length && end > length
+            ? string.Create(CultureInfo.InvariantCulture, $"keeps its tensor '{name}' in {path} up to byte {end:N0}, and that file has {length:N0}: it is cut short. Get it again, from where the model came.") : null;
+    }
+
+    [GeneratedRegex(@"^\[ErrorCode:\w+\]\s*")]
+    private static partial Regex Code();
+
+    /// <summary>A file and line of C++, and the function there, with or without what it takes.</summary>
+    [GeneratedRegex(@"(?:/\S*/)?\w+\.(?:cc|h):\d+ (?:[\w:<>,&*~ ]*::[\w~]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ")]
+    private static partial Regex Source();
+
+    [GeneratedRegex(@"^ONNX Runtime only \*guarantees\*.*Opset (\d+) is under development.*till opset (\d+)\.?$")]
+    private static partial Regex Opset();
+
+    [GeneratedRegex(@"^In Node, .*No Op registered for (\w+) with domain_version of (\d+)\.?$")]
+    private static partial Regex Operator();
+
+    [GeneratedRegex(@"^Fatal error: ([\w.]+):(\w+)\(-?\d+\) is not a registered function/op\.?$")]
+    private static partial Regex ForeignOperator();
+
+    [GeneratedRegex(@"^Node \((?<name>[^)]*)\) Op \((?<type>\w+)\) \[\w+\] |^Non-zero status code returned while running (?<type>\w+) node\. Name:'(?<name>[^']*?)(?:_nchwc)?' Status Message: ")]
+    private static partial Regex Node();
+}
