@@ -50,7 +50,7 @@ internal static partial class RuntimeFault
 
         if (Weights.PathOf(place, folder) is not { } path)
         {
-            return $"keeps weights outside of its folder, in {Unpickler.Clip(place)}, where none are read. Export it again, with its weights beside it or inside.";
+            return $"keeps weights in {Unpickler.Clip(place)}, and they are read from its own folder only. Export it again, with its weights beside it or inside.";
         }
 
         if (!File.Exists(path))

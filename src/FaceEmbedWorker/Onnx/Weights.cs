@@ -52,6 +52,11 @@ internal static class Weights
     /// <summary>The file of a place; null outside of the model's folder, where none is read.</summary>
     public static string? PathOf(string place, string folder)
     {
+        if (place.Contains('\0')) // which no file's name has
+        {
+            return null;
+        }
+
         var path = Path.GetFullPath(place, folder);
         return !Path.IsPathRooted(place) && path.StartsWith(Path.TrimEndingDirectorySeparator(folder) + Path.DirectorySeparatorChar, StringComparison.Ordinal) ? path : null;
     }

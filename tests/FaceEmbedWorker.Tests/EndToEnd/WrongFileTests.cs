@@ -128,7 +128,8 @@ public sealed class WrongFileTests : IDisposable
     [InlineData("folder", "own.onnx is a folder. Name the .onnx file in it.")]
     [InlineData("new version", "own.onnx is not an ONNX file that ONNX Runtime can run: Unsupported model IR version")]
     [InlineData("weights gone", "own.onnx keeps weights in ")]
-    [InlineData("weights outside", "own.onnx keeps weights outside of its folder, in ../gone.data, where none are read.")]
+    [InlineData("weights outside", "own.onnx keeps weights in ../gone.data, and they are read from its own folder only.")]
+    [InlineData("weights nowhere", "own.onnx keeps weights in gone")]
     [InlineData("weights cut short", "short.data up to byte 384, and that file has 100: it is cut short.")]
     [InlineData("tensor cut short", "own.onnx has 7 bytes for its tensor 'w', whose shape [3,32] has 384.")]
     [InlineData("new opset", "can run: It was written for opset 99, and this program runs up to ")]
@@ -180,7 +181,7 @@ public sealed class WrongFileTests : IDisposable
                     if (kind.StartsWith("weights", StringComparison.Ordinal))
                     {
                         tensor.DataLocation = 1;
-                        tensor.ExternalData.Add(new StringStringEntryProto { Key = "location", Value = kind switch { "weights outside" => "../gone.data", "weights gone" => "gone.data", _ => "short.data" } });
+                        tensor.ExternalData.Add(new StringStringEntryProto { Key = "location", Value = kind switch { "weights outside" => "../gone.data", "weights gone" => "gone.data", "weights nowhere" => "gone\0.data", _ => "short.data" } });
                     }
                     else
                     {
