@@ -33,7 +33,7 @@ internal static class ModelCommand
         OutputFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(output))!);
         foreach (var name in (string[])[output, Path.ChangeExtension(output, ".json")])
         {
-            OutputFile.NoFolder(name);
+            OutputFile.MayBeReplaced(name);
             OutputFile.Write($"{name}.part", [], name);
             OutputFile.Remove($"{name}.part");
         }
@@ -49,7 +49,7 @@ internal static class ModelCommand
         {
             foreach (var (name, bytes) in files)
             {
-                OutputFile.NoFolder(name);
+                OutputFile.MayBeReplaced(name);
                 OutputFile.Write($"{name}.part", bytes, name);
             }
 

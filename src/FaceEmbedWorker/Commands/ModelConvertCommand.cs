@@ -39,9 +39,9 @@ internal static class ModelConvertCommand
         }
 
         var source = checkpoint.Split("#sha256=")[0];
-        if (Path.GetFullPath(output) == Path.GetFullPath(source))
+        if (Path.GetFullPath(source) is var read && (Path.GetFullPath(output) == read || Path.GetFullPath(Path.ChangeExtension(output, ".json")) == read))
         {
-            Screen.Complain(output, "--output is the checkpoint. Name another file.");
+            Screen.Complain(output, "--output is the checkpoint, or has its card's name. Name another file.");
             return ExitCode.Usage;
         }
 

@@ -48,6 +48,13 @@ internal static class ModelQuantizeCommand
             return ExitCode.Usage;
         }
 
+        if (json is not null && Path.GetFullPath(json) is var figuresFile
+            && new[] { file, Path.ChangeExtension(file, ".json"), output, Path.ChangeExtension(output, ".json") }.Any(taken => Path.GetFullPath(taken) == figuresFile))
+        {
+            Screen.Complain(json, $"--json is the model, or the card of one. Name another file, such as {Path.ChangeExtension(output, ".figures.json")}.");
+            return ExitCode.Usage;
+        }
+
         try
         {
             var bytes = Model.Read(file);

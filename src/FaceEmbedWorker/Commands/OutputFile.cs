@@ -1,3 +1,5 @@
+using FaceEmbedWorker.Images;
+
 namespace FaceEmbedWorker.Commands;
 
 /// <summary>What was asked for cannot be written. The message names the place.</summary>
@@ -28,8 +30,8 @@ internal static class OutputFile
         return true;
     });
 
-    /// <summary>Refuses a name that a file cannot have.</summary>
-    public static void NoFolder(string path) => Try(path, () => Directory.Exists(path) ? throw new IOException("it is a folder.") : true);
+    /// <summary>Refuses the name of what is no file, a device or pipe too: one that is moved there would take its place.</summary>
+    public static void MayBeReplaced(string path) => Try(path, () => PictureFile.KindOf(path) is { } kind ? throw new IOException($"it is {kind}.") : true);
 
     /// <summary>What was begun and is not wanted any more.</summary>
     public static void Remove(string path)

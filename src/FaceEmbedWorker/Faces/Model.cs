@@ -72,6 +72,11 @@ internal sealed partial class Model : IDisposable
         var file = Locate(path);
         var bytes = Read(file);
         var beside = Weights.FilesOf(bytes);
+        if (beside.Count > 0 && RuntimeFault.BrokenWeights(file, bytes) is { } broken)
+        {
+            throw new ModelException($"The model {file} {broken}");
+        }
+
         var sha256 = Checksum(file, bytes, beside);
         var (card, cardFile) = ModelCard.For(file, task, cardName);
         if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))

@@ -11,6 +11,7 @@ internal static partial class RuntimeFault
     public static ModelException Refused(string file, byte[] bytes, Exception e) => new(
         ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
         : BrokenWeights(file, bytes) is { } broken ? $"The model {file} {broken}"
+        : LinkedOut(file, bytes) is { } path ? $"The model {file} keeps weights in {path}, a link that leads out of its folder, and they are read from there only. Put the file itself there."
         : $"The model {file} is not an ONNX file that ONNX Runtime can run: {Told(e, file)}", e);
 
     /// <summary>One line, with a stop at its end; what it says of operators, opsets and nodes in fewer words.</summary>
@@ -26,7 +27,7 @@ internal static partial class RuntimeFault
     }
 
     /// <summary>What is wrong with its weights, where they are not here or not whole.</summary>
-    private static string? BrokenWeights(string file, byte[] bytes)
+    public static string? BrokenWeights(string file, byte[] bytes)
     {
         try
         {
@@ -53,14 +54,24 @@ internal static partial class RuntimeFault
             return $"keeps weights in {Unpickler.Clip(place)}, and they are read from its own folder only. Export it again, with its weights beside it or inside.";
         }
 
-        if (!File.Exists(path))
+        if (Target(path) is not { Exists: true } data)
         {
             return $"keeps weights in {path}, and there is no such file. Put it there, from where the model came.";
         }
 
-        return Weights.EndOf(tensor) is { } end && new FileInfo(path).Length is var length && end > length
+        return Weights.EndOf(tensor) is { } end && data.Length is var length && end > length
             ? string.Create(CultureInfo.InvariantCulture, $"keeps its tensor '{name}' in {path} up to byte {end:N0}, and that file has {length:N0}: it is cut short. Get it again, from where the model came.") : null;
     }
+
+    private static string? LinkedOut(string file, byte[] bytes)
+    {
+        var folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+        return Weights.FilesOf(bytes).Select(place => Weights.PathOf(place, folder)).OfType<string>()
+            .FirstOrDefault(path => Target(path) is { } data && Weights.PathOf(Path.GetRelativePath(folder, data.FullName), folder) is null);
+    }
+
+    /// <summary>The file itself where links lead to it.</summary>
+    private static FileInfo Target(string path) => new FileInfo(path) is { LinkTarget: not null } link && link.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target : new FileInfo(path);
 
     [GeneratedRegex(@"^\[ErrorCode:\w+\]\s*")]
     private static partial Regex Code();

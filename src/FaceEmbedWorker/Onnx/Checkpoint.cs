@@ -497,7 +497,7 @@ internal sealed class Checkpoint
         {
             var bytes = new MemoryStream();
             var buffer = new byte[64 * 1024];
-            for (int count; (count = stream.Read(buffer)) > 0;)
+            for (int count; (count = Read()) > 0;)
             {
                 bytes.Write(buffer, 0, count);
                 if (bytes.Length > LargestFile)
@@ -507,6 +507,18 @@ internal sealed class Checkpoint
             }
 
             return bytes.ToArray();
+
+            int Read()
+            {
+                try
+                {
+                    return stream.Read(buffer);
+                }
+                catch (InvalidDataException e)
+                {
+                    throw new InvalidDataException("The archive around the checkpoint is damaged: what is in it cannot be unpacked. Get it again.", e);
+                }
+            }
         }
     }
 

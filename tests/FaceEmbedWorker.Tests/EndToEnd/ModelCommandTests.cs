@@ -85,14 +85,17 @@ public sealed class ModelCommandTests : IDisposable
         await File.WriteAllTextAsync(In("file"), "", TestContext.Current.CancellationToken);
         Directory.CreateDirectory(In("folder.onnx"));
         Directory.CreateDirectory(In("card.json"));
-        foreach (var output in new[] { In("file/own.onnx"), In("folder.onnx"), In("card.onnx") })
+        System.Diagnostics.Process.Start("mkfifo", In("pipe.onnx"))!.WaitForExit();
+        foreach (var (output, told) in new[] { (In("file/own.onnx"), "it is a f"), (In("folder.onnx"), "it is a f"), (In("card.onnx"), "it is a f"), (In("pipe.onnx"), "it is a pipe (FIFO).") })
         {
             var (code, _, errors) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", "tests/data/checkpoints/zip.pth", "--output", output);
             Assert.Equal(73, code);
-            Assert.Contains("it cannot be written: it is a f", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            Assert.Contains($"it cannot be written: {told}", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
         }
 
-        Assert.Equal(["card.json", "file", "folder.onnx"], Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        var (usage, _, _) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", In("own.json"), "--output", In("own.onnx"));
+        Assert.Equal(64, usage);
+        Assert.Equal(["card.json", "file", "folder.onnx", "pipe.onnx"], Directory.EnumerateFileSystemEntries(folder).Select(Path.GetFileName).Order(StringComparer.Ordinal));
     }
 
     /// <summary>A number sign in a name begins a sum only where it says so.</summary>
@@ -352,10 +355,17 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("with a face, and it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--Images:MaxBytes=10");
         await FailsAsync("there is no such file", 78, In("nothing.onnx"), "--pictures", "tests/data");
         await FailsAsync($"The model {Path.GetFullPath("models", TestData.Repository)} is a folder. Name the .onnx file in it.", 78, "models", "--pictures", "tests/data");
-        await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("never.json"));
+        await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("figures.json"));
         await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
+        var source = await File.ReadAllBytesAsync(Path.Combine(TestData.Repository, "models", "face_embedding.onnx"), TestContext.Current.CancellationToken);
+        foreach (var taken in (string[])["models/face_embedding.onnx", "models/face_embedding.json", In("never.onnx"), In("never.json")])
+        {
+            await FailsAsync("--json is the model, or the card of one. Name another file, such as", 64, "models/face_embedding.onnx", "--pictures", "tests/data", "--json", taken);
+        }
+
+        Assert.Equal(source, await File.ReadAllBytesAsync(Path.Combine(TestData.Repository, "models", "face_embedding.onnx"), TestContext.Current.CancellationToken));
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
 
         await File.WriteAllTextAsync(In("file"), "", TestContext.Current.CancellationToken);

@@ -202,7 +202,21 @@ public sealed class ModelTests : IDisposable
         Model.Load(file, ModelCard.Embedding).Dispose();
         weights[0] = 2;
         Write("own.data", weights);
-        Assert.Contains("with its weights in own.data, but its card ", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Embedding)).Message, StringComparison.Ordinal);
+        Fails("with its weights in own.data, but its card ");
+        Write("own.data", weights[..20]);
+        Fails("up to byte 36, and that file has 20: it is cut short."); // not that the sum is another
+        File.Delete(Path.Combine(folder, "own.data"));
+        Fails("own.data, and there is no such file. Put it there");
+
+        var elsewhere = Directory.CreateTempSubdirectory("face-embed-elsewhere-").FullName;
+        File.WriteAllBytes(Path.Combine(elsewhere, "own.data"), weights);
+        File.CreateSymbolicLink(Path.Combine(folder, "own.data"), Path.Combine(elsewhere, "own.data"));
+        File.Delete(Path.Combine(folder, "own.json"));
+        Fails("a link that leads out of its folder, and they are read from there only.");
+        Directory.Delete(elsewhere, recursive: true);
+        Fails("own.data, and there is no such file. Put it there");
+
+        void Fails(string told) => Assert.Contains(told, Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Embedding)).Message, StringComparison.Ordinal);
     }
 
     /// <summary>Vectors that are no numbers are nobody's vectors: the file or the job is rejected in each mode, and the self-test says it.</summary>

@@ -159,6 +159,16 @@ public class CheckpointTests
         Assert.Contains("The tar holds several files that may be checkpoints: 'a.pth', 'b.pth'. Unpack it, and name the one that is meant.",
             Assert.Throws<InvalidDataException>(() => Checkpoint.Read(Tar(("a.pth", network), ("b.pth", network)))).Message, StringComparison.Ordinal);
 
+        var zipped = new MemoryStream();
+        using (var gzip = new GZipStream(zipped, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            gzip.Write(network);
+        }
+
+        var damaged = zipped.ToArray();
+        damaged[^8] ^= 1; // its sum
+        Assert.Contains("is damaged: what is in it cannot be unpacked. Get it again.", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(damaged)).Message, StringComparison.Ordinal);
+
         static byte[] Tar(params (string Name, byte[]? Bytes)[] files)
         {
             var bytes = new MemoryStream();
