@@ -128,7 +128,8 @@ internal sealed class JobFields(JobMessage message, JsonElement? job = null)
         {
             null => null,
             int or long or short or sbyte or byte or ushort or uint when Convert.ToInt64(value, CultureInfo.InvariantCulture) is var n && n >= least && n <= most => (int)n,
-            byte[] text when int.TryParse(Encoding.UTF8.GetString(text), CultureInfo.InvariantCulture, out var n) && n >= least && n <= most => n,
+            float or double or decimal when Convert.ToDouble(value, CultureInfo.InvariantCulture) is var n && double.IsInteger(n) && n >= least && n <= most => (int)n,
+            byte[] text when decimal.TryParse(Encoding.UTF8.GetString(text), NumberStyles.Float, CultureInfo.InvariantCulture, out var n) && decimal.IsInteger(n) && n >= least && n <= most => (int)n,
             byte[] text => throw Wrong(Encoding.UTF8.GetString(text)),
             int or long or short or sbyte or byte or ushort or uint or ulong or float or double or decimal or string => throw Wrong(Convert.ToString(value, CultureInfo.InvariantCulture)!),
             _ => throw Malformed($"The header '{name}' is neither a number nor text in UTF-8."),

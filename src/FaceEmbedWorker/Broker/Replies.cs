@@ -12,6 +12,7 @@ namespace FaceEmbedWorker.Broker;
 /// <param name="link">Its own, for a reply that is not allowed closes its channel; opened for the first reply.</param>
 internal sealed partial class Replies(IBrokerLink link, ResultOptions options, ILogger logger) : IAsyncDisposable
 {
+    private const string DirectReply = "amq.rabbitmq.reply-to.";
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
     private readonly string[] allowed = options.ReplyToPatterns;
 
@@ -29,6 +30,10 @@ internal sealed partial class Replies(IBrokerLink link, ResultOptions options, I
             limit.CancelAfter(AnswerTime);
             var channel = await link.ChannelAsync(limit.Token);
             await channel.PublishAsync("", queue, properties, body, limit.Token).WaitAsync(limit.Token);
+        }
+        catch (PublishReturnException) when (queue.StartsWith(DirectReply, StringComparison.Ordinal))
+        {
+            // it leads to no queue, so the broker returns it, though it has handed it over
         }
         catch (Exception e) // what became of the job is confirmed, and it must be acked
         {

@@ -35,7 +35,7 @@ internal static class SubmitCommand
         var command = new Command("submit", "Publish pictures as jobs, confirmed by the broker.") { paths, from, wait, mode, priority, bulk, ahead, resume };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(paths) is null or [] && result.GetValue(from) is null)
+            if (result.GetValue(paths) is null or [] && result.GetResult(from) is null) // without its value, that is said
             {
                 result.AddError("There is nothing to submit: name pictures or folders, or a list with --from.");
             }

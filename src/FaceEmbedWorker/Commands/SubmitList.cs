@@ -124,14 +124,16 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
             {
                 await using var pictures = buckets.PicturesAsync(bucket, key, cancel).GetAsyncEnumerator(cancel);
                 string? wrong = null;
+                var any = false;
                 while (await NextAsync())
                 {
+                    any = true;
                     yield return new SubmitLine($"{S3}{bucket}/{pictures.Current}", new ImageSource.S3(bucket, pictures.Current));
                 }
 
-                if (wrong is not null)
+                if (wrong is not null || !any)
                 {
-                    yield return new SubmitLine(name, null, wrong);
+                    yield return new SubmitLine(name, null, wrong ?? PicturePaths.NoPictures);
                 }
 
                 async Task<bool> NextAsync()

@@ -20,6 +20,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
 
     /// <summary>Pixels from the first to the last of a face's landmarks.</summary>
     private const double LeastSpan = 2;
+    private const string InOneLine = "lie in one place, or in one line";
 
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private readonly JobOptions options = options.Value;
@@ -139,7 +140,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             return new JobOutcome.Rejected("malformed", $"The picture has {encoded.Width} x {encoded.Height} pixels, and a crop has {LargestCrop} a side at most. Mode aligned takes a crop of one face, or a picture and its 'landmarks'.");
         }
 
-        if (landmarks is not null && (Span(landmarks, p => p.X, encoded.Width) ?? Span(landmarks, p => p.Y, encoded.Height)) is { } why)
+        if (landmarks is not null && (Span(landmarks, p => p.X, encoded.Width) ?? Span(landmarks, p => p.Y, encoded.Height) ?? Slanted(landmarks)) is { } why)
         {
             return new JobOutcome.Rejected("malformed", $"The landmarks are none of a face in this picture of {encoded.Width} x {encoded.Height} pixels: they {why}.");
         }
@@ -171,7 +172,16 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
 
     /// <summary>What is wrong with landmarks along one axis; null: nothing.</summary>
     private static string? Span(Point[] landmarks, Func<Point, double> along, int length) => landmarks.Average(along) is var middle && (middle < 0 || middle > length) ? "lie outside"
-        : landmarks.Max(along) - landmarks.Min(along) < LeastSpan ? "lie in one place, or in one line" : null;
+        : landmarks.Max(along) - landmarks.Min(along) < LeastSpan ? InOneLine : null;
+
+    /// <summary>The same of the axis along which they spread least.</summary>
+    private static string? Slanted(Point[] landmarks)
+    {
+        var (x, y) = (landmarks.Average(p => p.X), landmarks.Average(p => p.Y));
+        var angle = Math.Atan2(2 * landmarks.Sum(p => (p.X - x) * (p.Y - y)), landmarks.Sum(p => (p.X - x) * (p.X - x) - (p.Y - y) * (p.Y - y))) / 2;
+        double[] across = [.. landmarks.Select(p => (p.Y - y) * Math.Cos(angle) - (p.X - x) * Math.Sin(angle))];
+        return across.Max() - across.Min() < LeastSpan ? InOneLine : null;
+    }
 
     private JobOutcome.Completed EmbedWhole(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)
     {

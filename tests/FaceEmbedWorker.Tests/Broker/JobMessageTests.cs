@@ -328,6 +328,20 @@ public class JobMessageTests
         Assert.Equal(5, message.CopyProperties().Priority);
     }
 
+    [Fact]
+    public void A_whole_number_may_be_a_header_of_any_numbers_type()
+    {
+        foreach (var five in (object[])[5, 5L, (byte)5, 5.0, 5f, 5.0m, "5"u8.ToArray(), "5.0"u8.ToArray(), "5e0"u8.ToArray()])
+        {
+            Assert.Equal(5, Message([1], headers: new() { ["max_faces"] = five }).Read().MaxFaces);
+        }
+
+        foreach (var (wrong, told) in new (object, string)[] { (5.5, "5.5"), (double.NaN, "NaN"), (1e300, "1E+300"), (5.5m, "5.5"), ("5.5"u8.ToArray(), "5.5"), ("1e400"u8.ToArray(), "1e400") })
+        {
+            Malformed(Message([1], headers: new() { ["max_faces"] = wrong }), $"The max_faces '{told}' is no whole number from 1 to 100,000.");
+        }
+    }
+
     [Theory]
     [InlineData("5.5")]
     [InlineData("1e400")]

@@ -304,6 +304,7 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(64, "there is no checkpoint", "model", "convert")]
     [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "embed", "tests/data/checkpoints")]
     [InlineData(1, "tests/data/checkpoints: there are no pictures in there.", "submit", "tests/data/checkpoints")]
+    [InlineData(64, "Required argument missing for option: '--from'.", "submit", "--from")]
     [InlineData(1, "/nope: there is no such file: --from takes one with a name a line.", "submit", "--from", "/nope")]
     [InlineData(1, "ftp://h/a.jpg: there is no such file; of addresses, submit takes https://, http:// and s3://bucket/key, and other verbs none.", "submit", "ftp://h/a.jpg")]
     [InlineData(1, "s3:/b/a.jpg: there is no such file; of addresses,", "submit", "s3:/b/a.jpg")]

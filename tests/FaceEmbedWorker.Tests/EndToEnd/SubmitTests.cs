@@ -86,6 +86,9 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal(1, code);
         Assert.Contains("s3://nowhere/: it cannot be listed", errors, StringComparison.Ordinal);
 
+        (code, _, errors) = await FaceEmbed.RunAsync(["submit", "s3://empty/2026/", .. probe.Settings, $"--Sources:S3Endpoint={address}"], environment);
+        Assert.Equal((1, true), (code, errors.Contains("s3://empty/2026/: there are no pictures in there.", StringComparison.Ordinal)));
+
         // in a list it is a line that failed; with a journal the list stops there, and what was begun is done
         var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
         await Task.WhenAll(Enumerable.Range(0, 40).Select(i => File.WriteAllBytesAsync(In($"{i:00}.jpg"), photo)));
@@ -117,6 +120,10 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
                 {
                     asked.Add(context.Request.RawUrl!);
                     await context.Response.OutputStream.WriteAsync(Encoding.UTF8.GetBytes($"<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>photos</Name>{(second ? End : Beginning)}</ListBucketResult>"));
+                }
+                else if (context.Request.Url!.AbsolutePath.Contains("empty", StringComparison.Ordinal))
+                {
+                    await context.Response.OutputStream.WriteAsync("<?xml version=\"1.0\"?><ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>empty</Name><IsTruncated>false</IsTruncated></ListBucketResult>"u8.ToArray());
                 }
                 else
                 {

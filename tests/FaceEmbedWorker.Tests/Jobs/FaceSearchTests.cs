@@ -207,6 +207,8 @@ public class FaceSearchTests
     [InlineData(1200, 900, null, "a crop has 256 a side at most")]
     [InlineData(200, 100, null, "a crop is square")]
     [InlineData(200, 100, "[[10,10],[10,10],[10,10],[10,10],[10,10]]", "lie in one place")]
+    [InlineData(200, 100, "[[10,10],[15,15],[20,20],[25,25],[30,30]]", "in one line")]
+    [InlineData(200, 100, "[[10,90],[50,71],[20,85],[90,50],[30,80]]", "in one line")]
     [InlineData(200, 100, "[[310,10],[330,10],[320,20],[312,30],[328,30]]", "lie outside")]
     public async Task What_is_no_crop_is_refused_with_a_sentence(int width, int height, string? landmarks, string told)
     {
