@@ -102,13 +102,7 @@ public sealed class JobSlotsTests : IDisposable
     [Fact]
     public async Task Bulk_jobs_that_fail_pause_bulk_jobs_only()
     {
-        var slots = await SlotsAsync();
-        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
-        for (var i = 0; i < IntakeGate.Failures; i++)
-        {
-            await RunAsync($"bulk-{i}", bulk: true, new JobOutcome.Retry("source_unavailable", "away"));
-        }
-
+        var slots = await PausedForBulkAsync();
         Assert.Equal((true, false, null), (gate.IsFailing(bulk: true), gate.IsFailing(bulk: false), gate.Reason));
         running = null;
         await HandAsync("bulk-next", bulk: true);
@@ -142,13 +136,7 @@ public sealed class JobSlotsTests : IDisposable
     [Fact]
     public async Task Bulk_jobs_that_are_paused_keep_no_worker_from_stopping()
     {
-        var slots = await SlotsAsync();
-        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
-        for (var i = 0; i < IntakeGate.Failures; i++)
-        {
-            await RunAsync($"bulk-{i}", bulk: true, new JobOutcome.Retry("source_unavailable", "away"));
-        }
-
+        var slots = await PausedForBulkAsync();
         await HandAsync("bulk-next", bulk: true);
         slots.Close();
         await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
@@ -204,6 +192,18 @@ public sealed class JobSlotsTests : IDisposable
         running!.SetResult(outcome);
         await UntilAsync(() => settled.Count == before + 1);
         Assert.Equal(id, settled.Last().Delivery.Message.JobId);
+    }
+
+    private async Task<JobSlots> PausedForBulkAsync()
+    {
+        var slots = await SlotsAsync();
+        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            await RunAsync($"bulk-{i}", bulk: true, new JobOutcome.Retry("source_unavailable", "away"));
+        }
+
+        return slots;
     }
 
     private async Task<JobSlots> SlotsAsync()
