@@ -33,7 +33,9 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     /// <summary>A job runs far beyond its deadline: the process should end, and be started again.</summary>
     public event Action? Stuck;
 
-    /// <summary>What is being handled now, the longest first: at most one for each slot.</summary>
+    /// <summary>
+    /// What is being handled now, the longest first: at most one for each slot, and beside it a bulk job that waits for its picture.
+    /// </summary>
     public IReadOnlyList<RunningJob> Running => [.. running.OrderBy(r => r.Value.Since)
         .Select(r => new RunningJob(r.Value.Id, r.Key.Message.Attempt, Math.Round(time.GetElapsedTime(r.Value.Since).TotalSeconds, 2)))];
 
@@ -84,7 +86,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
             return (null, null);
         }
 
-        var (job, outcome, _) = await RunAsync(delivery);
+        var (job, outcome, _) = await RunAsync(delivery, turn: null);
         if (outcome is null)
         {
             delivery.TryMove(DeliveryState.Running, DeliveryState.Waiting);
@@ -93,20 +95,41 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         return (job, outcome);
     }
 
-    /// <summary>One slot: handles one job at a time.</summary>
+    /// <summary>
+    /// One slot: handles one job at a time. While a bulk job waits for its picture, jobs of the first queue have its slot, so that an archive
+    /// whose host is slow, or never answers, keeps nobody waiting; it goes on when the one that has it then is done.
+    /// </summary>
     private async Task WorkAsync()
     {
         while (await waiting.NextAsync() is { } delivery)
         {
-            var (job, outcome) = await HandleThroughGateAsync(delivery);
-            if (outcome is not null) // otherwise it is, or comes, on the queue again
+            var turn = delivery.IsBulk ? new Turn() : null;
+            var work = WorkAsync(delivery, turn);
+            if (turn is not null)
             {
-                settle(delivery, job, outcome);
+                var until = Task.WhenAny(turn.Asked, work);
+                while (await waiting.NextAsync(until) is { } other)
+                {
+                    await WorkAsync(other, turn: null);
+                }
+
+                turn.Give();
             }
+
+            await work;
         }
     }
 
-    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleThroughGateAsync(Delivery delivery)
+    private async Task WorkAsync(Delivery delivery, Turn? turn)
+    {
+        var (job, outcome) = await HandleThroughGateAsync(delivery, turn);
+        if (outcome is not null) // otherwise it is, or comes, on the queue again
+        {
+            settle(delivery, job, outcome);
+        }
+    }
+
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome)> HandleThroughGateAsync(Delivery delivery, Turn? turn)
     {
         if (CrashCounts.IsSuspect(crashes.Of(delivery.Message)))
         {
@@ -139,7 +162,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         {
             if (delivery.TryMove(DeliveryState.Waiting, DeliveryState.Running))
             {
-                (job, outcome, worldFailed) = await RunAsync(delivery);
+                (job, outcome, worldFailed) = await RunAsync(delivery, turn);
                 delivery.TryMove(DeliveryState.Running, DeliveryState.Waiting); // for whoever settles it, or lets it go
             }
         }
@@ -169,7 +192,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
     }
 
-    private async Task<(EmbedJob? Job, JobOutcome? Outcome, bool? WorldFailed)> RunAsync(Delivery delivery)
+    private async Task<(EmbedJob? Job, JobOutcome? Outcome, bool? WorldFailed)> RunAsync(Delivery delivery, Turn? turn)
     {
         EmbedJob? job = null;
         try
@@ -178,13 +201,17 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
             running[delivery] = (start, delivery.Message.Properties.MessageId ?? "");
             job = delivery.Message.Read();
             running[delivery] = (start, job.Id);
+            if (turn is not null && job.Image is ImageSource.Data)
+            {
+                await turn.AskAsync();
+            }
             if (delivery.Redelivered && job.Image is ImageSource.Data data && recent.Find(job, Convert.ToHexStringLower(SHA256.HashData(data.Bytes))) is { } known)
             {
                 return (job, new JobOutcome.Completed(known), null);
             }
 
             delivery.Span = Telemetry.StartProcess(queue, delivery.Message.Text(JobMessage.TraceParentHeader), delivery.Message.Text(JobMessage.TraceStateHeader))?.AddTag("messaging.message.id", job.Id);
-            var outcome = await handle(job, abandon);
+            var outcome = await handle(turn is null ? job : job with { Turn = turn.AskAsync }, abandon);
             Telemetry.JobProcessed(time.GetElapsedTime(start), queue, outcome switch { JobOutcome.Retry r => r.Reason, JobOutcome.Rejected r => r.Reason, _ => null });
             if (outcome is JobOutcome.Completed(var result))
             {
@@ -210,6 +237,25 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         {
             running.TryRemove(delivery, out _);
         }
+    }
+
+    /// <summary>Of a job that lets others have its slot for a while.</summary>
+    private sealed class Turn
+    {
+        private readonly TaskCompletionSource asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource given = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>It needs the slot.</summary>
+        public Task Asked => asked.Task;
+
+        /// <summary>Ends when the slot is the job's own.</summary>
+        public Task AskAsync()
+        {
+            asked.TrySetResult();
+            return given.Task;
+        }
+
+        public void Give() => given.TrySetResult();
     }
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "Job {Id} has run for {Seconds:0} s and does not heed its deadline of {Deadline} s: the worker ends, to be started again. If the job does that again, it goes to the dead letters as crash_loop")]

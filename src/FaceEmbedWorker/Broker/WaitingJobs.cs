@@ -33,8 +33,9 @@ internal sealed class WaitingJobs(int bulkShare, Func<TimeSpan?> bulkPause, Time
     }
 
     /// <summary>Waits for the next one.</summary>
-    /// <returns>Null where it is closed and empty.</returns>
-    public async Task<Delivery?> NextAsync()
+    /// <param name="until">No bulk job, and one that comes before this ends; null: any.</param>
+    /// <returns>Null where it is closed and empty, or <paramref name="until"/> has ended.</returns>
+    public async Task<Delivery?> NextAsync(Task? until = null)
     {
         for (; ; )
         {
@@ -42,13 +43,13 @@ internal sealed class WaitingJobs(int bulkShare, Func<TimeSpan?> bulkPause, Time
             TimeSpan? left;
             lock (moving)
             {
-                left = bulk.Count == 0 ? null : closed ? TimeSpan.Zero : bulkPause();
-                if (Take(left == TimeSpan.Zero) is { } delivery)
+                left = bulk.Count == 0 || until is not null ? null : closed ? TimeSpan.Zero : bulkPause();
+                if (until is not { IsCompleted: true } && Take(left == TimeSpan.Zero) is { } delivery)
                 {
                     return delivery;
                 }
 
-                if (closed)
+                if (closed || until is { IsCompleted: true })
                 {
                     return null;
                 }
@@ -58,7 +59,7 @@ internal sealed class WaitingJobs(int bulkShare, Func<TimeSpan?> bulkPause, Time
 
             using var over = new CancellationTokenSource();
             // a delay knows whole milliseconds, and one of less would be none
-            await (left is { } pause ? Task.WhenAny(changed, Task.Delay(pause + TimeSpan.FromMilliseconds(1), time, over.Token)) : changed);
+            await Task.WhenAny(changed, until ?? changed, left is { } pause ? Task.Delay(pause + TimeSpan.FromMilliseconds(1), time, over.Token) : changed);
             await over.CancelAsync();
         }
     }

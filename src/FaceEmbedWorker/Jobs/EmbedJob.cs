@@ -25,6 +25,11 @@ internal sealed record EmbedJob(string Id, ImageSource Image, EmbedMode? Mode = 
     /// <summary>Null: results have no crops.</summary>
     public CropFormat? ReturnCrops { get; init; }
 
+    /// <summary>
+    /// Awaited when the picture was fetched, before it is decoded: until then others may have the job's slot. Null: the slot is its own.
+    /// </summary>
+    public Func<Task>? Turn { get; init; }
+
     /// <summary>However many they are: the result is not sent in a message.</summary>
     public bool EveryCrop { get; init; }
 

@@ -63,6 +63,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             if (job.Image is not ImageSource.Data)
             {
                 clock.Mark(Stage.Fetch);
+                await TurnAsync(job, clock, deadline, stopping);
             }
 
             var encoded = decoder.Open(bytes);
@@ -80,6 +81,19 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         catch (Exception e) when (!stopping.IsCancellationRequested)
         {
             return JobOutcome.Of(e);
+        }
+    }
+
+    /// <summary>What others do meanwhile is none of the job's time.</summary>
+    private async Task TurnAsync(EmbedJob job, StageClock clock, CancellationTokenSource deadline, CancellationToken stopping)
+    {
+        if (job.Turn is { } turn)
+        {
+            var left = TimeSpan.FromSeconds(options.DeadlineSeconds) - clock.Elapsed;
+            deadline.CancelAfter(Timeout.InfiniteTimeSpan);
+            await turn().WaitAsync(stopping);
+            deadline.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
+            clock.Skip();
         }
     }
 

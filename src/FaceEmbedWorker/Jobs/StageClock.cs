@@ -25,6 +25,11 @@ internal sealed class StageClock(TimeProvider time)
         last = now;
     }
 
+    /// <summary>What has passed since the last mark was spent on none.</summary>
+    public void Skip() => last = time.GetTimestamp();
+
+    public TimeSpan Elapsed => time.GetElapsedTime(start);
+
     public ResultTimings Read() => new(Rounded(milliseconds[0]), Rounded(milliseconds[1]), Rounded(milliseconds[2]), Rounded(milliseconds[3]), Rounded(milliseconds[4]),
         Math.Round(time.GetElapsedTime(start).TotalMilliseconds, 2));
 

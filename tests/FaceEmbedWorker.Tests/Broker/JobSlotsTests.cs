@@ -16,6 +16,7 @@ public sealed class JobSlotsTests : IDisposable
     private readonly CancellationTokenSource abandon = new();
     private readonly System.Collections.Concurrent.ConcurrentQueue<(Delivery Delivery, JobOutcome Outcome)> settled = new();
     private TaskCompletionSource<JobOutcome>? running;
+    private EmbedJob? job;
 
     public JobSlotsTests() => (gate, life) = (new IntakeGate(time), new ConsumerLife(channel, time));
 
@@ -133,6 +134,55 @@ public sealed class JobSlotsTests : IDisposable
         await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
+    /// <summary>An archive whose host never answers, and one slot: who waits has it until the picture is there, and then it is the bulk job's.</summary>
+    [Fact]
+    public async Task A_bulk_job_that_waits_for_its_picture_lets_others_have_its_slot()
+    {
+        var slots = await SlotsAsync();
+        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
+        await channel.HandAsync("""{"id":"fetches","image":{"url":"https://archive.example/1.jpg"}}"""u8.ToArray(), new BasicProperties { ContentType = "application/json" }, "bulk");
+        await UntilAsync(() => running is not null);
+        var (fetching, turn) = (running!, job!.Turn!);
+        await RunAsync("live-1", bulk: false, new JobOutcome.Rejected("refused", "No."));
+        await HandAsync("bulk-beside", bulk: true);
+        running = null;
+        await HandAsync("live-2", bulk: false);
+        await UntilAsync(() => running is not null);
+        Assert.Equal(("live-2", 2), (job.Id, slots.Running.Count));
+        Assert.Null(job.Turn);
+
+        var given = turn();
+        await HandAsync("live-3", bulk: false);
+        var last = running!;
+        running = null;
+        await Task.Delay(50);
+        Assert.False(given.IsCompleted); // another has the slot
+        last.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await given.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Null(running); // it is next, though others wait
+        fetching.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await UntilAsync(() => running is not null);
+        Assert.Equal(["live-1", "live-2", "fetches"], settled.Select(s => s.Delivery.Message.JobId));
+    }
+
+    /// <summary>What has its picture needs its slot from the first.</summary>
+    [Fact]
+    public async Task A_bulk_job_with_its_picture_keeps_its_slot()
+    {
+        var slots = await SlotsAsync();
+        await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
+        await HandAsync("bulk", bulk: true);
+        await UntilAsync(() => running is not null);
+        var first = running!;
+        running = null;
+        await HandAsync("live", bulk: false);
+        await Task.Delay(50);
+        Assert.Null(running);
+        first.SetResult(Completed);
+        await UntilAsync(() => running is not null);
+        Assert.Equal("live", job!.Id);
+    }
+
     [Fact]
     public async Task Bulk_jobs_that_are_paused_keep_no_worker_from_stopping()
     {
@@ -208,7 +258,11 @@ public sealed class JobSlotsTests : IDisposable
 
     private async Task<JobSlots> SlotsAsync()
     {
-        var slots = new JobSlots((_, _) => (running = new TaskCompletionSource<JobOutcome>()).Task, (delivery, _, outcome) => settled.Enqueue((delivery, outcome)), gate, new CrashCounts(),
+        var slots = new JobSlots((asked, _) =>
+        {
+            job = asked;
+            return (running = new TaskCompletionSource<JobOutcome>()).Task;
+        }, (delivery, _, outcome) => settled.Enqueue((delivery, outcome)), gate, new CrashCounts(),
             new JobOptions { Parallelism = 1 }, "q", time, NullLogger.Instance, abandon.Token);
         slots.Start();
         await life.SubscribeAsync("q", 9, d => slots.Add(d), (_, error) => throw error);

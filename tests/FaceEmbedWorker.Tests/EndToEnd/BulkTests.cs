@@ -1,5 +1,8 @@
 using System.Collections.Concurrent;
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
 using RabbitMQ.Client;
@@ -74,6 +77,34 @@ public abstract class BulkTests(TestBroker broker)
         Assert.Equal((0u, 0), (await probe.ReadyAsync(probe.Topology.Bulk!), probe.Dead.Count));
 
         static bool IsBulk(string id) => id.StartsWith("bulk-", StringComparison.Ordinal);
+    }
+
+    /// <summary>An archive that takes connections and says nothing: who waits does not wait for it, though there is one slot.</summary>
+    [Fact]
+    public async Task A_host_that_never_answers_holds_up_bulk_jobs_only()
+    {
+        await using var probe = await ProbeAsync();
+        using var archive = new TcpListener(IPAddress.Loopback, 0);
+        archive.Start();
+        for (var i = 0; i < 3; i++)
+        {
+            await SubmitBulkAsync(probe, $"bulk-{i}", body: Encoding.UTF8.GetBytes($$$"""{"image":{"url":"http://{{{archive.LocalEndpoint}}}/{{{i}}}.jpg"}}"""));
+        }
+
+        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1", $"--Sources:Hosts=http://{archive.LocalEndpoint}", "--Sources:PrivateNetworks=127.0.0.1/32", "--Sources:TimeoutSeconds=300", "--Jobs:DeadlineSeconds=300");
+        using var silent = await archive.AcceptTcpClientAsync();
+        for (var i = 0; i < 5; i++)
+        {
+            await probe.SubmitAsync(Photo, "image/jpeg", $"asked-{i}");
+            await probe.ResultAsync($"asked-{i}");
+        }
+
+        Assert.False(archive.Pending()); // it is one job that waits for the archive, and the first still
+        using var stream = silent.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"HTTP/1.1 200 OK\r\nContent-Length: {Photo.Length}\r\n\r\n"));
+        await stream.WriteAsync(Photo);
+        var result = await probe.ResultAsync("bulk-0");
+        Assert.Equal(("embedded", 1), (result.Json.GetProperty("outcome").GetString(), result.Json.GetProperty("attempt").GetInt32()));
     }
 
     [Fact]
@@ -175,15 +206,15 @@ public abstract class BulkTests(TestBroker broker)
         }
     }
 
-    private static async Task SubmitBulkAsync(BrokerProbe probe, string id, byte? priority = null, string? expiration = null)
+    private static async Task SubmitBulkAsync(BrokerProbe probe, string id, byte? priority = null, string? expiration = null, byte[]? body = null)
     {
-        var properties = new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent, Expiration = expiration };
+        var properties = new BasicProperties { MessageId = id, ContentType = body is null ? "image/jpeg" : "application/json", DeliveryMode = DeliveryModes.Persistent, Expiration = expiration };
         if (priority is { } given)
         {
             properties.Priority = given;
         }
 
-        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.BulkKey, mandatory: true, properties, Photo);
+        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.BulkKey, mandatory: true, properties, body ?? Photo);
     }
 
     private async Task<BrokerProbe> ProbeAsync(bool listen = true)

@@ -28,8 +28,11 @@ internal enum JobKind
 }
 
 /// <summary>A job's fate.</summary>
-internal sealed class SimulatedJob(string id, JobKind kind, bool bulk)
+internal sealed class SimulatedJob(string id, JobKind kind, bool bulk, bool fetched)
 {
+    /// <summary>Its picture is not in the message.</summary>
+    public bool IsFetched => fetched;
+
     public bool IsBulk => bulk;
 
     public string Id => id;
@@ -70,6 +73,9 @@ internal sealed class Schedule : IWatcher, INetwork
 
     /// <summary>A picture to the handler, and no JSON to the reader of jobs.</summary>
     private static readonly byte[] Body = "{"u8.ToArray();
+
+    /// <summary>A job whose picture is to be fetched.</summary>
+    private static readonly byte[] Reference = """{"image":{"url":"https://archive.example/photo.jpg"}}"""u8.ToArray();
     private static readonly string BodySha256 = Convert.ToHexStringLower(SHA256.HashData(Body));
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
@@ -221,7 +227,7 @@ internal sealed class Schedule : IWatcher, INetwork
     /// <summary>A producer, which sends a job until it is confirmed.</summary>
     private void Submit(JobKind kind)
     {
-        var job = new SimulatedJob($"{kind.ToString().ToLowerInvariant()}-{jobs.Count}", kind, topology.Bulk is not null && random.Next(2) == 0);
+        var job = new SimulatedJob($"{kind.ToString().ToLowerInvariant()}-{jobs.Count}", kind, bulk: topology.Bulk is not null && random.Next(2) == 0, fetched: topology.Bulk is not null && kind != JobKind.Malformed && random.Next(2) == 0);
         jobs[job.Id] = job;
         unconfirmed++;
         agenda.After(TimeSpan.FromSeconds(random.NextDouble() * random.Next(1, 20)), () => Send(job));
@@ -229,8 +235,8 @@ internal sealed class Schedule : IWatcher, INetwork
 
     private void Send(SimulatedJob job)
     {
-        var properties = new BasicProperties { MessageId = job.Id, ContentType = job.Kind == JobKind.Malformed ? "application/json" : "application/octet-stream", DeliveryMode = DeliveryModes.Persistent };
-        if (broker.Publish(topology.Jobs, job.IsBulk ? Topology.BulkKey : Topology.JobKey, ModelMessage.Sent(Body, properties)) == Answer.Confirmed)
+        var properties = new BasicProperties { MessageId = job.Id, ContentType = job.IsFetched || job.Kind == JobKind.Malformed ? "application/json" : "application/octet-stream", DeliveryMode = DeliveryModes.Persistent };
+        if (broker.Publish(topology.Jobs, job.IsBulk ? Topology.BulkKey : Topology.JobKey, ModelMessage.Sent(job.IsFetched ? Reference : Body, properties)) == Answer.Confirmed)
         {
             Note($"the broker confirms {job.Id}{(job.IsBulk ? " (bulk)" : "")}");
             unconfirmed -= job.Confirmed ? 0 : 1;
@@ -396,7 +402,26 @@ internal sealed class Schedule : IWatcher, INetwork
             await Task.Delay(Timeout.Infinite, CancellationToken.None);
         }
 
-        await Task.Delay(Short(random.Next(10) == 0 ? 4 : 0.3), worker.Clock, cancel);
+        if (known.IsFetched)
+        {
+            await Task.Delay(Short(random.Next(5) == 0 ? 10 : 0.3), worker.Clock, cancel);
+            await (job.Turn?.Invoke() ?? Task.CompletedTask).WaitAsync(cancel);
+        }
+
+        if (++worker.Busy > Parallelism)
+        {
+            broken.Add($"{worker} handles {worker.Busy} jobs at once and has {Parallelism} slots");
+        }
+
+        try
+        {
+            await Task.Delay(Short(random.Next(10) == 0 ? 4 : 0.3), worker.Clock, cancel);
+        }
+        finally
+        {
+            worker.Busy--;
+        }
+
         if (known.Kind == JobKind.Crashes)
         {
             worker.Crash($"of {job.Id}");
@@ -450,6 +475,9 @@ internal sealed class Schedule : IWatcher, INetwork
         }
 
         public SimulatedClock Clock { get; }
+
+        /// <summary>Jobs that have their picture.</summary>
+        public int Busy { get; set; }
 
         public List<ModelLink> Links { get; } = [];
 
