@@ -516,7 +516,13 @@ internal sealed class Schedule : IWatcher, INetwork
 
         private async Task StopAsync()
         {
+            var told = schedule.agenda.Now;
             await consumer.StopAsync(CancellationToken.None);
+            if (health.Life is { Reason: "stopped", InHand: > 0 and var left } && schedule.agenda.Now - told < TimeSpan.FromSeconds(schedule.options.DrainSeconds))
+            {
+                schedule.broken.Add($"{this} stopped before its time was over, with {left} in hand");
+            }
+
             consumer.Dispose();
             gate.Dispose();
             if (!schedule.ending)
