@@ -158,10 +158,12 @@ internal sealed class Checkpoint
         {
             case (0, _):
                 throw new ForeignFileException("The file is no checkpoint. It is a tar archive that holds no file.");
+            case (_, 0):
+                throw new ForeignFileException($"The file is no checkpoint. It is a tar archive of {Listed(files.Select(f => f.Name))}, and there is no checkpoint in it. Get the file itself.");
             case (_, > 1):
                 throw new InvalidDataException($"The tar holds several files that may be checkpoints: {Listed(meant.Select(f => f.Name))}. Unpack it, and name the one that is meant.");
             default:
-                ReadAny((meant.Count > 0 ? meant : files)[0].Bytes, depth + 1);
+                ReadAny(meant[0].Bytes, depth + 1);
                 break;
         }
     }
