@@ -26,16 +26,30 @@ internal static class ModelCommand
     public static string[] Settings(string[] settings, string? file, string? card) =>
         [.. settings, .. file is null ? (string[])[] : [$"--Faces:EmbeddingModel={file}", "--Faces:EmbeddingCard="], .. card is null ? (string[])[] : [$"--Faces:EmbeddingCard={card}"]];
 
-    /// <summary>What cannot be written is told before the work.</summary>
+    /// <summary>What cannot be written is told before the work; nothing is left of the try.</summary>
     /// <exception cref="OutputException">A model or its card cannot be written there.</exception>
     public static void MustBeWritable(string output)
     {
-        OutputFile.CreateFolder(Path.GetDirectoryName(Path.GetFullPath(output))!);
-        foreach (var name in (string[])[output, Path.ChangeExtension(output, ".json")])
+        var folder = Path.GetDirectoryName(Path.GetFullPath(output))!;
+        var missing = new List<string>(); // the innermost first
+        for (var at = folder; !Directory.Exists(at); at = Path.GetDirectoryName(at)!)
         {
-            OutputFile.MayBeReplaced(name);
-            OutputFile.Write($"{name}.part", [], name);
-            OutputFile.Remove($"{name}.part");
+            missing.Add(at);
+        }
+
+        try
+        {
+            OutputFile.CreateFolder(folder);
+            foreach (var name in (string[])[output, Path.ChangeExtension(output, ".json")])
+            {
+                OutputFile.MayBeReplaced(name);
+                OutputFile.Write($"{name}.part", [], name);
+                OutputFile.Remove($"{name}.part");
+            }
+        }
+        finally
+        {
+            missing.FindAll(Directory.Exists).ForEach(Directory.Delete);
         }
     }
 

@@ -18,8 +18,8 @@ internal static class ModelConvertCommand
     public static void AddTo(Command parent)
     {
         var checkpoint = new Option<string?>("--checkpoint") { Description = $"A .pth, .pt or .pth.tar file, or its address; #sha256=HEX behind it is checked. Default: {Environment} of the environment.", HelpName = "PATH|URL" };
-        var output = new Option<string>("--output") { Description = "The ONNX file to write; its card goes beside it.", HelpName = "FILE.onnx", DefaultValueFactory = _ => "models/face_embedding.onnx" };
-        Arguments.MustBe(output, "any name that does not end in .json, which the card's does", text => !text.EndsWith(".json", StringComparison.OrdinalIgnoreCase));
+        var output = new Option<string>("--output") { Description = "The ONNX file to write, a name that ends in .onnx; its card goes beside it.", HelpName = "FILE.onnx", DefaultValueFactory = _ => "models/face_embedding.onnx" };
+        Arguments.MustBe(output, "a name that ends in .onnx", text => text.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase));
         var head = new Option<string>("--head") { Description = "embedding: the network's output. features: the pooled features before it, which are no identity. auto: the embedding, where there is one.", DefaultValueFactory = _ => "auto" };
         head.AcceptOnlyFromAmong("auto", "embedding", "features");
         var size = new Option<int?>("--input-size") { Description = "Side of the input picture in pixels; by default what the network was made for.", HelpName = "N" };

@@ -54,33 +54,48 @@ internal static class ModelInspectCommand
             {
                 try
                 {
-                    var isDetector = DetectorLayout.Told(summary.Outputs) is not null; // without a card that is all there is to tell by
+                    var isDetector = DetectorLayout.IsDetector(summary.Outputs); // without a card that is all there is to tell by
                     var (card, named) = ModelCard.For(file, ModelCard.Embedding, options.EmbeddingCard);
                     (card, named) = named == ModelCard.DefaultContract && isDetector ? ModelCard.For(file, ModelCard.Detection, "") : (card, named);
                     Add("card", named);
                     Add("task, licence", $"{card.Task}, {(named == ModelCard.ToldByOutputs ? null : card.Licence) ?? "unknown"}");
                     if (card.Task == ModelCard.Detection)
                     {
-                        Add("layout", card.Output.Layout ?? "rfb");
-                        using var detector = Model.Load(file, ModelCard.Detection, options.PrepareGraph);
-                        fault = null; // it runs as its card says, which may be on no other size
+                        Add("layout", $"{card.Output.Layout ?? "rfb"}, {(DetectorLayout.HasPoints(card.Output.Layout) ? "five points" : "no points: it wants Faces:LandmarksModel")}");
+                        Load(ModelCard.Detection, isDetector ? null : $"The card {named} is a detector's, and {file} has not the outputs of one; it has {DetectorLayout.Shown(summary.Outputs)}. Name the card of an embedder, or another file.").Dispose();
                     }
-
-                    if (card.Task == ModelCard.Embedding)
+                    else if (card.Task == ModelCard.Landmarks)
                     {
-                        using var model = Model.Load(options.EmbeddingModel, ModelCard.Embedding, options.PrepareGraph, cardName: options.EmbeddingCard);
+                        Load(ModelCard.Landmarks, null).Dispose();
+                    }
+                    else
+                    {
+                        using var model = Load(ModelCard.Embedding, null);
                         var (detector, _) = ModelCard.For(Model.Locate(options.DetectionModel), ModelCard.Detection, "");
                         var embedder = new FaceEmbedder(model, FaceDetector.PointsRule(detector));
                         Add("id, dimensions", Text($"{model.Card.Id}, {embedder.Dimensions}"));
                         Add("input", Text($"{model.Card.Input.Width} x {model.Card.Input.Height} {model.Card.Input.Color}, mean {string.Join(' ', model.Card.Input.Mean)}, std {string.Join(' ', model.Card.Input.Std)}, {model.Card.Input.Layout}"));
                         Add("space of faces, of whole pictures", $"{embedder.FaceSpace}, {embedder.ImageSpace}");
-                        fault = null;
                     }
+
+                    fault = null; // it runs as its card says, which may be on no other size
                 }
                 catch (ModelException e)
                 {
-                    Add("as its card says", e.Message);
-                    fault = fault is null && options.EmbeddingCard.Length == 0 && !File.Exists(Path.ChangeExtension(file, ".json")) ? null : e; // without a card it may be of any kind
+                    Add(options.EmbeddingCard.Length > 0 || File.Exists(Path.ChangeExtension(file, ".json")) ? "as its card says" : "without a card", e.Message);
+                    fault = e;
+                }
+            }
+
+            Model Load(string task, string? refusal)
+            {
+                try
+                {
+                    return Model.Load(file, task, options.PrepareGraph, cardName: options.EmbeddingCard);
+                }
+                catch (ModelException e) when (refusal is not null)
+                {
+                    throw new ModelException(refusal, e);
                 }
             }
         }

@@ -27,8 +27,8 @@ internal static class ModelQuantizeCommand
     public static void AddTo(Command parent, string[] settings)
     {
         var (file, card) = (ModelCommand.File(), ModelCommand.Card());
-        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person, as for verify: what is quantised is calibrated and measured on their faces. 100 faces or more.", HelpName = "DIR", Required = true };
-        var output = new Option<string?>("--output") { Description = "The ONNX file to write; its card goes beside it. Default: FILE.int8.onnx.", HelpName = "FILE.onnx" };
+        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person: what is quantised is calibrated and measured on the faces in them, 100 or more. Who is the same is told by the folders alone; without them there is no EER, and the cosine decides.", HelpName = "DIR", Required = true };
+        var output = new Option<string?>("--output") { Description = "The ONNX file to write, a name that ends in .onnx; its card goes beside it. Default: FILE.int8.onnx.", HelpName = "FILE.onnx" };
         Arguments.MustBe(output, "a name that ends in .onnx", text => text.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase));
         var json = new Option<string?>("--json") { Description = "Write the figures, also of a model that is not written.", HelpName = "FILE" };
         var command = new Command("quantize", "Make an embedder one of 8 bits, faster on this machine, where that costs no accuracy; exit code 1 where it does not pay.") { file, pictures, card, output, json };

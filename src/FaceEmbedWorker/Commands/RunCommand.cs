@@ -65,8 +65,14 @@ internal static partial class RunCommand
         var logger = host.Services.GetRequiredService<ILogger<JobHandler>>();
         Serving(logger, JobHandler.Version, embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace);
 
-        if (faces.SelfTest != SelfTestPolicy.Off && SelfTest.Verdict(host.Services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel)) is { } doubt)
+        IReadOnlyList<Finding> findings = faces.SelfTest == SelfTestPolicy.Off ? [] : host.Services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
+        if (SelfTest.Verdict(findings) is { } doubt)
         {
+            if (findings.Any(f => f.IsHopeless))
+            {
+                throw new ModelException($"The model {faces.EmbeddingModel} gives no vectors. {doubt}");
+            }
+
             if (faces.SelfTest == SelfTestPolicy.Refuse)
             {
                 throw new ModelException($"The model {faces.EmbeddingModel} fails its self-test, and Faces:SelfTest is Refuse. {doubt} face-embed model check shows all of it.");

@@ -143,12 +143,13 @@ internal static class DetectorLayout
 
                 break;
             default:
-                if (run.OutputNames.Count < 2 || run.LastDimension(0) != 2 || run.LastDimension(1) != 4 || run.Output(0).Length * 2 != run.Output(1).Length)
+                var boxes = run.OutputNames.Count > 1 && run.LastDimension(0) == 4 ? 0 : 1; // some exporters write them first
+                if (run.OutputNames.Count < 2 || run.LastDimension(1 - boxes) != 2 || run.LastDimension(boxes) != 4 || run.Output(1 - boxes).Length * 2 != run.Output(boxes).Length)
                 {
                     throw Misfit(run, $"does not give scores of [n,2] and boxes of [n,4], as {(layout is null ? "it should where a card names no output.layout" : "layout rfb does")}");
                 }
 
-                Rfb(run.Output(0), run.Output(1), width, height, threshold, found);
+                Rfb(run.Output(1 - boxes), run.Output(boxes), width, height, threshold, found);
                 break;
         }
 
@@ -185,7 +186,7 @@ internal static class DetectorLayout
         }
 
         var layout = Told(graph.Outputs) ?? throw new ModelException(
-            $"The detector {file} has no card, and its outputs are of no layout that is known here (rfb, scrfd, scrfd-boxes, yunet){(LooksLikeRetinaFace(graph.Outputs) ? ": they look like RetinaFace's, whose anchors are not decoded here" : "")}; it has {string.Join(", ", graph.Outputs.Take(MostTold))}{(graph.Outputs.Count > MostTold ? ", …" : "")}. "
+            $"The detector {file} has no card, and its outputs are of no layout that is known here (rfb, scrfd, scrfd-boxes, yunet){(LooksLikeRetinaFace(graph.Outputs) ? ": they look like RetinaFace's, whose anchors are not decoded here" : "")}; it has {Shown(graph.Outputs)}. "
             + "Use the shipped detector (models/face_detection.onnx), or one of those layouts (models/README.md).");
         var family = ModelCard.Named(layout == "scrfd-boxes" ? "scrfd" : layout);
         var isFixed = graph.Inputs is [{ Shape: [_, _, > 0, > 0] }];
@@ -206,7 +207,7 @@ internal static class DetectorLayout
             return "yunet";
         }
 
-        if (outputs is [{ Shape: [.., 2] }, { Shape: [.., 4] }])
+        if (outputs is [{ Shape: [.., 2] }, { Shape: [.., 4] }] or [{ Shape: [.., 4] }, { Shape: [.., 2] }])
         {
             return "rfb";
         }
@@ -218,6 +219,12 @@ internal static class DetectorLayout
 
         static long Last(GraphValue output) => output.Shape is [.., var last] ? last : 0;
     }
+
+    /// <summary>Whether outputs are a detector's, of a layout that is decoded here or not.</summary>
+    public static bool IsDetector(IReadOnlyList<GraphValue> outputs) => Told(outputs) is not null || LooksLikeRetinaFace(outputs);
+
+    /// <summary>The first outputs, for whoever is told what a file has.</summary>
+    public static string Shown(IReadOnlyList<GraphValue> outputs) => $"{string.Join(", ", outputs.Take(MostTold))}{(outputs.Count > MostTold ? ", …" : "")}";
 
     private static bool LooksLikeRetinaFace(IReadOnlyList<GraphValue> outputs) => outputs.Count == 3 && outputs.Select(o => o.Shape is [.., var last] ? last : 0).Order().SequenceEqual([2, 4, 10]);
 

@@ -6,6 +6,8 @@ namespace FaceEmbedWorker.Faces;
 /// <param name="points">As for <see cref="FaceAligner"/>.</param>
 internal sealed class FaceEmbedder(Model model, string? points = null)
 {
+    private const double SmallestNorm = 1e-7; // below, what l2 adds to a norm is felt; embedders give 1 and more
+
     private readonly Model model = model;
 
     public int Dimensions => model.Card.Output.Dimensions;
@@ -27,9 +29,10 @@ internal sealed class FaceEmbedder(Model model, string? points = null)
     }
 
     /// <param name="picture">Of the input's size.</param>
-    /// <exception cref="ModelException">The vector has values that are no numbers.</exception>
+    /// <exception cref="ModelException">The vector has values that are no numbers, or is zero.</exception>
     /// <param name="input">Colour order and scaling in place of the card's.</param>
-    public Embedding Embed(Picture picture, ModelInput? input = null)
+    /// <param name="mayBeZero">Of a picture of one colour: a network may make nothing of it.</param>
+    public Embedding Embed(Picture picture, ModelInput? input = null, bool mayBeZero = false)
     {
         using var run = model.Rent();
         InputPicture.Write(picture.Pixels, input ?? model.Card.Input, run.Input);
@@ -39,6 +42,11 @@ internal sealed class FaceEmbedder(Model model, string? points = null)
         if (!double.IsFinite(norm))
         {
             throw ModelException.NotFinite(model.Card.Id, "vector");
+        }
+
+        if (norm < SmallestNorm && !mayBeZero)
+        {
+            throw new ModelException($"The model {model.Card.Id} gave a vector of zeros, which compares with nothing: its weights are damaged, its card is wrong of its input, or the picture is of one colour. face-embed model check tests it.");
         }
 
         var vector = new float[Dimensions];

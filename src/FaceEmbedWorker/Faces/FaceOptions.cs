@@ -41,7 +41,7 @@ internal sealed class FaceOptions
     [Description("A card's file, or the name of a known family; empty: the card beside the model.")]
     public string EmbeddingCard { get; set; } = "";
 
-    [Description("A model that fails face-embed model check at start: Warn (log, /readyz and results say so), Refuse or Off.")]
+    [Description("A model that fails face-embed model check at start: Warn (log, /readyz and results say so), Refuse or Off. One that gives no vectors starts with Off only.")]
     [EnumDataType(typeof(SelfTestPolicy))]
     public SelfTestPolicy SelfTest { get; set; } = SelfTestPolicy.Warn;
 

@@ -88,11 +88,29 @@ internal sealed partial class Model : IDisposable
 
         if (card.Task != task)
         {
-            throw new ModelException($"The card {cardFile} says that the model is for {card.Task}; it is configured for {task}. Point the setting at the right file.");
+            throw new ModelException($"The card {cardFile} says that {file} is {Kind(card.Task)}, and {Kind(task)} is wanted here. Name another file, or the card that is its own.");
         }
 
         var hasCard = cardFile is not (ModelCard.DefaultContract or ModelCard.ToldByOutputs);
-        var model = Load(file, bytes, sha256, card, prepare, batch, hasCard);
+        if (task == ModelCard.Embedding && !hasCard && DetectorLayout.IsDetector(OutputsOf(bytes)))
+        {
+            throw IsNoEmbedder("");
+        }
+
+        Model model;
+        try
+        {
+            model = Load(file, bytes, sha256, card, prepare, batch, hasCard);
+        }
+        catch (ModelException) when (task == ModelCard.Embedding && DetectorLayout.IsDetector(OutputsOf(bytes)))
+        {
+            throw IsNoEmbedder($", whatever its card {cardFile} says");
+        }
+        catch (ModelException) when (task == ModelCard.Detection && prepare)
+        {
+            model = Load(file, bytes, sha256, card, prepare: false, batch, hasCard); // what is told is of the file's own outputs, not of the rewritten graph's
+        }
+
         if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
         {
             return model;
@@ -105,6 +123,30 @@ internal sealed partial class Model : IDisposable
         kept.Prepared = kept == model ? model.Prepared
             : new PreparedGraph(bytes, 0, [FormattableString.Invariant($"Rewritten it gives a face another vector (cosine {same:0.000000} with that of the file's own graph), and runs as it is.")]);
         return kept;
+
+        ModelException IsNoEmbedder(string whatever) =>
+            new($"The model {file} is a detector of faces by its outputs{whatever}, and an embedder is wanted here. Set Faces:DetectionModel to it, or name an embedder (models/README.md).");
+    }
+
+    private static string Kind(string task) => task switch
+    {
+        ModelCard.Detection => $"a detector ({task})",
+        ModelCard.Landmarks => $"a network of landmarks ({task})",
+        ModelCard.Embedding => $"an embedder ({task})",
+        _ => $"a model for '{Unpickler.Clip(task)}'",
+    };
+
+    /// <summary>None of what is no ONNX file.</summary>
+    private static IReadOnlyList<GraphValue> OutputsOf(byte[] bytes)
+    {
+        try
+        {
+            return GraphSummary.Read(bytes).Outputs;
+        }
+        catch (Exception e) when (e is InvalidDataException or ForeignFileException)
+        {
+            return [];
+        }
     }
 
     private static string Checksum(string file, byte[] bytes, IReadOnlyList<string> beside)
@@ -243,14 +285,18 @@ internal sealed partial class Model : IDisposable
     /// <exception cref="ModelException">It cannot be read.</exception>
     internal static byte[] Read(string file)
     {
+        if (PictureFile.KindOf(file) is { } kind)
+        {
+            throw new ModelException($"The model {file} is {kind}. Name {(Directory.Exists(file) ? "the .onnx file in it" : "an ONNX file")}.");
+        }
+
         try
         {
             return System.IO.File.ReadAllBytes(file);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new ModelException(Directory.Exists(file) ? $"The model {file} is a folder. Name the .onnx file in it."
-                : $"The model {file} cannot be read: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e is UnauthorizedAccessException ? "permission denied." : e.Message)} Name an ONNX file, or run models/fetch for the shipped ones.", e);
+            throw new ModelException($"The model {file} cannot be read: {(e is FileNotFoundException or DirectoryNotFoundException ? "there is no such file." : e is UnauthorizedAccessException ? "permission denied." : e.Message)} Name an ONNX file, or run models/fetch for the shipped ones.", e);
         }
     }
 
@@ -258,6 +304,7 @@ internal sealed partial class Model : IDisposable
     {
         try
         {
+            GraphFault.MustBeBounded(bytes);
             if (!prepare)
             {
                 GraphSummary.Read(bytes); // what ONNX Runtime alone reads, such as its own format, could not be tested

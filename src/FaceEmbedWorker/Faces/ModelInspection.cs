@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using FaceEmbedWorker.Onnx;
 using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Faces;
@@ -17,6 +18,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
         var folder = Directory.CreateTempSubdirectory("face-embed-inspect-");
         try
         {
+            GraphFault.MustBeBounded(bytes);
             using var options = Model.SessionOptions();
             options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_DISABLE_ALL; // the file's own nodes
             options.ProfileOutputPathPrefix = Path.Combine(folder.FullName, "run"); // first: it is read where profiling is switched on
@@ -34,7 +36,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
                 return new ModelInspection(inputs, outputs, null, RuntimeFault.Told(e, file));
             }
         }
-        catch (OnnxRuntimeException e)
+        catch (Exception e) when (e is OnnxRuntimeException or InvalidDataException)
         {
             throw RuntimeFault.Refused(file, bytes, e);
         }

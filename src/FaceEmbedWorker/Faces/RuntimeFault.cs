@@ -1,6 +1,8 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Onnx;
+using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Faces;
 
@@ -12,7 +14,16 @@ internal static partial class RuntimeFault
         ForeignFile.InPlaceOfOnnx(bytes) is { } known ? $"The model {file} is not an ONNX file. {known}"
         : BrokenWeights(file, bytes) is { } broken ? $"The model {file} {broken}"
         : LinkedOut(file, bytes) is { } path ? $"The model {file} keeps weights in {path}, a link that leads out of its folder, and they are read from there only. Put the file itself there."
-        : $"The model {file} is not an ONNX file that ONNX Runtime can run: {Told(e, file)}", e);
+        : $"The model {file} is not an ONNX file that ONNX Runtime can run: {Reason(e, file, bytes)}", e);
+
+    /// <summary>In words of this program, with ONNX Runtime's in brackets where there are none of it.</summary>
+    private static string Reason(Exception e, string file, byte[] bytes)
+    {
+        var told = Told(e, file);
+        return e is not OnnxRuntimeException || told.StartsWith("It was written for", StringComparison.Ordinal) || told.StartsWith("Its ", StringComparison.Ordinal) ? told
+            : GraphFault.Of(bytes) is { } fault ? $"{fault} Export it again."
+            : $"It is damaged, or was exported wrongly: get it again, or export it again ({told.TrimEnd('.')}).";
+    }
 
     /// <summary>One line, with a stop at its end; what it says of operators, opsets and nodes in fewer words.</summary>
     public static string Told(Exception e, string file)
@@ -20,6 +31,7 @@ internal static partial class RuntimeFault
         var text = e.Message.ReplaceLineEndings(" ").Replace($"Load model from {file} failed:", "", StringComparison.Ordinal);
         text = Source().Replace(Code().Replace(text, ""), "").Replace("This is an invalid model. ", "", StringComparison.Ordinal).Replace(" in node ()", "", StringComparison.Ordinal).Trim();
         text = Opset().Replace(text, "It was written for opset $1, and this program runs up to $2: export it for an older one");
+        text = Format().Replace(text, "It was written for version $1 of ONNX's file format, and this program reads up to $2: export it with an older onnx, or for an older opset");
         text = Operator().Replace(text, "Its operator $1 is none of ONNX's in opset $2: export it with ONNX's own operators");
         text = ForeignOperator().Replace(text, "Its operator $2 of $1 is none that this program has: export it with ONNX's own operators");
         text = Node().Replace(text, m => $"Its {m.Groups["type"].Value}{(m.Groups["name"].Length > 0 ? $" '{m.Groups["name"].Value}'" : "")} fails: ");
@@ -54,6 +66,11 @@ internal static partial class RuntimeFault
             return $"keeps weights in {Unpickler.Clip(place)}, and they are read from its own folder only. Export it again, with its weights beside it or inside.";
         }
 
+        if (PictureFile.KindOf(path) is { } kind)
+        {
+            return $"keeps weights in {path}, which is {kind}, and weights are read from files only. Put the file there, from where the model came.";
+        }
+
         if (Target(path) is not { Exists: true } data)
         {
             return $"keeps weights in {path}, and there is no such file. Put it there, from where the model came.";
@@ -82,6 +99,9 @@ internal static partial class RuntimeFault
 
     [GeneratedRegex(@"^ONNX Runtime only \*guarantees\*.*Opset (\d+) is under development.*till opset (\d+)\.?$")]
     private static partial Regex Opset();
+
+    [GeneratedRegex(@"^Unsupported model IR version: (\d+), max supported IR version: (\d+)\.?$")]
+    private static partial Regex Format();
 
     [GeneratedRegex(@"^In Node, .*No Op registered for (\w+) with domain_version of (\d+)\.?$")]
     private static partial Regex Operator();

@@ -7,7 +7,8 @@ namespace FaceEmbedWorker.Faces;
 /// <summary>One thing that the self-test looked at.</summary>
 /// <param name="Text">What was seen, and where it failed, what that means.</param>
 /// <param name="IsDoubtful">Passed, and a reader should know of it.</param>
-internal sealed record Finding(string Name, bool Passed, string Text, bool IsDoubtful = false);
+/// <param name="IsHopeless">Failed, and no job can ever succeed.</param>
+internal sealed record Finding(string Name, bool Passed, string Text, bool IsDoubtful = false, bool IsHopeless = false);
 
 /// <summary>
 /// Does the embedder tell people apart? Two public-domain photos, and copies of one, are enough to see a network that was never trained, a
@@ -69,8 +70,17 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
         using var face = Cut(first)!;
         using var otherFace = Cut(second)!;
         using var flat = Flat(face);
-        var (one, other) = (embedder.Embed(face), embedder.Embed(otherFace));
-        var (apart, nothing) = (Cosine(one, other), Cosine(one, embedder.Embed(flat)));
+        Embedding one, other;
+        try
+        {
+            (one, other) = (embedder.Embed(face), embedder.Embed(otherFace));
+        }
+        catch (ModelException e)
+        {
+            return [new Finding("output", false, $"{e.Message} Nothing else was tested.", IsHopeless: true), Weights(file)];
+        }
+
+        var (apart, nothing) = (Cosine(one, other), Cosine(one, embedder.Embed(flat, mayBeZero: true)));
         var weights = Weights(file);
         var findings = new List<Finding>
         {
@@ -130,10 +140,23 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
             return new Finding("input", true, Text($"With red and blue exchanged the face has cosine {exchanged:0.000} with itself. Two photos do not tell the colour order, nor whether pixels are wanted from 0 to 1 or otherwise: both are as the card says. Measure with --pictures."));
         }
 
-        var fits = Usual(card).FirstOrDefault(input => hasGolden ? Golden(embedder.Embed(face, input), embedder.Embed(other, input)).All(f => f.Passed)
-            : embedder.Embed(face, input) is var one && Cosine(one, embedder.Embed(other, input)) < Threshold && Cosine(one, embedder.Embed(flat, input)) < FlatLimit && IsSaneNorm(one));
+        var fits = Usual(card).FirstOrDefault(input => Passes(input, face, other, flat, hasGolden));
         return fits is null ? new Finding("input", true, "No other usual colour order or scaling passes what fails: the card's input is not the reason, or it is an unusual one.")
             : new Finding("input", false, Text($"With input.color {fits.Color}, mean {string.Join(' ', fits.Mean)} and std {string.Join(' ', fits.Std)} it passes: the card is wrong of its input."));
+    }
+
+    private bool Passes(ModelInput input, Picture face, Picture other, Picture flat, bool hasGolden)
+    {
+        try
+        {
+            var (one, another) = (embedder.Embed(face, input), embedder.Embed(other, input));
+            return hasGolden ? Golden(one, another).All(f => f.Passed)
+                : Cosine(one, another) < Threshold && Cosine(one, embedder.Embed(flat, input, mayBeZero: true)) < FlatLimit && IsSaneNorm(one);
+        }
+        catch (ModelException) // of this input it gives no vector
+        {
+            return false;
+        }
     }
 
     private bool IsSaneNorm(Embedding one) => embedder.Card.NormRange is not [var low, var high] || one.Norm >= low && one.Norm <= high;

@@ -23,7 +23,7 @@ internal sealed class NormFolder(GraphProto graph)
                 continue;
             }
 
-            if (producers.TryGetValue(norm.Input[0], out var maker) && GraphQuantizer.IsConv(maker, weights) | GraphQuantizer.IsProduct(maker, weights) && OutputsOf(maker) == factors.Scale.Length
+            if (producers.TryGetValue(norm.Input[0], out var maker) && QuantizationPlan.IsConv(maker, weights) | QuantizationPlan.IsProduct(maker, weights) && OutputsOf(maker) == factors.Scale.Length
                 && readers[maker.Output[0]].Count() == 1 && !outputs.Contains(maker.Output[0]))
             {
                 FoldInto(maker, factors);
@@ -59,7 +59,7 @@ internal sealed class NormFolder(GraphProto graph)
         return pictures;
     }
 
-    private long OutputsOf(NodeProto maker) => weights[maker.Input[1]].Dims[GraphQuantizer.Axis(maker)];
+    private long OutputsOf(NodeProto maker) => weights[maker.Input[1]].Dims[QuantizationPlan.Axis(maker)];
 
     private (double[] Scale, double[] Shift)? FactorsOf(NodeProto norm)
     {
@@ -77,7 +77,7 @@ internal sealed class NormFolder(GraphProto graph)
     private void FoldInto(NodeProto maker, (double[] Scale, double[] Shift) factors)
     {
         var matrix = weights[maker.Input[1]];
-        var (values, apart) = (Weights.Values(matrix)!, GraphQuantizer.Axis(maker) == 0);
+        var (values, apart) = (Weights.Values(matrix)!, QuantizationPlan.Axis(maker) == 0);
         var perOutput = values.Length / factors.Scale.Length;
         var scaled = values.Select((v, i) => (float)(v * factors.Scale[apart ? i / perOutput : i % factors.Scale.Length])).ToArray();
         var bias = maker.Input.Count > 2 ? Weights.Values(weights[maker.Input[2]])! : new float[factors.Scale.Length];

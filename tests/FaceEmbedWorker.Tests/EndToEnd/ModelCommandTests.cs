@@ -69,6 +69,9 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("it is a folder. Name the checkpoint in it.", 78, "--checkpoint", "tests/data/checkpoints");
         await FailsAsync("CHECKPOINT_URL", 64);
         await FailsAsync("it can be 16 to 1024", 64, "--checkpoint", "x", "--input-size", "7");
+        var (nameless, _, told) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", "tests/data/checkpoints/zip.pth", "--output", In("never"));
+        Assert.Equal(64, nameless);
+        Assert.Contains("it can be a name that ends in .onnx", Assert.Single(told.Split('\n')), StringComparison.Ordinal);
         Assert.Empty(Directory.EnumerateFileSystemEntries(folder));
 
         async Task FailsAsync(string told, int expected, params string[] arguments)
@@ -189,6 +192,103 @@ public sealed class ModelCommandTests : IDisposable
             Assert.True(code == 78, output + errors);
             Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
         }
+    }
+
+    /// <summary>The card that is named is the one that the file is compared with, of a detector too; where both do not fit, the right one is blamed.</summary>
+    [Fact]
+    public async Task Inspect_compares_a_detector_with_the_card_that_is_named()
+    {
+        await File.WriteAllBytesAsync(In("det.onnx"), TinyOnnx.Detector("scrfd", 64), TestContext.Current.CancellationToken);
+        await File.WriteAllBytesAsync(In("embedder.onnx"), TinyOnnx.ChannelMeans(112, 112), TestContext.Current.CancellationToken);
+        var card = ModelCard.Named("scrfd");
+        card = card with { Input = card.Input with { Width = 64, Height = 64 } };
+        await File.WriteAllBytesAsync(In("fits.json"), card.ToJson(), TestContext.Current.CancellationToken);
+        await File.WriteAllBytesAsync(In("other.json"), (card with { Output = card.Output with { Layout = "scrfd-boxes" } }).ToJson(), TestContext.Current.CancellationToken);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "inspect", In("det.onnx"), "--card", In("fits.json"));
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains("scrfd, five points", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("none: told by the outputs", output, StringComparison.Ordinal);
+
+        Assert.Contains("as its card says", await FailsAsync("det.onnx has 9 outputs, and layout scrfd-boxes has 6 or 10", "det.onnx", In("other.json")), StringComparison.Ordinal);
+        await FailsAsync("det.onnx is a detector of faces by its outputs, whatever its card w600k_r50 says, and an embedder is wanted here.", "det.onnx", "w600k_r50");
+        await FailsAsync("embedder.onnx has not the outputs of one; it has means [1,3]. Name the card of an embedder, or another file.", "embedder.onnx", "yunet");
+
+        async Task<string> FailsAsync(string told, string file, string named)
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync("model", "inspect", In(file), "--card", named);
+            Assert.True(code == 78, output + errors);
+            Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+            return output;
+        }
+    }
+
+    /// <summary>A detector that no verb takes is refused by inspect too, by the same words.</summary>
+    [Fact]
+    public async Task Inspect_refuses_a_detector_without_a_card_that_other_verbs_refuse()
+    {
+        await File.WriteAllBytesAsync(In("retina.onnx"), Retina(), TestContext.Current.CancellationToken);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("model", "inspect", In("retina.onnx"));
+        var (other, _, said) = await FaceEmbed.RunAsync("embed", TestData.Astronaut, $"--Faces:DetectionModel={In("retina.onnx")}");
+
+        Assert.Equal((78, 78), (code, other));
+        Assert.Contains("they look like RetinaFace's", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        Assert.Equal(said, errors);
+        Assert.Contains("without a card", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("as its card says", output, StringComparison.Ordinal);
+
+        static byte[] Retina()
+        {
+            var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(64, 64));
+            var value = model.Graph.Output[0];
+            model.Graph.Output.Clear();
+            foreach (var (name, last) in new[] { ("loc", 4), ("conf", 2), ("landms", 10) })
+            {
+                model.Graph.Initializer.Add(new TensorProto { Name = $"{name}/constant", DataType = 1, Dims = { 1, last }, FloatData = { new float[last] } });
+                model.Graph.Node.Add(new NodeProto { OpType = "Identity", Input = { $"{name}/constant" }, Output = { name } });
+                var output = value.Clone();
+                output.Name = name;
+                output.Type.TensorType.Shape.Dim[1].DimValue = last;
+                model.Graph.Output.Add(output);
+            }
+
+            return model.ToByteArray();
+        }
+    }
+
+    /// <summary>Verbs for embedders call a detector one, and say where it belongs.</summary>
+    [Fact]
+    public async Task A_detector_in_an_embedders_place_is_called_one()
+    {
+        File.Copy(Pipeline.Shipped("rfb/face_detection.onnx"), In("rfb.onnx"));
+        await File.WriteAllBytesAsync(In("scrfd.onnx"), TinyOnnx.Detector("scrfd", 64), TestContext.Current.CancellationToken);
+        foreach (var arguments in (string[][])[["check", In("rfb.onnx")], ["check", In("scrfd.onnx")], ["quantize", In("scrfd.onnx"), "--pictures", folder]])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync(["model", .. arguments]);
+            Assert.True(code == 78, output + errors);
+            Assert.Contains($"{arguments[1]} is a detector of faces by its outputs, and an embedder is wanted here. Set Faces:DetectionModel to it, or name an embedder", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>A worker whose embedder gives nothing has nothing to serve, whatever the self-test's policy is.</summary>
+    [Fact]
+    public async Task A_worker_whose_model_gives_zeros_does_not_start()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Node[0].Output[0] = "mean";
+        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Sub", Input = { "mean", "mean" }, Output = { "pooled" } });
+        await File.WriteAllBytesAsync(In("zeros.onnx"), graph.ToByteArray(), TestContext.Current.CancellationToken);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync("run", $"--Faces:EmbeddingModel={In("zeros.onnx")}", $"--Broker:Uri=amqp://127.0.0.1:{TestBroker.FreePort()}");
+        Assert.True(code == 78, output + errors);
+        Assert.Contains("gives no vectors. The model zeros gave a vector of zeros, which compares with nothing", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+
+        (code, output, _) = await FaceEmbed.RunAsync("model", "check", In("zeros.onnx"));
+        Assert.True(code == 1, output);
+        (code, output, errors) = await FaceEmbed.RunAsync("embed", TestData.Astronaut, $"--Faces:EmbeddingModel={In("zeros.onnx")}");
+        Assert.True(code == 1, output + errors);
+        Assert.Contains("gave a vector of zeros", output + errors, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -358,6 +458,7 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("it wants 20 at least", 1, "models/face_embedding.onnx", "--pictures", "tests/data/checkpoints", "--json", In("figures.json"));
         await FailsAsync("face-detection", 78, "models/rfb/face_detection.onnx", "--pictures", "tests/data");
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
+        await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"), "--output", In("new/deeper/own.onnx")); // and none is made
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
         var source = await File.ReadAllBytesAsync(Path.Combine(TestData.Repository, "models", "face_embedding.onnx"), TestContext.Current.CancellationToken);
         foreach (var taken in (string[])["models/face_embedding.onnx", "models/face_embedding.json", In("never.onnx"), In("never.json")])
@@ -382,7 +483,7 @@ public sealed class ModelCommandTests : IDisposable
 
         async Task FailsAsync(string told, int expected, params string[] arguments)
         {
-            var (code, output, errors) = await FaceEmbed.RunAsync(["model", "quantize", "--output", In("never.onnx"), .. arguments]);
+            var (code, output, errors) = await FaceEmbed.RunAsync(["model", "quantize", .. arguments.Contains("--output") ? (string[])[] : ["--output", In("never.onnx")], .. arguments]);
             Assert.True(code == expected, output + errors);
             Assert.Contains(told, errors.Split('\n')[^1], StringComparison.Ordinal);
         }

@@ -64,6 +64,28 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(FaceDetector.CloserPoints, FaceDetector.PointsRule(shipped.Card));
     }
 
+    [Fact]
+    public void Rfb_finds_the_same_faces_where_its_boxes_are_written_first()
+    {
+        var graph = ModelProto.Parser.ParseFrom(File.ReadAllBytes(Pipeline.Shipped("rfb/face_detection.onnx")));
+        using var usual = Model.Load(Write(graph.ToByteArray()), ModelCard.Detection);
+        var (scores, boxes) = (graph.Graph.Output[0].Clone(), graph.Graph.Output[1].Clone());
+        graph.Graph.Output.Clear();
+        graph.Graph.Output.Add([boxes, scores]);
+        using var turned = Model.Load(Write(graph.ToByteArray()), ModelCard.Detection);
+        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper));
+
+        Assert.Equal("rfb", turned.Card.Output.Layout);
+        Assert.Equal(Found(usual), Found(turned));
+
+        List<(Box, double)> Found(Model model)
+        {
+            var found = new FaceDetector(model, null, Options.Create(new FaceOptions())).Detect(picture).ConvertAll(f => (f.Box, f.Score));
+            Assert.NotEmpty(found);
+            return found;
+        }
+    }
+
     [Theory]
     [InlineData("its outputs are of no layout that is known here (rfb, scrfd, scrfd-boxes, yunet): they look like RetinaFace's", "loc 4", "conf 2", "landms 10")]
     [InlineData("its outputs are of no layout that is known here (rfb, scrfd, scrfd-boxes, yunet); it has output0 [1,any,16]. Use the shipped detector", "output0 16")]

@@ -221,9 +221,10 @@ public sealed class ModelTests : IDisposable
 
     /// <summary>Vectors that are no numbers are nobody's vectors: the file or the job is rejected in each mode, and the self-test says it.</summary>
     [Theory]
-    [InlineData("Log")]
-    [InlineData("Reciprocal")]
-    public async Task A_vector_that_is_no_number_fails_by_the_models_name(string operation)
+    [InlineData("Log", "gave a vector that is not finite")]
+    [InlineData("Reciprocal", "gave a vector that is not finite")]
+    [InlineData("Identity", "gave a vector of zeros, which compares with nothing")]
+    public async Task A_vector_that_is_no_number_or_zero_fails_by_the_models_name(string operation, string told)
     {
         var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
         graph.Graph.Node[0].Output[0] = "mean";
@@ -236,8 +237,83 @@ public sealed class ModelTests : IDisposable
             var job = new EmbedJob("own", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut)), mode) { Landmarks = new(new(196, 109), new(243, 109), new(222, 137), new(200, 152), new(240, 152)) };
             var failed = Assert.IsType<JobOutcome.Retry>(await Pipeline.Handler(embedding: model).HandleAsync(job, TestContext.Current.CancellationToken));
             Assert.Equal("model_output", failed.Reason);
-            Assert.Contains("The model endless gave a vector that is not finite", failed.Message, StringComparison.Ordinal);
+            Assert.Contains($"The model endless {told}", failed.Message, StringComparison.Ordinal);
         }
+    }
+
+    [Fact]
+    public void What_is_said_of_a_detectors_outputs_is_said_of_its_file_and_not_of_the_rewritten_graph()
+    {
+        File.Copy(Pipeline.Shipped("face_detection.onnx"), Path.Combine(folder, "own.onnx"));
+        var card = ModelCard.Read(Pipeline.Shipped("face_detection.json")) with { Sha256 = null };
+        foreach (var (output, told) in new[] { (card.Output with { Layout = "scrfd" }, "has 12 outputs, and layout scrfd has 9 or 15 "), (card.Output with { Name = "nope" }, "the output is named 'nope', but the file has the outputs cls_8, ") })
+        {
+            Write("own.json", (card with { Output = output }).ToJson());
+            var message = Assert.Throws<ModelException>(() => Model.Load(Path.Combine(folder, "own.onnx"), ModelCard.Detection)).Message;
+            Assert.Contains(told, message, StringComparison.Ordinal);
+            Assert.Contains("kps_32", message, StringComparison.Ordinal);
+            Assert.DoesNotContain("head_", message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>Graphs of a few bytes whose values no memory holds are refused before ONNX Runtime makes them.</summary>
+    [Theory]
+    [InlineData("ConstantOfShape", "Its ConstantOfShape has 2,147,483,648 values, and 268,435,456 are the most that is run here.")]
+    [InlineData("Expand", "Its Expand has 2,147,483,648 values")]
+    [InlineData("Tile", "Its Tile has 2,147,483,648 values")]
+    [InlineData("stated", "Its output 'means' has 2,147,483,648 values")]
+    public void A_graph_of_billions_of_values_is_refused_before_it_takes_memory(string kind, string told)
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        var output = model.Graph.Output[0].Type.TensorType;
+        if (kind == "stated")
+        {
+            output.Shape.Dim[1].DimValue = 1L << 31;
+        }
+        else
+        {
+            model.Graph.Initializer.Add(new TensorProto { Name = "s", DataType = 7, Dims = { 2 }, Int64Data = { 1, 1L << 31 } });
+            model.Graph.Node.Add(new NodeProto { OpType = "ReduceMean", Input = { "means" }, Output = { "mean" } });
+            model.Graph.Node.Add(new NodeProto { OpType = kind, Input = { kind == "ConstantOfShape" ? ["s"] : ["mean", "s"] }, Output = { "many" } });
+            model.Graph.Output[0].Name = "many";
+            output.Shape = null;
+        }
+
+        var file = Write("own.onnx", model.ToByteArray());
+        var before = Peak();
+        Assert.Contains(told, Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Embedding)).Message, StringComparison.Ordinal);
+        Assert.Contains(told, Assert.Throws<ModelException>(() => ModelInspection.Of(file, File.ReadAllBytes(file))).Message, StringComparison.Ordinal);
+        Assert.InRange(Peak() - before, 0, 2_000_000); // of the 8 that one such tensor has, in kB
+
+        static long Peak() => !OperatingSystem.IsLinux() ? 0 : long.Parse(File.ReadLines("/proc/self/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>Opening a pipe waits for a writer, and a device has no end: neither is opened, whatever the tensor's size is.</summary>
+    [Theory]
+    [InlineData("pipe", 3, "which is a pipe (FIFO), and weights are read from files only.")]
+    [InlineData("pipe", 0, "which is a pipe (FIFO), and weights are read from files only.")]
+    [InlineData("device", 3, "which is a device, and weights are read from files only.")]
+    [InlineData("device", 0, "which is a device, and weights are read from files only.")]
+    [InlineData("model", 3, "own.onnx is a pipe (FIFO). Name an ONNX file.")]
+    public async Task Weights_that_are_a_pipe_or_a_device_are_named_and_not_waited_for(string kind, int rows, string told)
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "mkfifo and /dev/zero are Linux'.");
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        model.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { rows, 32 }, DataLocation = 1, ExternalData = { new StringStringEntryProto { Key = "location", Value = "own.data" } } });
+        model.Graph.Node.Add(new NodeProto { OpType = "Gemm", Input = { "means", "w" }, Output = { "vector" } });
+        model.Graph.Output[0].Name = "vector";
+        var file = kind == "model" ? Path.Combine(folder, "own.onnx") : Write("own.onnx", model.ToByteArray());
+        if (kind == "device")
+        {
+            File.CreateSymbolicLink(Path.Combine(folder, "own.data"), "/dev/zero");
+        }
+        else
+        {
+            System.Diagnostics.Process.Start("mkfifo", kind == "model" ? file : Path.Combine(folder, "own.data"))!.WaitForExit();
+        }
+
+        var failed = await Assert.ThrowsAsync<ModelException>(() => Task.Run(() => Model.Load(file, ModelCard.Embedding)).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Contains(told, failed.Message, StringComparison.Ordinal);
     }
 
     /// <summary>

@@ -84,6 +84,27 @@ public sealed class SelfTestTests : IDisposable
         Assert.Contains(told, Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
     }
 
+    /// <summary>A picture of one colour has no deviation: what a network makes of it may be zero, and is no fault of the model.</summary>
+    [Fact]
+    public void A_flat_picture_may_give_a_vector_of_zeros()
+    {
+        var (file, card) = (Path.Combine(folder, "own.onnx"), ModelCard.Default("own", ModelCard.Embedding));
+        File.WriteAllBytes(file, TinyOnnx.ChannelMeans(112, 112));
+        File.WriteAllBytes(Path.Combine(folder, "own.json"), (card with { Input = card.Input with { Color = "GRAY" } }).ToJson());
+        var graph = ModelProto.Parser.ParseFrom(File.ReadAllBytes(file));
+        graph.Graph.Node.Insert(0, new NodeProto { OpType = "ReduceMax", Input = { "picture" }, Output = { "level" } }); // over all: what differs from it is left
+        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Sub", Input = { "picture", "level" }, Output = { "rest" } });
+        graph.Graph.Node.Insert(2, new NodeProto { OpType = "Abs", Input = { "rest" }, Output = { "away" } });
+        graph.Graph.Node[3].Input[0] = "away";
+        graph.Graph.Input[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
+        graph.Graph.Output[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
+        File.WriteAllBytes(file, graph.ToByteArray());
+        using var model = Model.Load(file, ModelCard.Embedding);
+        var findings = Findings(model, file);
+        Assert.True(Assert.Single(findings, f => f.Name == "flat picture").Passed);
+        Assert.DoesNotContain(findings, f => f.Name == "output");
+    }
+
     [Fact]
     public void Few_dimensions_are_doubtful_and_no_failure()
     {

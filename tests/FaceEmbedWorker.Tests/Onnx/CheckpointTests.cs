@@ -154,6 +154,7 @@ public class CheckpointTests
     public void Of_several_checkpoints_in_a_tar_none_is_taken_and_other_files_do_not_matter()
     {
         Assert.Contains("It is a tar archive that holds no file.", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Tar(("folder/", null)))).Message, StringComparison.Ordinal);
+        Assert.Contains("It is a tar archive of 'README.md', and there is no checkpoint in it. Get the file itself.", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Tar(("README.md", [.. "read me\n"u8])))).Message, StringComparison.Ordinal);
         var network = TestData.Read("checkpoints/zip.pth");
         Assert.NotEmpty(Checkpoint.Read(Tar(("README.md", [1, 2]), ("b/a.pth", network))).Tensors);
         Assert.Contains("The tar holds several files that may be checkpoints: 'a.pth', 'b.pth'. Unpack it, and name the one that is meant.",
