@@ -39,6 +39,21 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         }
     }
 
+    /// <summary>Why bulk jobs are paused by themselves; null where they are not.</summary>
+    public string? BulkReason
+    {
+        get
+        {
+            lock (state)
+            {
+                return bulks.Failing ? $"{bulks.Failed} different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
+            }
+        }
+    }
+
+    /// <summary>Bulk jobs that ended with a result.</summary>
+    public long BulkResults => bulks.Done;
+
     /// <summary>Waits until a job may be handled.</summary>
     /// <returns>True where the job is the probe: its outcome must be told to <see cref="Report"/>.</returns>
     public async Task<bool> EnterAsync(CancellationToken cancel)
@@ -154,6 +169,8 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
 
         public int Failed => failed.Count;
 
+        public long Done { get; private set; }
+
         /// <summary>Until the next probe may go; null while one is under way.</summary>
         public TimeSpan? Left => !Failing ? TimeSpan.Zero : probe.CurrentCount == 0 ? null : PauseLeft;
 
@@ -212,7 +229,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             if (worldFailed is false)
             {
                 failed.Clear();
-                (Failing, pause) = (false, FirstPause);
+                (Failing, pause, Done) = (false, FirstPause, Done + 1);
             }
             else if (worldFailed is true)
             {

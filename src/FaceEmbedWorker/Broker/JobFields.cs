@@ -93,7 +93,7 @@ internal sealed class JobFields(JobMessage message, JsonElement? job = null)
     /// <exception cref="MalformedJobException">It is no priority of AMQP's.</exception>
     public static void CheckPriority(JsonElement element)
     {
-        if (element.TryGetProperty(JobMessage.PriorityField, out var value) && WholeOf(value) is not (>= byte.MinValue and <= byte.MaxValue))
+        if (element.TryGetProperty(JobMessage.PriorityField, out var value) && WholeNumber.Of(value) is not (>= byte.MinValue and <= byte.MaxValue))
         {
             throw Malformed($"The priority {Clip(value.GetRawText())} is no whole number from 0 to 255.");
         }
@@ -114,15 +114,12 @@ internal sealed class JobFields(JobMessage message, JsonElement? job = null)
         var kind => kind.ToString().ToLowerInvariant(), // true, false, null
     };
 
-    /// <summary>A whole number however JSON writes it, 5.0 and 5e0 as well; null where it is anything else.</summary>
-    private static long? WholeOf(JsonElement element) => element.ValueKind == JsonValueKind.Number && element.TryGetDecimal(out var number) && decimal.IsInteger(number) && Math.Abs(number) <= long.MaxValue ? (long)number : null;
-
     private string? Text(string name) => (job is { } root ? OptionalString(root, name) : null) ?? HeaderText(name);
 
     private int? Whole(string name, int least, int most, string wrong)
     {
         var value = job is { } root && root.TryGetProperty(name, out var field)
-            ? WholeOf(field) is { } number ? number : field.GetRawText()
+            ? WholeNumber.Of(field) is { } number ? number : field.GetRawText()
             : message.Header(name);
         return value switch
         {

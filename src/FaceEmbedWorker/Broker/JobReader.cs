@@ -22,10 +22,12 @@ internal sealed class JobReader(JobMessage message)
     private const int LongestMetadata = 1024 * 1024;
 
     private const int MostWarnings = 10;
+    private const int MostIgnoredKept = 100;
     private const int LongestField = 30;
     private const int ShortName = 4;
     private static readonly string[] HeaderFields = [JobMessage.ModeHeader, JobMessage.MetadataHeader, JobMessage.DetailHeader, JobMessage.VectorEncodingHeader, JobMessage.DeadlineHeader,
         JobMessage.MaxFacesHeader, JobMessage.MinFaceSizeHeader, JobMessage.ReturnCropsHeader, JobMessage.LandmarksHeader];
+    private static readonly string[] OtherModes = ["modes", "modus"];
     private static readonly string[] KnownFields = ["id", "image", JobMessage.PriorityField, .. HeaderFields];
     private static readonly string[] ImageFields = ["data", "url", "path", "s3", "sha256"];
     private JsonPicture? picture;
@@ -210,32 +212,25 @@ internal sealed class JobReader(JobMessage message)
         : throw Malformed($"The job's id has {Encoding.UTF8.GetByteCount(id)} bytes; it can have 1 to {JobMessage.LongestId}.");
 
     /// <summary>Fields that no job has: a typing error would otherwise be found by nobody.</summary>
-    private static string[]? Warnings(JsonElement root)
-    {
-        string[] unknown = [.. Unknown(root, KnownFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")).Take(MostWarnings)];
-        return unknown.Length == 0 ? null : unknown;
-    }
+    private static string[]? Warnings(JsonElement root) =>
+        Told(Unknown(root, KnownFields, "").Concat(Unknown(root.GetProperty("image"), ImageFields, "image.")), "field", UnknownField);
 
     /// <summary>
     /// Headers are everybody's, so only those are named that are almost a field of a job, or one that a raw job has elsewhere.
     /// </summary>
-    private string[]? HeaderWarnings()
-    {
-        string[] ignored = [.. IgnoredHeaders(message.Properties).Select(header => Ignored(header)!)];
-        return ignored.Length == 0 ? null : ignored;
-    }
+    private string[]? HeaderWarnings() => Told(IgnoredHeaders(message.Properties), "header", header => Ignored(header)!);
 
-    /// <summary>Those that a warning names. They go along when a job is sent again, so that its result names them too.</summary>
+    /// <summary>Those that a warning names or counts. They go along when a job is sent again, so that its result tells them too.</summary>
     public static IEnumerable<string> IgnoredHeaders(IReadOnlyBasicProperties properties) =>
-        (properties.Headers?.Keys ?? []).Where(header => Ignored(header) is not null).Order(StringComparer.Ordinal).Take(MostWarnings);
+        (properties.Headers?.Keys ?? []).Where(header => Ignored(header) is not null).Order(StringComparer.Ordinal).Take(MostIgnoredKept);
 
-    private static string? Ignored(string header) => header switch
+    private static string? Ignored(string header) => header.Length > LongestField || HeaderFields.Contains(header) ? null : Letters(header) switch
     {
-        "id" => "The job's header 'id' was ignored: a raw job's id is its message_id.",
-        JobMessage.PriorityField => "The job's header 'priority' was ignored: a raw job's priority is AMQP's property of that name.",
-        _ when header.Length > LongestField || HeaderFields.Contains(header) => null,
-        _ => Array.Find(HeaderFields, field => IsAlmost(Letters(header), Letters(field))) is { } meant
-            ? $"The job's header '{header}' is unknown and was ignored. Did you mean '{meant}'?" : null,
+        "id" => $"The job's header '{header}' was ignored: a raw job's id is its message_id.",
+        var letters when IsAlmost(letters, JobMessage.PriorityField) => $"The job's header '{header}' was ignored: a raw job's priority is AMQP's property of that name.",
+        var letters when (OtherModes.Contains(letters) ? JobMessage.ModeHeader : Array.Find(HeaderFields, field => IsAlmost(letters, Letters(field)))) is { } meant
+            => $"The job's header '{header}' is unknown and was ignored. Did you mean '{meant}'?",
+        _ => null,
     };
 
     /// <summary>One slip of the finger away; so are node and model from mode, and of a name so short two letters may be swapped only.</summary>
@@ -244,10 +239,52 @@ internal sealed class JobReader(JobMessage message)
 
     private static string Letters(string name) => name.ToLowerInvariant().Replace("-", "", StringComparison.Ordinal).Replace("_", "", StringComparison.Ordinal);
 
-    private static IEnumerable<string> Unknown(JsonElement element, string[] known, string path) =>
-        from property in element.EnumerateObject()
-        where !known.Any(property.NameEquals)
-        select $"The job's field '{path}{JobMessage.Clip(Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8PropertyName(property)))}' is unknown and was ignored.";
+    private static IEnumerable<(string Path, JsonProperty Property)> Unknown(JsonElement element, string[] known, string path)
+    {
+        foreach (var property in element.EnumerateObject())
+        {
+            if (!IsOneOf(known, property))
+            {
+                yield return (path, property);
+            }
+        }
+    }
+
+    /// <summary>Takes no memory, for there may be a million of them.</summary>
+    private static bool IsOneOf(string[] names, JsonProperty property)
+    {
+        foreach (var name in names)
+        {
+            if (property.NameEquals(name))
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    private static string UnknownField((string Path, JsonProperty Property) field) =>
+        $"The job's field '{field.Path}{JobMessage.Clip(Encoding.UTF8.GetString(JsonMarshal.GetRawUtf8PropertyName(field.Property)))}' is unknown and was ignored.";
+
+    /// <summary>The first of them in a sentence each, and how many more there are; null where there are none.</summary>
+    private static string[]? Told<T>(IEnumerable<T> ignored, string noun, Func<T, string> sentence)
+    {
+        var (told, more) = (new List<string>(), 0);
+        foreach (var one in ignored)
+        {
+            if (told.Count < MostWarnings)
+            {
+                told.Add(sentence(one));
+            }
+            else
+            {
+                more++;
+            }
+        }
+
+        return told.Count == 0 ? null : more == 0 ? [.. told] : [.. told, $"And {Plural.Of(more, $"more {noun}")} of the job {(more == 1 ? "was" : "were")} ignored."];
+    }
 
     private static MalformedJobException Malformed(string text, Exception? inner = null) => new(text, inner);
 }

@@ -34,6 +34,12 @@ internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvi
     /// <summary>The intake waits for the end of something, and goes on by itself; what is in hand stays.</summary>
     public bool Paused => Now.Paused;
 
+    /// <inheritdoc cref="IntakeGate.BulkReason"/>
+    public string? BulkPaused => gate.BulkReason;
+
+    /// <inheritdoc cref="IntakeGate.BulkResults"/>
+    public long BulkResults => gate.BulkResults;
+
     private (string? NotReady, bool Paused) Now => Life switch
     {
         { Closed: true, Ended: false } => ("stopping", false),

@@ -82,9 +82,11 @@ internal static partial class RunCommand
             Doubtful(logger, faces.EmbeddingModel, doubt);
         }
 
+        var health = host.Services.GetRequiredService<WorkerHealth>();
+        using var bulk = Telemetry.WatchBulk(() => health.BulkPaused is null, () => health.BulkResults);
         var slots = host.Services.GetRequiredService<IOptions<JobOptions>>().Value.Slots;
         var memory = host.Services.GetRequiredService<IOptions<ImageOptions>>().Value.MaxMemory;
-        Plan(logger, Plural.Of(Environment.ProcessorCount, "core"), Plural.Of(slots, "job"), host.Services.GetRequiredService<WorkerHealth>().Prefetch, slots * memory / 1_000_000);
+        Plan(logger, Plural.Of(Environment.ProcessorCount, "core"), Plural.Of(slots, "job"), health.Prefetch, slots * memory / 1_000_000);
         Decoding(logger, host.Services.GetRequiredService<ImageDecoder>().Describe());
 
         // a closed terminal ends it as SIGTERM does

@@ -78,7 +78,8 @@ internal static class Screen
 
     /// <summary>A progress bar on standard error where a person is looking; nothing otherwise.</summary>
     /// <param name="work">Is given what moves the bar by one.</param>
-    public static async Task ProgressAsync(string what, int count, Func<Action, Task> work)
+    /// <param name="tellsTime">Whether the bar says how long is left.</param>
+    public static async Task ProgressAsync(string what, int count, Func<Action, Task> work, bool tellsTime = true)
     {
         if (Console.IsErrorRedirected || count < 10)
         {
@@ -91,7 +92,7 @@ internal static class Screen
         try
         {
             await console.Progress().AutoClear(true)
-                .Columns(new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), new RemainingTimeColumn())
+                .Columns([new TaskDescriptionColumn(), new ProgressBarColumn(), new PercentageColumn(), .. tellsTime ? [new RemainingTimeColumn()] : Array.Empty<ProgressColumn>()])
                 .StartAsync(async context =>
                 {
                     var task = context.AddTask(what, maxValue: count);

@@ -90,7 +90,7 @@ internal static class SubmitCommand
         try
         {
             await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(run.Progress(total)), null, every, every);
-            await Screen.ProgressAsync("submitting", (int)Math.Min(total ?? 0, int.MaxValue), advance => run.HandInAsync(list.ReadAsync(passesOver: journal is null, cancel), advance, cancel));
+            await Screen.ProgressAsync("submitting", (int)Math.Min(total ?? 0, int.MaxValue), advance => run.HandInAsync(list.ReadAsync(passesOver: journal is null, cancel), advance, cancel), tellsTime: order.Ahead is null);
         }
         catch (Exception e) when (e is SubmitListException or SourceException or IOException or UnauthorizedAccessException)
         {
@@ -103,6 +103,12 @@ internal static class SubmitCommand
         }
 
         failed += run.Failed;
+        if (!run.Any && failed == 0)
+        {
+            Screen.Complain(SubmitList.IsStandardInput(from) ? "standard input" : from!, "it holds no line with a name.");
+            failed++;
+        }
+
         if (results is { Open: > 0 })
         {
             run.TellWhereNobodyTakes(await publisher.TakersAsync(order.Bulk, cancel), "results come");

@@ -22,17 +22,21 @@ internal sealed class SubmitJournal : IDisposable
     private readonly string run;
     private readonly Lock moving = new();
     private readonly SemaphoreSlim room = new(Window);
-    private readonly SortedDictionary<long, string> ahead = [];
+    private readonly SortedDictionary<long, (string Name, bool Failed)> ahead = [];
     private long done;
+    private long failed;
 
-    private SubmitJournal(string path, SafeFileHandle file, string run, long done, string last)
+    private SubmitJournal(string path, SafeFileHandle file, string run, long done, long failed, string last)
     {
-        (this.path, this.file, this.run, this.done) = (path, file, run, done);
-        (Done, Last) = (done, last);
+        (this.path, this.file, this.run, this.done, this.failed) = (path, file, run, done, failed);
+        (Done, Failed, Last) = (done, failed, last);
     }
 
     /// <summary>Lines that were done when it was opened.</summary>
     public long Done { get; }
+
+    /// <summary>Those of them that were not handed in.</summary>
+    public long Failed { get; }
 
     /// <summary>What tells the last of them; empty where there is none.</summary>
     private string Last { get; }
@@ -44,19 +48,20 @@ internal sealed class SubmitJournal : IDisposable
         try
         {
             var file = File.OpenHandle(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-            var text = new byte[Head + Line(0, "").Length];
+            var text = new byte[Head + Line(0, 0, "").Length];
             var length = RandomAccess.Read(file, text, 0);
             var lines = Encoding.ASCII.GetString(text, 0, length).Split('\n');
             if (length == 0)
             {
                 var run = Guid.NewGuid().ToString("N");
-                RandomAccess.Write(file, Encoding.ASCII.GetBytes($"{Kind}{run}\n{Line(0, "")}"), 0);
-                return new(path, file, run, 0, "");
+                RandomAccess.Write(file, Encoding.ASCII.GetBytes($"{Kind}{run}\n{Line(0, 0, "")}"), 0);
+                return new(path, file, run, 0, 0, "");
             }
 
-            if (lines is [var head, var line, ""] && head.StartsWith(Kind, StringComparison.Ordinal) && head.Length == Head - 1 && line.Split(' ') is [var count, var last] && long.TryParse(count, CultureInfo.InvariantCulture, out var done))
+            if (lines is [var head, var line, ""] && head.StartsWith(Kind, StringComparison.Ordinal) && head.Length == Head - 1 && line.Split(' ') is [var count, var wrong, var last]
+                && long.TryParse(count, CultureInfo.InvariantCulture, out var done) && long.TryParse(wrong, CultureInfo.InvariantCulture, out var failed))
             {
-                return new(path, file, head[Kind.Length..], done, last);
+                return new(path, file, head[Kind.Length..], done, failed, last);
             }
 
             file.Dispose();
@@ -79,21 +84,22 @@ internal sealed class SubmitJournal : IDisposable
 
     /// <summary>A line is done with: confirmed, or nothing that could be handed in.</summary>
     /// <param name="line">The first is 1.</param>
+    /// <param name="failed">It was not handed in.</param>
     /// <exception cref="OutputException">It cannot be written.</exception>
-    public void Settle(long line, string name)
+    public void Settle(long line, string name, bool failed)
     {
         lock (moving)
         {
-            ahead[line] = name;
+            ahead[line] = (name, failed);
             var (last, count) = ("", 0);
             while (ahead.Remove(done + 1, out var next))
             {
-                (last, count, done) = (next, count + 1, done + 1);
+                (last, count, done, this.failed) = (next.Name, count + 1, done + 1, this.failed + (next.Failed ? 1 : 0));
             }
 
             if (count > 0)
             {
-                Write(Line(done, last));
+                Write(Line(done, this.failed, last));
                 room.Release(count);
             }
         }
@@ -118,7 +124,7 @@ internal sealed class SubmitJournal : IDisposable
     }
 
     /// <summary>Of one length always, for it is written over.</summary>
-    private static string Line(long count, string name) => string.Create(CultureInfo.InvariantCulture, $"{count:D20} {Mark(name)}\n");
+    private static string Line(long count, long failed, string name) => string.Create(CultureInfo.InvariantCulture, $"{count:D20} {failed:D20} {Mark(name)}\n");
 
     private static string Mark(string name) => Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(name)))[..16];
 }

@@ -46,13 +46,17 @@ internal sealed class SubmitResults(bool tells)
 
     public void Report(JobReport report)
     {
-        if (!open.TryRemove(report.JobId, out var name))
+        lock (counts) // whoever sees that none is open any more sees all of them counted
         {
-            return;
+            if (!open.TryRemove(report.JobId, out var name))
+            {
+                return;
+            }
+
+            Show(name, report);
         }
 
         room.Release();
-        Show(name, report);
         advance();
         if (complete && open.IsEmpty)
         {
@@ -89,12 +93,8 @@ internal sealed class SubmitResults(bool tells)
     {
         var outcome = report.Result?.Outcome ?? "dead letter";
         var good = outcome is EmbedResult.Embedded or EmbedResult.NoFace;
-        lock (counts)
-        {
-            counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
-            Failed += good ? 0 : 1;
-        }
-
+        counts[outcome] = counts.GetValueOrDefault(outcome) + 1;
+        Failed += good ? 0 : 1;
         if (tells || !good)
         {
             Screen.Say(report.Result is { } result

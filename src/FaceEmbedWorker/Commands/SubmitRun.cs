@@ -35,10 +35,20 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
     private long confirmed;
     private long failed;
     private long room;
+    private bool wasFull;
+    private volatile bool nobodyTakes;
+
+    /// <summary>From where on the rate counts: the first jobs go into an empty queue, and the others as fast as it is emptied.</summary>
+    private volatile Pace pace = new(time.GetTimestamp(), 0);
+
     private bool toldOfDoubt;
     private bool toldOfNobody;
 
-    public int Failed => (int)Math.Min(failed, int.MaxValue);
+    /// <summary>Of the list, in this run or, as its journal tells, in an earlier one.</summary>
+    public int Failed => (int)Math.Min(failed + (journal?.Failed ?? 0), int.MaxValue);
+
+    /// <summary>Whether there was a line at all.</summary>
+    public bool Any { get; private set; }
 
     /// <exception cref="SubmitListException">The journal is of another list.</exception>
     /// <exception cref="BrokerRefusedException">The broker takes nothing.</exception>
@@ -47,8 +57,8 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
         ExceptionDispatchInfo? ended = null;
         await Parallel.ForEachAsync(BegunAsync(), new ParallelOptions { MaxDegreeOfParallelism = Outstanding, CancellationToken = cancel }, async (next, token) =>
         {
-            await HandInAsync(next.Line, journal?.IdOf(next.Number) ?? Guid.CreateVersion7().ToString(), token);
-            journal?.Settle(next.Number, next.Line.Name);
+            var handedIn = await HandInAsync(next.Line, journal?.IdOf(next.Number) ?? Guid.CreateVersion7().ToString(), token);
+            journal?.Settle(next.Number, next.Line.Name, !handedIn);
             advance();
         });
         ended?.Throw();
@@ -83,15 +93,17 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
     {
         var seconds = time.GetElapsedTime(start).TotalSeconds;
         return $"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}{(withRate ? string.Create(CultureInfo.InvariantCulture, $", {confirmed / seconds:0}/s") : "")}"
-            + (journal is { Done: > 0 } ? $"; {journal.Done:N0} were handed in before." : ".");
+            + (journal is { Done: > 0 } ? string.Create(CultureInfo.InvariantCulture, $"; {journal.Done - journal.Failed:N0} were handed in before") : "")
+            + (journal is { Failed: > 0 } ? string.Create(CultureInfo.InvariantCulture, $", and {journal.Failed:N0} failed then: what failed is not tried again.") : ".");
     }
 
     /// <param name="total">Lines; null: unknown.</param>
     public string Progress(long? total)
     {
-        var (done, seconds) = (confirmed + failed, time.GetElapsedTime(start).TotalSeconds);
-        var rate = done / seconds;
-        var left = total is { } all && rate > 0 ? $", about {Duration(TimeSpan.FromSeconds(Math.Max(0, all - (journal?.Done ?? 0) - done) / rate))} left" : "";
+        var done = confirmed + failed;
+        var rate = (done - pace.Done) / time.GetElapsedTime(pace.Since).TotalSeconds;
+        var left = nobodyTakes ? ", no worker takes jobs (0 consumers)"
+            : total is { } all && rate > 0 ? $", about {Duration(TimeSpan.FromSeconds(Math.Max(0, all - (journal?.Done ?? 0) - done) / rate))} left" : "";
         return string.Create(CultureInfo.InvariantCulture, $"{done + (journal?.Done ?? 0):N0}{(total is { } t ? $" of {t:N0}" : "")} handed in, {rate:0}/s{left}{(results is { Any: true } ? $"; {results.Summary()}" : "")}");
 
         static string Duration(TimeSpan time) => time.TotalMinutes < 2 ? $"{time.TotalSeconds:0} s" : time.TotalHours < 2 ? $"{time.TotalMinutes:0} min" : $"{time.TotalHours:0} h";
@@ -104,6 +116,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
         await foreach (var line in lines.WithCancellation(cancel))
         {
             number++;
+            Any = true;
             if (journal?.Fits(number, line.Name) is false)
             {
                 throw new SubmitListException($"The journal is of another list: its line {number} was not {line.Name}. Name another journal to begin anew.");
@@ -118,6 +131,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
             await (journal?.EnterAsync(cancel) ?? Task.CompletedTask);
             await ResultsAsync(cancel);
             await RoomAsync(cancel);
+            nobodyTakes = false;
             begun++;
             yield return (number, line);
         }
@@ -149,6 +163,11 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
             var onTheWay = begun - Interlocked.Read(ref confirmed) - Interlocked.Read(ref failed);
             var count = await publisher.CountAsync(order.Bulk, cancel);
             room = queue.Of(count, onTheWay);
+            if (room == 0 && !wasFull && count is { IsDoubtful: false })
+            {
+                (wasFull, pace) = (true, new(time.GetTimestamp(), confirmed + failed));
+            }
+
             if (room == 0 && time.GetElapsedTime(since) >= Silence)
             {
                 TellOfDoubt(count);
@@ -174,20 +193,22 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
     /// <param name="then">What goes on once there are some.</param>
     public void TellWhereNobodyTakes(long? takers, string then)
     {
-        if (takers == 0 && !toldOfNobody)
+        nobodyTakes = takers == 0;
+        if (nobodyTakes && !toldOfNobody)
         {
             toldOfNobody = true;
             Screen.Note($"No worker takes jobs at the moment: {then} once one is started (face-embed run). Ctrl-C ends the waiting; the jobs stay in their queue.");
         }
     }
 
-    private async Task HandInAsync(SubmitLine line, string id, CancellationToken cancel)
+    /// <returns>False where it failed, which is told.</returns>
+    private async Task<bool> HandInAsync(SubmitLine line, string id, CancellationToken cancel)
     {
         if (line.Source is null)
         {
             results?.Leave();
             Fail(line.Name, line.Wrong!);
-            return;
+            return false;
         }
 
         results?.Expect(id, line.Name);
@@ -199,6 +220,8 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
             {
                 Screen.Say($"{line.Name}: job {id}");
             }
+
+            return true;
         }
         catch (JobRefusedException e) when (journal is not null && e.IsForAll)
         {
@@ -208,6 +231,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
         {
             results?.Forget(id);
             Fail(line.Name, e.Message);
+            return false;
         }
     }
 
@@ -241,4 +265,6 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
     };
 
     private static string ContentType(byte[] picture) => ImageFormat.Of(picture) is { } format && ImageFormat.Decoded.Contains(format) ? $"image/{format}" : "application/octet-stream";
+
+    private sealed record Pace(long Since, long Done);
 }

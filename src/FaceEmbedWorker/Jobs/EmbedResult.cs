@@ -166,7 +166,7 @@ internal sealed record ResultTimings(double? Fetch, double? Decode, double? Dete
         new[] { ("fetch", Fetch), ("decode", Decode), ("detect", Detect), ("align", Align), ("embed", Embed) }.Where(s => s.Item2 is not null).Select(s => (s.Item1, s.Item2!.Value));
 }
 
-[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, Converters = [typeof(WholeNumber)])]
 [JsonSerializable(typeof(EmbedResult))]
 [JsonSerializable(typeof(ResultEvent))]
 [JsonSerializable(typeof(RejectedFile))]

@@ -99,6 +99,15 @@ internal static class Telemetry
         return meter;
     }
 
+    /// <summary>The same of bulk jobs, whose pause is no closed intake.</summary>
+    public static Meter WatchBulk(Func<bool> open, Func<long> results)
+    {
+        var meter = new Meter(Name);
+        meter.CreateObservableGauge("face_embed.bulk.open", () => open() ? 1 : 0, "1", "0 while bulk jobs are paused by themselves, 1 otherwise.");
+        meter.CreateObservableCounter("face_embed.bulk.results", results, "{job}", "Bulk jobs that ended with a result.");
+        return meter;
+    }
+
     /// <summary>The span of a job: a child of the producer's, so that one trace leads from the photo to its vectors.</summary>
     public static Activity? StartProcess(string queue, string? traceParent, string? traceState)
     {

@@ -13,12 +13,13 @@ namespace FaceEmbedWorker.Web;
 /// <param name="NotReady">What <c>/readyz</c> says; null where it says ok. A model in doubt is served and not ready.</param>
 /// <param name="IntakeClosed">Why no jobs are taken; null where they are.</param>
 /// <param name="Paused">The intake is closed until something ends, and opens by itself.</param>
+/// <param name="BulkPaused">Why bulk jobs are paused by themselves; null where they are not.</param>
 /// <param name="ModelDoubt">What the embedder's self-test found wrong; null: nothing, or not tested.</param>
 /// <param name="Broker">Null before the first connection was tried.</param>
 /// <param name="Working">The jobs in the slots, the longest first.</param>
 /// <param name="Backlog">Null while it is not known.</param>
 /// <param name="Queues">Of the topology, in the order of a job's life.</param>
-internal sealed record StatusReport(string Worker, string Version, double UptimeSeconds, StatusModel Model, BrokerIdentity? Broker, string? NotReady, string? IntakeClosed, bool Paused, string? ModelDoubt,
+internal sealed record StatusReport(string Worker, string Version, double UptimeSeconds, StatusModel Model, BrokerIdentity? Broker, string? NotReady, string? IntakeClosed, bool Paused, string? BulkPaused, string? ModelDoubt,
     int InFlight, int Slots, IReadOnlyList<RunningJob> Working, int Prefetch, Backlog? Backlog, LastMinute LastMinute, LastHour LastHour,
     IReadOnlyDictionary<string, long> Outcomes, IReadOnlyDictionary<string, long> Retries, IReadOnlyDictionary<string, long> DeadLetters,
     IReadOnlyList<StatusQueue> Queues, IReadOnlyList<JobDone> Results, IReadOnlyList<JobTrouble> Troubles)
@@ -39,7 +40,7 @@ internal sealed record StatusReport(string Worker, string Version, double Uptime
         var waits = topology.Ladder.Distinct().Select(d => (topology.WaitQueue(d), $"wait {d.TotalSeconds:0.###} s"));
         (string Name, string Role)[] queues = [(topology.Jobs, "jobs"), .. topology.Bulk is { } bulk ? [(bulk, "bulk jobs")] : Array.Empty<(string, string)>(), (topology.Suspects, "crash suspects"), .. waits, (topology.Dead, "dead letters"), (topology.Results, "results")];
         return new StatusReport(JobHandler.Worker, JobHandler.Version, Math.Round(uptime.TotalSeconds), new StatusModel(embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace),
-            health.Link?.Broker, WhyNotReady(health, modelDoubt), health.NotReady, health.Paused, modelDoubt,
+            health.Link?.Broker, WhyNotReady(health, modelDoubt), health.NotReady, health.Paused, health.BulkPaused, modelDoubt,
             health.InFlight, slots, health.Slots?.Running ?? [], health.Prefetch, health.Queues?.Backlog, tally.LastMinute(), tally.LastHour(),
             Sorted(tally.Outcomes), Sorted(tally.Retries), Sorted(tally.DeadLetters),
             [.. queues.Select(q => new StatusQueue(q.Name, q.Role, depths.TryGetValue(q.Name, out var ready) ? ready : null))], tally.Results, tally.Troubles);

@@ -23,6 +23,23 @@ public sealed class IntakeGateTests : IDisposable
         Assert.False(gate.IsFailing(bulk: false));
     }
 
+    /// <summary>Whoever looks at the page or the metrics sees that pause, though the intake is open.</summary>
+    [Fact]
+    public void A_pause_of_bulk_jobs_is_told_beside_an_open_intake()
+    {
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            Assert.Null(gate.BulkReason);
+            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
+        }
+
+        Assert.Equal((null, "5 different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds", 0L), (gate.Reason, gate.BulkReason, gate.BulkResults));
+        gate.Report("live", worldFailed: false, probing: false);
+        Assert.Equal((true, 0L), (gate.BulkReason is not null, gate.BulkResults));
+        gate.Report("bulk", worldFailed: false, probing: false, bulk: true);
+        Assert.Equal((null, 1L), (gate.BulkReason, gate.BulkResults));
+    }
+
     [Fact]
     public async Task Is_closed_while_the_broker_takes_nothing()
     {

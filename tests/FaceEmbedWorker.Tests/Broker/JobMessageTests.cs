@@ -177,20 +177,31 @@ public class JobMessageTests
         Assert.Null(Json("""{"id":"a","image":{"data":"AQID"},"mode":"faces","detail":2,"metadata":{"any":1},"vector_encoding":"base64","deadline":"2026-01-31T12:00:00Z"}""").Read().Warnings);
         Assert.Equal(["The job's field 'modus' is unknown and was ignored.", "The job's field 'image.uri' is unknown and was ignored."],
             Json("""{"image":{"data":"AQID","uri":"x"},"modus":"faces"}""").Read().Warnings);
-        Assert.Equal(10, Json($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 100).Select(n => $",\"x{n}\":{n}"))}}}""").Read().Warnings!.Count);
+        Assert.Equal((11, "And 90 more fields of the job were ignored."), Many(100));
+        Assert.Equal((11, "And 1 more field of the job was ignored."), Many(11));
+        Assert.Equal((10, "The job's field 'x9' is unknown and was ignored."), Many(10));
+
+        static (int Count, string Last) Many(int unknown)
+        {
+            var warnings = Json($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, unknown).Select(n => $",\"x{n}\":{n}"))}}}""").Read().Warnings!;
+            return (warnings.Count, warnings[^1]);
+        }
     }
 
     [Fact]
     public void A_header_that_a_raw_job_does_not_have_is_told()
     {
-        var sent = new Dictionary<string, object?> { ["max_face"] = 3, ["MinFaceSize"] = 9, ["mdoe"] = "image", ["Return-Crops"] = "png"u8.ToArray(), ["vectorEncoding"] = "base64", ["priority"] = 7, ["id"] = "a", ["mode"] = "faces"u8.ToArray() };
+        var sent = new Dictionary<string, object?> { ["Priority"] = 7, ["ID"] = "b", ["modus"] = "image", ["max_face"] = 3, ["MinFaceSize"] = 9, ["mdoe"] = "image", ["Return-Crops"] = "png"u8.ToArray(), ["vectorEncoding"] = "base64", ["priority"] = 7, ["id"] = "a", ["mode"] = "faces"u8.ToArray() };
         string[] told =
         [
+            "The job's header 'ID' was ignored: a raw job's id is its message_id.",
             "The job's header 'MinFaceSize' is unknown and was ignored. Did you mean 'min_face_size'?",
+            "The job's header 'Priority' was ignored: a raw job's priority is AMQP's property of that name.",
             "The job's header 'Return-Crops' is unknown and was ignored. Did you mean 'return_crops'?",
             "The job's header 'id' was ignored: a raw job's id is its message_id.",
             "The job's header 'max_face' is unknown and was ignored. Did you mean 'max_faces'?",
             "The job's header 'mdoe' is unknown and was ignored. Did you mean 'mode'?",
+            "The job's header 'modus' is unknown and was ignored. Did you mean 'mode'?",
             "The job's header 'priority' was ignored: a raw job's priority is AMQP's property of that name.",
             "The job's header 'vectorEncoding' is unknown and was ignored. Did you mean 'vector_encoding'?",
         ];
@@ -200,6 +211,23 @@ public class JobMessageTests
         Assert.Equal(told, Message("""{"specversion":"1.0","id":"e","source":"/s","type":"t","data_base64":"AAAA"}"""u8.ToArray(), EmbedResult.CloudEventType, headers: sent).Read().Warnings);
     }
 
+    [Theory]
+    [InlineData("Id", "a raw job's id is its message_id")]
+    [InlineData("priorty", "a raw job's priority is AMQP's property")]
+    [InlineData("modes", "Did you mean 'mode'?")]
+    [InlineData("Mode", "Did you mean 'mode'?")]
+    [InlineData("Details", "Did you mean 'detail'?")]
+    public void A_header_that_is_almost_a_fields_is_told(string name, string told) =>
+        Assert.Contains(told, Assert.Single(Message([1], headers: new() { [name] = 1 }).Read().Warnings!), StringComparison.Ordinal);
+
+    [Fact]
+    public void Of_many_ignored_headers_ten_are_named_and_the_others_counted_after_a_retry_too()
+    {
+        var message = Message([1], headers: Enumerable.Range(0, 15).ToDictionary(n => new string('_', n) + "modes", _ => (object?)1));
+        Assert.Equal((11, "And 5 more headers of the job were ignored."), (message.Read().Warnings!.Count, message.Read().Warnings![^1]));
+        Assert.Equal(message.Read().Warnings, (message with { Properties = message.CopyProperties() }).Read().Warnings);
+    }
+
     /// <summary>Of brokers, tracing and frameworks of messages, or of the producer's own.</summary>
     [Theory]
     [InlineData("x-delivery-count", "x-death", "x-acquired-count", "x-first-death-queue", "x-stream-offset", "x-opt-rabbitmq-delivery-time", "CC", "BCC")]
@@ -207,7 +235,7 @@ public class JobMessageTests
     [InlineData("traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace", "elastic-apm-traceparent", "x-datadog-trace-id", "dd-pathway-ctx-base64")]
     [InlineData("cloudEvents:id", "cloudEvents:type", "cloudEvents_source", "ce-id")]
     [InlineData("NServiceBus.MessageId", "rbs2-msg-id", "MT-Host-Info", "Content-Type", "__TypeId__", "spring_json_header_types", "contentType", "task", "lang", "root_id", "timestamp_in_ms", "JMSType", "messageType", "sent_at", "retries")]
-    [InlineData("tenant", "colour", "source", "user", "date", "node", "model", "node_id", "mod", "email", "max_files", "max_tries")]
+    [InlineData("tenant", "colour", "source", "user", "date", "node", "model", "node_id", "mod", "mood", "made", "moods", "modem", "ids", "uid", "pid", "_ID_x", "prior", "authority", "email", "max_files", "max_tries")]
     public void Headers_of_others_are_not_told(params string[] names) => Assert.Null(Message([1], headers: names.ToDictionary(n => n, _ => (object?)1)).Read().Warnings);
 
     /// <summary>Unknown fields are somebody else's: a million of them is not written out to name ten.</summary>
@@ -216,7 +244,7 @@ public class JobMessageTests
     {
         var body = Encoding.UTF8.GetBytes($$"""{"image":{"data":"AQID"}{{string.Concat(Enumerable.Range(0, 200_000).Select(n => $",\"{n}\":0"))}}}""");
         var parsed = Allocated(() => System.Text.Json.JsonDocument.Parse(body).Dispose());
-        var read = Allocated(() => Assert.Equal(10, Message(body, "application/json").Read().Warnings!.Count));
+        var read = Allocated(() => Assert.Equal("And 199,990 more fields of the job were ignored.", Message(body, "application/json").Read().Warnings![^1]));
         Assert.InRange(read, 0, parsed + 5_000_000); // a sentence for each would be 40 MB more
 
         static long Allocated(Action action)

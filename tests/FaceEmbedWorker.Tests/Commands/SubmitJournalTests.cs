@@ -13,8 +13,8 @@ public sealed class SubmitJournalTests : IDisposable
         using (var journal = SubmitJournal.Open(path))
         {
             (second, third) = (journal.IdOf(2), journal.IdOf(3));
-            journal.Settle(1, "a");
-            journal.Settle(3, "c");
+            journal.Settle(1, "a", failed: false);
+            journal.Settle(3, "c", failed: false);
             Assert.Throws<OutputException>(() => SubmitJournal.Open(path)); // another process is at it
         }
 
@@ -24,11 +24,30 @@ public sealed class SubmitJournalTests : IDisposable
             Assert.True(journal.Fits(1, "a"));
             Assert.False(journal.Fits(1, "b"));
             Assert.True(journal.Fits(2, "anything"));
-            journal.Settle(2, "b");
+            journal.Settle(2, "b", failed: false);
         }
 
         using var last = SubmitJournal.Open(path);
         Assert.Equal((2, true), (last.Done, last.Fits(2, "b")));
+    }
+
+    [Fact]
+    public void Lines_that_failed_are_counted_once_all_before_them_are_done()
+    {
+        using (var journal = SubmitJournal.Open(path))
+        {
+            journal.Settle(2, "b", failed: true);
+        }
+
+        using (var journal = SubmitJournal.Open(path))
+        {
+            Assert.Equal((0, 0), (journal.Done, journal.Failed)); // both come again
+            journal.Settle(2, "b", failed: true);
+            journal.Settle(1, "a", failed: false);
+        }
+
+        using var last = SubmitJournal.Open(path);
+        Assert.Equal((2, 1), (last.Done, last.Failed));
     }
 
     [Fact]
@@ -41,9 +60,9 @@ public sealed class SubmitJournalTests : IDisposable
         }
 
         var next = journal.EnterAsync(CancellationToken.None);
-        journal.Settle(2, "b");
+        journal.Settle(2, "b", failed: false);
         Assert.False(next.IsCompleted);
-        journal.Settle(1, "a");
+        journal.Settle(1, "a", failed: false);
         await next.WaitAsync(TimeSpan.FromSeconds(30));
     }
 

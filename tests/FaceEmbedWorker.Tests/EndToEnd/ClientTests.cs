@@ -111,7 +111,15 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
             keep.Kill();
         }
 
-        await RunAsync(probe, await ScriptAsync(page, "reembed.py"), In("crops"));
+        Directory.CreateDirectory(In("none"));
+        using (var idle = Start(probe, Python, await ScriptAsync(page, "reembed.py"), In("none")))
+        {
+            Assert.Equal($"{In("none")}: there are no crops in it", (await idle.StandardError.ReadToEndAsync()).Trim());
+            await idle.WaitForExitAsync();
+            Assert.Equal(1, idle.ExitCode);
+        }
+
+        await RunAsync(probe, In("reembed.py"), In("crops"));
 
         var (vector, left) = ((await Pipeline.EmbedAsync(photo)).Embeddings[0].Vector, ids.ToHashSet());
         while (left.Count > 0)

@@ -42,6 +42,7 @@ public partial class DeployTests
         Assert.Contains("user faces, tags", output, StringComparison.Ordinal);
         Assert.Contains("A worker with these settings can start.", output, StringComparison.Ordinal);
         Assert.Contains("There are no wait queues of another ladder.", output, StringComparison.Ordinal);
+        Assert.Contains("\ndesk: \"total\":1,\"reasons\":{\"malformed\":1}\n", output, StringComparison.Ordinal);
         foreach (var worker in new[] { "worker_1", "worker_2" })
         {
             Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
@@ -64,7 +65,7 @@ public partial class DeployTests
     {
         var file = File.ReadAllText(Path.Combine(Folder, "compose.yaml"));
         var compose = new DeserializerBuilder().Build().Deserialize<Dictionary<string, Dictionary<string, Dictionary<string, object>?>>>(file);
-        Assert.Equal(["broker", "collector", "grafana", "prometheus", "worker"], compose["services"].Keys.Order());
+        Assert.Equal(["broker", "collector", "desk", "grafana", "prometheus", "worker"], compose["services"].Keys.Order());
         Assert.All(compose["services"].Values.Select(s => s!), service =>
         {
             Assert.True(service.ContainsKey("build") || Pinned().IsMatch((string)service["image"]), $"{service["image"]}");
@@ -74,6 +75,10 @@ public partial class DeployTests
         });
         Assert.All(compose["services"].Where(s => s.Value!.ContainsKey("secrets")), service => Assert.Contains("FACE_EMBED_LOGINS_GROUP", (string)((List<object>)service.Value!["group_add"]).Single(), StringComparison.Ordinal)); // tests/compose reads files of mode 640
         Assert.Equal("rabbitmq", compose["services"]["broker"]!["user"]);
+
+        // the desk listens on loopback alone: on the host's, where the broker's port is too, and not unless it is asked for
+        var (desk, ports) = (compose["services"]["desk"]!, (List<object>)compose["services"]["broker"]!["ports"]);
+        Assert.Equal(("host", "broker:127.0.0.1", "desk", true), (desk["network_mode"], ((List<object>)desk["extra_hosts"]).Single(), ((List<object>)desk["profiles"]).Single(), ports.Contains("127.0.0.1:5672:5672")));
         Assert.Contains("./rabbitmq-plugins:/etc/rabbitmq/enabled_plugins:ro", (List<object>)compose["services"]["broker"]!["volumes"]);
         Assert.Equal("[rabbitmq_management,rabbitmq_prometheus].", File.ReadAllText(Path.Combine(Folder, "rabbitmq-plugins")).Trim());
         Assert.DoesNotContain("PASS", file, StringComparison.Ordinal);

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Text.Json;
+using FaceEmbedWorker.Broker;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
@@ -134,6 +136,32 @@ public sealed class StatusPageTests(DebianBroker broker)
         {
             await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
         }
+    }
+
+    /// <summary>Others are taken: the worker is ready, and yet somebody should know.</summary>
+    [Fact]
+    public async Task Paused_bulk_jobs_are_on_the_page_and_in_the_metrics()
+    {
+        broker.Require();
+        Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
+        await using var probe = await new BrokerProbe(broker.Uri, o => o.BulkQueue = true).ConnectAsync();
+        var url = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={url}", "--Jobs:DeadlineSeconds=0.001", "--Jobs:Parallelism=1");
+        await using var browser = await Browser.OpenAsync();
+        await browser.GoAsync($"{url}/");
+        await browser.UntilAsync("document.getElementById('state')?.textContent === 'Takes jobs'");
+        for (var i = 0; i < 6; i++)
+        {
+            await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.BulkKey, mandatory: true, new BasicProperties { MessageId = $"bulk-{i}", ContentType = "image/jpeg" }, await File.ReadAllBytesAsync(TestData.GraceHopper));
+        }
+
+        await browser.UntilAsync("/^Takes jobs, but bulk jobs are paused: [5-9] different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds$/.test(document.getElementById('state').textContent) && document.getElementById('state').className === 'warn'");
+        using var http = new HttpClient();
+        Assert.Equal("ok\n", await http.GetStringAsync($"{url}/readyz"));
+        var metrics = await http.GetStringAsync($"{url}/metrics");
+        Assert.Matches("(?m)^face_embed_bulk_open({.*})? 0( |$)", metrics);
+        Assert.Matches("(?m)^face_embed_bulk_results_total({.*})? 0( |$)", metrics);
+        Assert.Matches("(?m)^face_embed_intake_open({.*})? 1( |$)", metrics);
     }
 
     /// <summary>Under a name of its own a site that a browser of this machine shows would be let in (DNS rebinding).</summary>

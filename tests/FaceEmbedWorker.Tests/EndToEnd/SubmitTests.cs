@@ -166,6 +166,35 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
     }
 
+    /// <summary>One of three lines is no picture: it is done with, and was not handed in.</summary>
+    [Fact]
+    public async Task What_failed_before_is_not_called_handed_in()
+    {
+        await using var probe = await ProbeAsync();
+        await File.WriteAllLinesAsync(In("list"), ["https://photos.example.com/a.jpg", In("nowhere.jpg"), "https://photos.example.com/b.jpg"]);
+        string[] command = ["submit", "--from", In("list"), "--resume", In("journal"), .. probe.Settings];
+        var (code, output, _) = await FaceEmbed.RunAsync(command);
+        Assert.Equal(1, code);
+        Assert.Matches(@"2 jobs confirmed by the broker, 1 failed, \d+/s\.$", output);
+
+        (code, output, _) = await FaceEmbed.RunAsync(command);
+
+        Assert.Equal(1, code);
+        Assert.Equal("0 jobs confirmed by the broker, 0/s; 2 were handed in before, and 1 failed then: what failed is not tried again.", output);
+        Assert.Equal(2u, await probe.ReadyAsync(probe.Topology.Jobs));
+    }
+
+    /// <summary>No rate makes a time of it: the jobs that the queue had room for went in at once, and the others never.</summary>
+    [Fact]
+    public async Task A_queue_that_nobody_takes_gives_no_time()
+    {
+        await using var probe = await ProbeAsync();
+        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(5000), "--ahead", "5", .. probe.Settings]);
+        await probe.UntilAsync(() => submit.Errors.Contains("5 of 5,000 handed in, 0/s, no worker takes jobs (0 consumers)", StringComparison.Ordinal) ? probe : null, "how far it is", seconds: 60);
+        Assert.DoesNotContain(" left", submit.Errors, StringComparison.Ordinal);
+        Assert.Equal(130, await submit.InterruptAsync());
+    }
+
     /// <summary>
     /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
     /// </summary>
@@ -220,6 +249,10 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal((1, $"face-embed: {In("endless")}: Line 3 is longer than 65,536 characters: a list has a name on each line."), await ToldAsync("--from", In("endless")));
         await File.WriteAllTextAsync(In("nowhere.txt"), "https://\r\n");
         Assert.Equal((1, "face-embed: https://: no address: write https://host/path."), await ToldAsync("--from", In("nowhere.txt")));
+
+        await File.WriteAllTextAsync(In("blank"), "\r\n \n");
+        Assert.Equal((1, $"face-embed: {In("blank")}: it holds no line with a name."), await ToldAsync("--from", In("blank")));
+        Assert.Equal((1, "face-embed: /dev/null: it holds no line with a name."), await ToldAsync("--from", "/dev/null", "--resume", In("journal")));
 
         async Task<(int Code, string Errors)> ToldAsync(params string[] options)
         {

@@ -1,3 +1,4 @@
+using System.Text;
 using System.Text.Json;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
@@ -218,6 +219,21 @@ public class JobHandlerTests
         Assert.Equal("""{"album":"Ü"}""", message.GetProperty("metadata").GetRawText());
         Assert.Equal(2, message.GetProperty("attempt").GetInt32());
         Assert.Equal(outcome.Result.Embeddings[0].Vector, EmbedResult.FromJson(outcome.Result.ToJson()).Embeddings[0].Vector);
+    }
+
+    /// <summary>As those write it that pass results on and know floating-point numbers only.</summary>
+    [Fact]
+    public async Task A_result_is_read_however_its_whole_numbers_are_written()
+    {
+        var result = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(new EmbedJob("a", new ImageSource.Data(await File.ReadAllBytesAsync(TestData.GraceHopper)), EmbedMode.Faces, null, 1), None)).Result;
+        var (width, size) = (result.Image.Width!.Value, result.Embeddings[0].Quality!.Size!.Value);
+        var json = Encoding.UTF8.GetString(result.ToJson()).Replace($"\"width\":{width},", $"\"width\":{width}.0,", StringComparison.Ordinal).Replace("\"attempt\":1", "\"attempt\":1e0", StringComparison.Ordinal)
+            .Replace($"\"size\":{size},", $"\"size\":{size}.0,", StringComparison.Ordinal);
+
+        var read = EmbedResult.FromJson(Encoding.UTF8.GetBytes(json));
+
+        Assert.Equal((width, size, 1), (read.Image.Width!.Value, read.Embeddings[0].Quality!.Size!.Value, read.Attempt));
+        Assert.All(["1.5", "\"1\"", "3e9"], wrong => Assert.Throws<JsonException>(() => EmbedResult.FromJson(Encoding.UTF8.GetBytes(json.Replace("\"attempt\":1e0", $"\"attempt\":{wrong}", StringComparison.Ordinal)))));
     }
 
     private static IEnumerable<string> Names(JsonElement element) => element.EnumerateObject().Select(p => p.Name);
