@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Onnx;
 
@@ -80,6 +81,10 @@ internal static class ModelConvertCommand
         if (Uri.TryCreate(place, UriKind.Absolute, out var url) && url.Scheme is "http" or "https")
         {
             bytes = await DownloadAsync(url, cancel);
+        }
+        else if (PictureFile.KindOf(place) is "a device")
+        {
+            throw new InvalidDataException("it is a device. Name a file or an address (http:// or https://).");
         }
         else if (!File.Exists(place))
         {

@@ -87,8 +87,18 @@ internal static partial class RuntimeFault
             .FirstOrDefault(path => Target(path) is { } data && Weights.PathOf(Path.GetRelativePath(folder, data.FullName), folder) is null);
     }
 
-    /// <summary>The file itself where links lead to it.</summary>
-    private static FileInfo Target(string path) => new FileInfo(path) is { LinkTarget: not null } link && link.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target : new FileInfo(path);
+    /// <summary>The file itself where links lead to it; null where they lead in a circle.</summary>
+    private static FileInfo? Target(string path)
+    {
+        try
+        {
+            return new FileInfo(path) is { LinkTarget: not null } link && link.ResolveLinkTarget(returnFinalTarget: true) is FileInfo target ? target : new FileInfo(path);
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
 
     [GeneratedRegex(@"^\[ErrorCode:\w+\]\s*")]
     private static partial Regex Code();

@@ -67,6 +67,7 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("there is no such checkpoint", 78, "--checkpoint", "nowhere.pth");
         await FailsAsync("and 00 was asked for", 78, "--checkpoint", "tests/data/checkpoints/zip.pth#sha256=00");
         await FailsAsync("it is a folder. Name the checkpoint in it.", 78, "--checkpoint", "tests/data/checkpoints");
+        await FailsAsync("it is a device. Name a file", 78, "--checkpoint", "/dev/zero");
         await FailsAsync("CHECKPOINT_URL", 64);
         await FailsAsync("it can be 16 to 1024", 64, "--checkpoint", "x", "--input-size", "7");
         var (nameless, _, told) = await FaceEmbed.RunAsync("model", "convert", "--checkpoint", "tests/data/checkpoints/zip.pth", "--output", In("never"));

@@ -294,6 +294,7 @@ public sealed class ModelTests : IDisposable
     [InlineData("pipe", 0, "which is a pipe (FIFO), and weights are read from files only.")]
     [InlineData("device", 3, "which is a device, and weights are read from files only.")]
     [InlineData("device", 0, "which is a device, and weights are read from files only.")]
+    [InlineData("circle", 3, "and there is no such file. Put it there, from where the model came.")]
     [InlineData("model", 3, "own.onnx is a pipe (FIFO). Name an ONNX file.")]
     public async Task Weights_that_are_a_pipe_or_a_device_are_named_and_not_waited_for(string kind, int rows, string told)
     {
@@ -303,9 +304,9 @@ public sealed class ModelTests : IDisposable
         model.Graph.Node.Add(new NodeProto { OpType = "Gemm", Input = { "means", "w" }, Output = { "vector" } });
         model.Graph.Output[0].Name = "vector";
         var file = kind == "model" ? Path.Combine(folder, "own.onnx") : Write("own.onnx", model.ToByteArray());
-        if (kind == "device")
+        if (kind is "device" or "circle")
         {
-            File.CreateSymbolicLink(Path.Combine(folder, "own.data"), "/dev/zero");
+            File.CreateSymbolicLink(Path.Combine(folder, "own.data"), kind == "device" ? "/dev/zero" : "own.data");
         }
         else
         {
