@@ -35,7 +35,7 @@ internal static partial class SettingsCommand
                 var usual = Convert.ToString(property.GetValue(defaults), CultureInfo.InvariantCulture)!;
                 var (value, from) = Source(configuration, name) is { } found && !(found.From == FromFile && found.Value == usual) ? found : (usual, null);
                 Screen.Say($"{name} = {Shown(value)}{(from is null ? "" : $"   [{from}; default: {(usual.Length > 0 ? Shown(usual) : "empty")}]")}");
-                Screen.Say($"    {property.GetCustomAttribute<DescriptionAttribute>()?.Description}");
+                Screen.Say($"    {Link().Replace(property.GetCustomAttribute<DescriptionAttribute>()?.Description ?? "", "docs/$1")}");
             }
         }
 
@@ -68,6 +68,10 @@ internal static partial class SettingsCommand
 
     [GeneratedRegex("^.*@", RegexOptions.Singleline)]
     private static partial Regex Login();
+
+    /// <summary>Of docs/settings.md, to a page beside it.</summary>
+    [GeneratedRegex(@"\[\w+\]\((\w+\.md)\)")]
+    private static partial Regex Link();
 
     [GeneratedRegex("(://[^:/@]*):.*@", RegexOptions.Singleline)]
     private static partial Regex Password();

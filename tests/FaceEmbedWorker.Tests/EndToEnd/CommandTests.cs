@@ -449,6 +449,8 @@ public sealed partial class CommandTests : IDisposable
         Assert.Contains("Broker:Uri = amqp://me:***@broker:5672/photos   [environment, FaceEmbed__Broker__Uri; default: amqp://guest:***@localhost:5672/]", output, StringComparison.Ordinal);
         Assert.Contains("Jobs:Parallelism = 4   [command line; default: 0]\n    Jobs worked on at once", output, StringComparison.Ordinal);
         Assert.Contains("Jobs:Mode = Faces\n", output, StringComparison.Ordinal);
+        Assert.Contains("(docs/messages.md)", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("](", output, StringComparison.Ordinal);
         Assert.Equal(2 * Settings.Sections.Sum(s => Settings.Of(s.Value).Count()), output.Split('\n').Length);
 
         (code, output, errors) = await FaceEmbed.RunAsync("settings", "--Jobs:Parallelism=-1");
