@@ -34,7 +34,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         {
             lock (state)
             {
-                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : jobs.Failing ? $"{jobs.Failed} different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
+                return blocked is not null ? $"the broker takes no messages: {blocked}" : held > 0 ? $"{Plural.Of(held, "message waits", "messages wait")} until the broker takes {(held == 1 ? "it" : "them")}: {holding}" : jobs.Failing ? $"{jobs.Failed} different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds. The last: {jobs.Last}" : null;
             }
         }
     }
@@ -46,7 +46,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         {
             lock (state)
             {
-                return bulks.Failing ? $"{bulks.Failed} different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds" : null;
+                return bulks.Failing ? $"{bulks.Failed} different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds. The last: {bulks.Last}" : null;
             }
         }
     }
@@ -76,12 +76,13 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     /// <summary>Tells how a job ended.</summary>
     /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which
     /// tells nothing of the world.</param>
+    /// <param name="why">Of a failure, for people.</param>
     /// <returns>True where this closed or opened the gate.</returns>
-    public bool Report(string id, bool? worldFailed, bool probing, bool bulk = false)
+    public bool Report(string id, bool? worldFailed, bool probing, bool bulk = false, string why = "")
     {
         lock (state)
         {
-            return Of(bulk).Report(id, worldFailed, probing);
+            return Of(bulk).Report(id, worldFailed, probing, why);
         }
     }
 
@@ -169,6 +170,8 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
 
         public int Failed => failed.Count;
 
+        public string Last { get; private set; } = "";
+
         public long Done { get; private set; }
 
         /// <summary>Until the next probe may go; null while one is under way.</summary>
@@ -223,7 +226,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             return Failing ? null : false;
         }
 
-        public bool Report(string id, bool? worldFailed, bool probing)
+        public bool Report(string id, bool? worldFailed, bool probing, string why)
         {
             var before = Failing;
             if (worldFailed is false)
@@ -234,6 +237,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             else if (worldFailed is true)
             {
                 failed.Add(id);
+                Last = why;
                 Failing |= failed.Count >= Failures;
                 lastFailure = probing || Failing != before ? time.GetTimestamp() : lastFailure;
                 pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;

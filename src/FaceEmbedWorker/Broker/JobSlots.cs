@@ -176,10 +176,11 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
 
     private void Tell(Delivery delivery, EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
     {
-        var turned = gate.Report(job?.Id ?? "", worldFailed, probing, delivery.IsBulk);
+        var why = (outcome as JobOutcome.Retry)?.Message ?? "";
+        var turned = gate.Report(job?.Id ?? "", worldFailed, probing, delivery.IsBulk, why);
         if (turned && gate.IsFailing(delivery.IsBulk))
         {
-            Pausing(logger, delivery.IsBulk ? " bulk jobs" : "", IntakeGate.Failures, (outcome as JobOutcome.Retry)?.Message ?? "");
+            Pausing(logger, delivery.IsBulk ? " bulk jobs" : "", IntakeGate.Failures, why);
         }
         else if (turned)
         {

@@ -1,6 +1,6 @@
 namespace FaceEmbedWorker.Broker;
 
-/// <summary>Jobs that wait for any worker.</summary>
+/// <summary>Jobs that wait for any worker, bulk jobs among them.</summary>
 /// <param name="PerSecond">How their number changes, by what all producers and workers do; null where it has not been seen for long
 /// enough.</param>
 internal sealed record Backlog(long Jobs, double? PerSecond)
@@ -26,6 +26,7 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(0.5);
     private static readonly TimeSpan Trend = TimeSpan.FromSeconds(30);
     private readonly string[] queues = [.. topology.Queues.Select(q => q.Name)];
+    private readonly string[] jobs = topology.Bulk is { } bulk ? [topology.Jobs, bulk] : [topology.Jobs];
     private readonly Dictionary<string, (long Last, int Doubts)> known = [];
     private readonly Queue<(long At, long Jobs)> looks = new();
 
@@ -40,7 +41,6 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
     /// <summary>Jobs, bulk jobs among them, and suspects that are ready at this moment.</summary>
     public async Task<(long Jobs, long Suspects)> AskAsync(CancellationToken cancel)
     {
-        string[] jobs = topology.Bulk is { } bulk ? [topology.Jobs, bulk] : [topology.Jobs];
         var counts = await link.CountsAsync([.. jobs, topology.Suspects], cancel);
         return (jobs.Sum(queue => counts.GetValueOrDefault(queue).Ready), counts.GetValueOrDefault(topology.Suspects).Ready);
     }
@@ -60,8 +60,7 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
                 Ready = new Dictionary<string, long>(); // the consumer says why
             }
 
-            Backlog = Ready.TryGetValue(topology.Jobs, out var jobs) ? Look(jobs) : null;
-
+            Backlog = jobs.All(Ready.ContainsKey) ? Look(jobs.Sum(queue => Ready[queue])) : null;
             await Task.Delay(Ready.Count > 0 && Ready.Count == asked ? Interval : Soon, time, stopping).ContinueWith(_ => { }, TaskScheduler.Default);
         }
     }

@@ -1,7 +1,6 @@
 using System.Net;
 using System.Net.Http.Headers;
 using System.Security.Cryptography;
-using System.Threading.RateLimiting;
 using Amazon.Runtime;
 using Amazon.S3;
 using Microsoft.Extensions.Options;
@@ -28,10 +27,13 @@ internal abstract record ImageSource(string? Sha256)
 }
 
 /// <summary>A picture's place does not answer as it should: trying again may help.</summary>
-internal sealed class SourceException(string message, Exception? inner = null, TimeSpan? retryAfter = null) : Exception(message, inner)
+internal sealed class SourceException(string message, Exception? inner = null, TimeSpan? retryAfter = null, bool paused = false) : Exception(message, inner)
 {
     /// <summary>When the place wants to be asked again; null where it does not say.</summary>
     public TimeSpan? RetryAfter => retryAfter;
+
+    /// <summary>It was not asked, for it failed again and again before.</summary>
+    public bool Paused => paused;
 }
 
 /// <summary>
@@ -53,7 +55,7 @@ internal sealed class ImageFetcher : IDisposable
     private readonly HttpClient http;
     private readonly Lazy<AmazonS3Client> s3;
     private readonly ResiliencePipeline<byte[]> again;
-    private readonly PartitionedRateLimiter<string> perHost;
+    private readonly HostTurns turns;
     private readonly TimeProvider time;
 
     public ImageFetcher(IOptions<SourceOptions> options, IOptions<ImageOptions> images, TimeProvider time)
@@ -93,35 +95,26 @@ internal sealed class ImageFetcher : IDisposable
                 BackoffType = DelayBackoffType.Exponential,
                 UseJitter = true,
                 Delay = TimeSpan.FromMilliseconds(200),
-                ShouldHandle = new PredicateBuilder<byte[]>().Handle<SourceException>(e => e.RetryAfter is not { } wait || wait <= LongestWait),
+                ShouldHandle = new PredicateBuilder<byte[]>().Handle<SourceException>(e => !e.Paused && !(e.RetryAfter > LongestWait)),
                 DelayGenerator = arguments => ValueTask.FromResult((arguments.Outcome.Exception as SourceException)?.RetryAfter),
             })
             .Build();
-        perHost = PartitionedRateLimiter.CreateChained(
-            PartitionedRateLimiter.Create((string host) => this.options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host)
-                : RateLimitPartition.GetConcurrencyLimiter(host, _ => new ConcurrencyLimiterOptions { PermitLimit = this.options.PerHost, QueueLimit = int.MaxValue })),
-            PartitionedRateLimiter.Create((string host) => this.options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
-                : RateLimitPartition.GetTokenBucketLimiter(host, _ => new TokenBucketRateLimiterOptions
-                {
-                    TokenLimit = 1, // no burst
-                    TokensPerPeriod = 1,
-                    ReplenishmentPeriod = TimeSpan.FromSeconds(1 / this.options.PerHostRate),
-                    QueueLimit = int.MaxValue,
-                })));
+        turns = new HostTurns(this.options, time);
     }
 
     /// <exception cref="ImageException">The source is not allowed, is not there, has too many bytes or others than it should.</exception>
     /// <exception cref="SourceException">The source does not answer as it should.</exception>
-    public async ValueTask<byte[]> FetchAsync(ImageSource source, CancellationToken cancel)
+    /// <param name="last">Others go before it where the settings bound how often a host is asked.</param>
+    public async ValueTask<byte[]> FetchAsync(ImageSource source, CancellationToken cancel, bool last = false)
     {
         cancel.ThrowIfCancellationRequested();
         var bytes = source switch
         {
             ImageSource.Data data => data.Bytes,
-            ImageSource.Url url => await ManyAsync(HostOf(url.Address), token => FetchUrlAsync(url.Address, token), cancel),
+            ImageSource.Url url => await ManyAsync(HostOf(url.Address), last, token => FetchUrlAsync(url.Address, token), cancel),
             ImageSource.Path path => await ReadFileAsync(path.Name, cancel),
             ImageSource.File file => await ReadOwnAsync(file.Name, cancel),
-            ImageSource.S3 s => await ManyAsync($"s3://{s.Bucket}", token => FetchS3Async(s.Bucket, s.Key, token), cancel),
+            ImageSource.S3 s => await ManyAsync($"s3://{s.Bucket}", last, token => FetchS3Async(s.Bucket, s.Key, token), cancel),
             _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
         };
         return source.Sha256 is null || Convert.ToHexStringLower(SHA256.HashData(bytes)) is var sum && sum == source.Sha256 ? bytes
@@ -131,7 +124,7 @@ internal sealed class ImageFetcher : IDisposable
     public void Dispose()
     {
         http.Dispose();
-        perHost.Dispose();
+        turns.Dispose();
         if (s3.IsValueCreated)
         {
             s3.Value.Dispose();
@@ -299,9 +292,11 @@ internal sealed class ImageFetcher : IDisposable
     /// <summary>
     /// Each try has its turn at its host, and then its own time; what is not an answer becomes a <see cref="SourceException"/>.
     /// </summary>
-    private async Task<byte[]> ManyAsync(string host, Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) => await again.ExecuteAsync(async token =>
+    private async Task<byte[]> ManyAsync(string host, bool last, Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) =>
+        await again.ExecuteAsync(async token => await turns.AskAsync(host, last, () => OnceAsync(fetch, token), token), cancel);
+
+    private async Task<byte[]> OnceAsync(Func<CancellationToken, Task<byte[]>> fetch, CancellationToken token)
     {
-        using var turn = await perHost.AcquireAsync(host, cancellationToken: token);
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(token);
         limit.CancelAfter(TimeSpan.FromSeconds(options.TimeoutSeconds));
         try
@@ -320,7 +315,7 @@ internal sealed class ImageFetcher : IDisposable
         {
             throw new SourceException($"The picture cannot be fetched: {e.GetBaseException().Message}", e);
         }
-    }, cancel);
+    }
 
     private async Task<byte[]> ReadAsync(Stream stream, long? length, string place, CancellationToken cancel)
     {
@@ -360,8 +355,8 @@ internal sealed class ImageFetcher : IDisposable
         return null;
     }
 
-    /// <summary>Empty where the address is none, which is refused before anything is asked.</summary>
-    private static string HostOf(string address) => Uri.TryCreate(address, UriKind.Absolute, out var url) ? url.IdnHost.ToLowerInvariant() : "";
+    /// <summary>With its port where that is not the usual one; empty where the address is none, which is refused before anything is asked.</summary>
+    private static string HostOf(string address) => Uri.TryCreate(address, UriKind.Absolute, out var url) ? Plain(url).Authority.ToLowerInvariant() : "";
 
     /// <summary>The host as it will be looked up: other ways to write digits and letters, and a dot at the end, are gone.</summary>
     private static Uri Plain(Uri url) => url.Host.Length > 0 && url.HostNameType == UriHostNameType.Dns ? new UriBuilder(url) { Host = url.IdnHost.TrimEnd('.') }.Uri : url;

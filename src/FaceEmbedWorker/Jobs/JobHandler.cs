@@ -59,7 +59,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
 
         try
         {
-            bytes = await fetcher.FetchAsync(job.Image, cancel);
+            bytes = await fetcher.FetchAsync(job.Image, cancel, last: job.Turn is not null);
             if (job.Image is not ImageSource.Data)
             {
                 clock.Mark(Stage.Fetch);

@@ -30,10 +30,10 @@ public sealed class IntakeGateTests : IDisposable
         for (var i = 0; i < IntakeGate.Failures; i++)
         {
             Assert.Null(gate.BulkReason);
-            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
+            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true, $"archive {i} is away.");
         }
 
-        Assert.Equal((null, "5 different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds", 0L), (gate.Reason, gate.BulkReason, gate.BulkResults));
+        Assert.Equal((null, "5 different bulk jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds. The last: archive 4 is away.", 0L), (gate.Reason, gate.BulkReason, gate.BulkResults));
         gate.Report("live", worldFailed: false, probing: false);
         Assert.Equal((true, 0L), (gate.BulkReason is not null, gate.BulkResults));
         gate.Report("bulk", worldFailed: false, probing: false, bulk: true);

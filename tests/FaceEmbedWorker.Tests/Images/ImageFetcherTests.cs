@@ -240,6 +240,26 @@ public sealed class ImageFetcherTests : IDisposable
         }
     }
 
+    /// <summary>A host that is away costs five tries, and then next to nothing; those that answer do not wait for it.</summary>
+    [Fact]
+    public async Task A_host_that_fails_again_and_again_is_left_alone_and_others_are_not()
+    {
+        using var away = new Server(path => path == "/missing" ? "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"u8.ToArray() : "HTTP/1.1 500 Broken\r\nContent-Length: 0\r\n\r\n"u8.ToArray());
+        using var other = new Server(_ => Server.Ok([7]));
+        var options = new SourceOptions { Hosts = $"{away.Url("")},{other.Url("")}", PrivateNetworks = Loopback };
+        using var fetcher = new ImageFetcher(Options.Create(options), Options.Create(new ImageOptions()), TimeProvider.System);
+        Assert.False((await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/1"))).Paused);
+        Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => Fetch(away, "/missing"))).Fault); // it answers
+        Assert.False((await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/2"))).Paused);
+        var e = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/3"));
+        Assert.Matches($@"^127\.0\.0\.1:\d+ is not asked now: 5 tries in a row failed, and the next is in [\d.]+ s\. The last: {away.Url("/3")} answers with status 500\.$", e.Message);
+        Assert.Equal(("source_unavailable", null), Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(e)) is var retry ? (retry.Reason, retry.After) : default);
+        Assert.Equal([7], await Fetch(other, "/4"));
+        Assert.Equal(9, away.Requests.Count);
+
+        Task<byte[]> Fetch(Server server, string path) => fetcher.FetchAsync(new ImageSource.Url(server.Url(path)), TestContext.Current.CancellationToken).AsTask();
+    }
+
     [Fact]
     public async Task Too_many_bytes_are_not_read_and_drips_end_in_time()
     {

@@ -1,0 +1,148 @@
+using System.Threading.RateLimiting;
+
+namespace FaceEmbedWorker.Images;
+
+/// <summary>
+/// When a host or bucket is asked: by so many at once and so often as the settings say, bulk jobs one behind all others, and for a while not
+/// at all where one try after the other fails, so that what lies elsewhere does not wait for a host that is away.
+/// </summary>
+internal sealed class HostTurns : IDisposable
+{
+    /// <summary>Tries in a row at one host that fail, before it is left alone.</summary>
+    public const int Failures = 5;
+
+    /// <summary>Hosts that are remembered as failing: jobs may name any number of them.</summary>
+    internal const int MostFailing = 1000;
+
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(30);
+
+    private readonly TimeProvider time;
+    private readonly PartitionedRateLimiter<string> turns;
+    private readonly PartitionedRateLimiter<string> door;
+    private readonly Dictionary<string, Failing> failing = [];
+
+    public HostTurns(SourceOptions options, TimeProvider time)
+    {
+        this.time = time;
+        turns = PartitionedRateLimiter.CreateChained(
+            PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost)),
+            PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
+                : RateLimitPartition.GetTokenBucketLimiter(host, _ => new TokenBucketRateLimiterOptions
+                {
+                    TokenLimit = 1, // no burst
+                    TokensPerPeriod = 1,
+                    ReplenishmentPeriod = TimeSpan.FromSeconds(1 / options.PerHostRate),
+                    QueueLimit = int.MaxValue,
+                })));
+        door = PartitionedRateLimiter.Create((string host) => AtOnce(host, 1));
+
+        static RateLimitPartition<string> AtOnce(string host, int most) =>
+            RateLimitPartition.GetConcurrencyLimiter(host, _ => new ConcurrencyLimiterOptions { PermitLimit = most, QueueLimit = int.MaxValue });
+    }
+
+    /// <summary>Asks when it is this one's turn.</summary>
+    /// <param name="last">One of those of which only one is in line with the others, and the rest behind it.</param>
+    /// <exception cref="SourceException">As of <paramref name="ask"/>, or the host is left alone now.</exception>
+    public async Task<byte[]> AskAsync(string host, bool last, Func<Task<byte[]>> ask, CancellationToken cancel)
+    {
+        Look(host, begin: false);
+        using var turn = await TurnAsync(host, last, cancel);
+        Look(host, begin: true); // it may have failed for those before
+        SourceException? failure = null;
+        bool? answers = null;
+        try
+        {
+            var bytes = await ask();
+            answers = true;
+            return bytes;
+        }
+        catch (Exception e) when (e is SourceException or ImageException)
+        {
+            failure = e as SourceException;
+            answers = failure is not { RetryAfter: null };
+            throw;
+        }
+        finally
+        {
+            Tell(host, answers, failure?.Message);
+        }
+    }
+
+    private async Task<RateLimitLease> TurnAsync(string host, bool last, CancellationToken cancel)
+    {
+        using var entered = last ? await door.AcquireAsync(host, cancellationToken: cancel) : null;
+        return await turns.AcquireAsync(host, cancellationToken: cancel);
+    }
+
+    /// <exception cref="SourceException">The host is left alone now.</exception>
+    private void Look(string host, bool begin)
+    {
+        lock (failing)
+        {
+            if (failing.TryGetValue(host, out var how) && how.Tries >= Failures)
+            {
+                var left = how.Pause - time.GetElapsedTime(how.Since);
+                if (how.Probing || left > TimeSpan.Zero)
+                {
+                    throw new SourceException($"{host} is not asked now: {how.Tries} tries in a row failed, and {(how.Probing ? "one more is under way" : $"the next is in {left.TotalSeconds:0.#} s")}. The last: {how.Last}", paused: true);
+                }
+
+                how.Probing = begin;
+            }
+        }
+    }
+
+    /// <param name="answers">Null: nobody knows, as where the job was given up.</param>
+    private void Tell(string host, bool? answers, string? why)
+    {
+        lock (failing)
+        {
+            if (answers is true)
+            {
+                failing.Remove(host);
+            }
+            else if (answers is false)
+            {
+                if (!failing.TryGetValue(host, out var how))
+                {
+                    if (failing.Count >= MostFailing)
+                    {
+                        failing.Remove(failing.MinBy(f => f.Value.Since).Key);
+                    }
+
+                    failing[host] = how = new Failing();
+                }
+
+                how.Tries++;
+                how.Pause = how.Tries <= Failures ? FirstPause : how.Pause + how.Pause < LongestPause ? how.Pause + how.Pause : LongestPause;
+                (how.Since, how.Last, how.Probing) = (time.GetTimestamp(), why ?? "", false);
+            }
+            else if (failing.TryGetValue(host, out var how))
+            {
+                how.Probing = false;
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        turns.Dispose();
+        door.Dispose();
+    }
+
+    /// <summary>A host of which the last try failed.</summary>
+    private sealed class Failing
+    {
+        public int Tries { get; set; }
+
+        public long Since { get; set; }
+
+        public TimeSpan Pause { get; set; }
+
+        public string Last { get; set; } = "";
+
+        /// <summary>Its pause is over, and one tries it.</summary>
+        public bool Probing { get; set; }
+    }
+}

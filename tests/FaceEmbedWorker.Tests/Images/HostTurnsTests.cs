@@ -1,0 +1,119 @@
+using FaceEmbedWorker.Images;
+using Microsoft.Extensions.Time.Testing;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+public sealed class HostTurnsTests : IDisposable
+{
+    private readonly FakeTimeProvider time = new();
+    private readonly HostTurns turns;
+
+    public HostTurnsTests() => turns = new HostTurns(new SourceOptions { PerHost = 1 }, time);
+
+    /// <summary>Whoever is not to wait, waits for the one that is being fetched, and for one more at most.</summary>
+    [Fact]
+    public async Task All_but_one_of_the_last_wait_behind_the_others()
+    {
+        var (begun, end) = (new List<string>(), new List<TaskCompletionSource>());
+        Task[] all = [Ask("bulk-0", true), Ask("bulk-1", true), Ask("bulk-2", true), Ask("bulk-3", true), Ask("asked-0", false), Ask("asked-1", false)];
+        for (var i = 0; i < all.Length; i++)
+        {
+            Assert.Equal(i + 1, begun.Count);
+            end[i].SetResult();
+            await Until(() => begun.Count > i + 1 || i == all.Length - 1);
+        }
+
+        await Task.WhenAll(all).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(["bulk-0", "bulk-1", "asked-0", "asked-1", "bulk-2", "bulk-3"], begun);
+
+        Task Ask(string name, bool last) => turns.AskAsync("host", last, async () =>
+        {
+            var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            begun.Add(name);
+            end.Add(done);
+            await done.Task;
+            return [];
+        }, CancellationToken.None);
+    }
+
+    [Fact]
+    public async Task A_host_that_failed_is_tried_by_one_after_pauses_that_grow_until_it_answers()
+    {
+        await FailAsync("host", HostTurns.Failures);
+        foreach (var pause in new[] { 1, 2, 4, 8, 16, 30, 30 })
+        {
+            await RefusedAsync($"the next is in {pause} s. The last: away");
+            time.Advance(TimeSpan.FromSeconds(pause));
+            await FailAsync("host", 1);
+        }
+
+        time.Advance(TimeSpan.FromSeconds(30));
+        var answer = new TaskCompletionSource<byte[]>();
+        var probe = turns.AskAsync("host", false, () => answer.Task, CancellationToken.None);
+        await RefusedAsync("one more is under way. The last: away");
+        answer.SetResult([1]);
+        await probe;
+        await FailAsync("host", HostTurns.Failures - 1); // it counts from one again
+        Assert.Equal([2], await turns.AskAsync("host", false, () => Task.FromResult<byte[]>([2]), CancellationToken.None));
+    }
+
+    /// <summary>It says nothing of the host, and the next one tries.</summary>
+    [Fact]
+    public async Task A_try_that_was_given_up_leaves_its_place()
+    {
+        await FailAsync("host", HostTurns.Failures);
+        time.Advance(TimeSpan.FromSeconds(1));
+        await Assert.ThrowsAsync<OperationCanceledException>(() => turns.AskAsync("host", false, () => throw new OperationCanceledException(), CancellationToken.None));
+        await FailAsync("host", 1);
+        await RefusedAsync("6 tries in a row failed, and the next is in 2 s");
+    }
+
+    [Fact]
+    public async Task A_host_that_says_when_or_has_no_such_picture_is_not_away()
+    {
+        await FailAsync("host", HostTurns.Failures - 1);
+        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync("host", false, () => throw new SourceException("later", retryAfter: TimeSpan.FromMinutes(1)), CancellationToken.None));
+        await FailAsync("host", HostTurns.Failures - 1);
+        await Assert.ThrowsAsync<ImageException>(() => turns.AskAsync("host", false, () => throw new ImageException(ImageFault.SourceMissing, "nothing there"), CancellationToken.None));
+        await FailAsync("host", HostTurns.Failures);
+        await RefusedAsync("5 tries in a row");
+    }
+
+    [Fact]
+    public async Task Hosts_without_number_are_forgotten_the_oldest_first()
+    {
+        for (var i = 0; i <= HostTurns.MostFailing; i++)
+        {
+            await FailAsync($"host-{i}", HostTurns.Failures);
+            time.Advance(TimeSpan.FromMicroseconds(100));
+        }
+
+        await FailAsync("host-0", 1); // asked, as one that was never heard of
+        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync($"host-{HostTurns.MostFailing}", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+    }
+
+    public void Dispose() => turns.Dispose();
+
+    private static async Task Until(Func<bool> holds)
+    {
+        for (var i = 0; i < 3000 && !holds(); i++)
+        {
+            await Task.Delay(10);
+        }
+    }
+
+    private async Task FailAsync(string host, int times)
+    {
+        for (var i = 0; i < times; i++)
+        {
+            Assert.Equal("away", (await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync(host, false, () => throw new SourceException("away"), CancellationToken.None))).Message);
+        }
+    }
+
+    private async Task RefusedAsync(string why)
+    {
+        var e = await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync("host", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+        Assert.Contains(why, e.Message, StringComparison.Ordinal);
+        Assert.True(e.Paused);
+    }
+}
