@@ -74,9 +74,15 @@ internal static class Settings
         return ([.. rest], [.. settings]);
     }
 
+    /// <summary>Reads them, and says of variables that are almost settings that nobody heeds them.</summary>
     /// <exception cref="SettingsException">The file of settings is no JSON.</exception>
     public static IConfigurationRoot Read(string[] commandLine)
     {
+        foreach (var (name, setting) in Misnamed(Environment.GetEnvironmentVariables().Keys.Cast<string>()))
+        {
+            Screen.Complain($"{name} in the environment is not heeded: the setting is called {setting} there.");
+        }
+
         try
         {
             return new ConfigurationBuilder()
@@ -92,6 +98,20 @@ internal static class Settings
             throw new SettingsException($"The settings in {Path.Combine(AppContext.BaseDirectory, SettingsFile)} cannot be read: {JsonFault.Of(fault)}", e);
         }
     }
+
+    /// <summary>
+    /// Variables that are settings but for the prefix, which other programs do without (<c>Broker__Uri</c>) or write in other ways
+    /// (<c>FACE_EMBED_BROKER__URI</c>).
+    /// </summary>
+    internal static IEnumerable<(string Name, string Setting)> Misnamed(IEnumerable<string> variables) =>
+        from name in variables.Order(StringComparer.Ordinal)
+        where !name.StartsWith(EnvironmentPrefix, StringComparison.OrdinalIgnoreCase)
+        let plain = Bare(name).StartsWith(Bare(EnvironmentPrefix), StringComparison.Ordinal) ? Bare(name)[Bare(EnvironmentPrefix).Length..] : Bare(name)
+        from section in Sections
+        from setting in Of(section.Value).Where(s => name.Contains("__", StringComparison.Ordinal) && plain == Bare(section.Key + s.Name))
+        select (name, $"{EnvironmentPrefix}{section.Key}__{setting.Name}");
+
+    private static string Bare(string name) => name.Replace("_", "", StringComparison.Ordinal).ToUpperInvariant();
 
     /// <summary>One file a setting, so that a password is in no command line, no environment and no listing of either.</summary>
     /// <exception cref="SettingsException">The folder was named and cannot be read.</exception>

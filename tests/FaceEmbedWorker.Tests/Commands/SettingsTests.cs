@@ -70,6 +70,21 @@ public partial class SettingsTests
         Assert.Contains(name, Assert.Throws<SettingsException>(() => Build(argument)).Message, StringComparison.Ordinal);
 
     /// <summary>Of every setting that is a number: no number is beyond all bounds.</summary>
+    [Theory]
+    [InlineData("Broker__Uri", "FaceEmbed__Broker__Uri")]
+    [InlineData("BROKER__BULKQUEUE", "FaceEmbed__Broker__BulkQueue")]
+    [InlineData("FACE_EMBED_Broker__Uri", "FaceEmbed__Broker__Uri")]
+    [InlineData("FACE_EMBED__FACES__MINSIZE", "FaceEmbed__Faces__MinSize")]
+    [InlineData("FaceEmbed_Broker__Uri", "FaceEmbed__Broker__Uri")]
+    [InlineData("FaceEmbed__Broker__Uri", null)]
+    [InlineData("FACEEMBED__BROKER__URI", null)]
+    [InlineData("FACE_EMBED_SECRETS", null)]
+    [InlineData("BROKER_URI", null)]
+    [InlineData("Broker__Url", null)]
+    [InlineData("OTHER__Broker__Uri", null)]
+    public void A_variable_that_is_a_setting_but_for_its_prefix_is_told(string variable, string? setting) =>
+        Assert.Equal(setting is null ? [] : [(variable, setting)], Settings.Misnamed([variable, "PATH"]));
+
     [Fact]
     public void A_number_that_is_none_is_refused_with_its_setting()
     {
