@@ -14,6 +14,9 @@ internal sealed class ModelMessage(byte[] body, BasicProperties properties)
     /// <summary>Times that it was handed out and came back.</summary>
     public long Returns { get; set; }
 
+    /// <summary>A broker has moved it on.</summary>
+    public bool IsLetter { get; init; }
+
     /// <summary>The job that it is, or that it is the result of.</summary>
     public string Job { get; } = (properties.MessageId ?? "").Split(':')[0];
 
@@ -32,11 +35,16 @@ internal sealed class ModelMessage(byte[] body, BasicProperties properties)
     }
 
     /// <summary>As it is after its way over the wire.</summary>
-    public static ModelMessage Sent(ReadOnlyMemory<byte> body, IReadOnlyBasicProperties properties)
+    public static ModelMessage Sent(ReadOnlyMemory<byte> body, IReadOnlyBasicProperties properties) => new(body.ToArray(), Sent(properties));
+
+    /// <summary>A copy that the broker moves on.</summary>
+    public static ModelMessage Letter(byte[] body, IReadOnlyBasicProperties properties) => new(body, Sent(properties)) { IsLetter = true };
+
+    private static BasicProperties Sent(IReadOnlyBasicProperties properties)
     {
         var sent = new BasicProperties(properties);
         sent.Headers = sent.Headers?.ToDictionary(h => h.Key, h => Sent(h.Value));
-        return new ModelMessage(body.ToArray(), sent);
+        return sent;
     }
 
     private static object? Sent(object? value) => value switch
@@ -103,6 +111,9 @@ internal sealed class ModelBroker
 
     public Dictionary<string, ModelQueue> Queues { get; } = [];
 
+    /// <summary>RabbitMQ 4, which does not heed deaths that clients write, and leaves a dead letter its count of returns; otherwise 3.10.</summary>
+    public bool IsVersion4 { get; init; }
+
     /// <summary>Time that a delivery may be in hand (consumer_timeout).</summary>
     public TimeSpan AckTimeout { get; init; } = TimeSpan.FromMinutes(30);
 
@@ -149,7 +160,7 @@ internal sealed class ModelBroker
             if (!queue.IsFull)
             {
                 taken++;
-                queue.Add(new ModelMessage(message.Body, message.Properties));
+                queue.Add(new ModelMessage(message.Body, message.Properties) { IsLetter = message.IsLetter });
             }
         }
 
@@ -170,8 +181,8 @@ internal sealed class ModelBroker
             return;
         }
 
-        var deaths = (message.Header("x-death") as List<object?> ?? []).Cast<IDictionary<string, object?>>().ToArray();
-        var letter = ModelMessage.Sent(message.Body, message.Properties);
+        var deaths = (IsVersion4 && !message.IsLetter ? [] : message.Header("x-death") as List<object?> ?? []).Cast<IDictionary<string, object?>>().ToArray();
+        var letter = ModelMessage.Letter(message.Body, IsVersion4 ? message.Told() : message.Properties);
         letter.Properties.Headers ??= new Dictionary<string, object?>();
         letter.Properties.Headers["x-death"] = new List<object?>([new Dictionary<string, object?> { ["queue"] = Encoding.UTF8.GetBytes(from.Name), ["reason"] = Encoding.UTF8.GetBytes(reason), ["count"] = 1L }, .. deaths]);
         letter.Properties.Expiration = null;

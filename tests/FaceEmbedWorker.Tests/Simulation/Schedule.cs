@@ -106,7 +106,7 @@ internal sealed class Schedule : IWatcher, INetwork
         random = new Random((int)(seed ^ (seed >> 32)));
         options = new BrokerOptions { RetryDelays = "1,5,30,120", Prefetch = random.Next(1, 7), PrefetchMegabytes = 1, ConfirmSeconds = 5, DrainSeconds = 10, HandBackSeconds = random.Next(3) == 0 ? 20 : 600, BulkQueue = random.Next(4) == 0 };
         topology = new Topology(Options.Create(options));
-        broker = new ModelBroker(topology, agenda, this) { AckTimeout = TimeSpan.FromSeconds(3 * options.HandBackSeconds) };
+        broker = new ModelBroker(topology, agenda, this) { IsVersion4 = seed % 2 == 0, AckTimeout = TimeSpan.FromSeconds(3 * options.HandBackSeconds) };
         if (random.Next(3) == 0)
         {
             broker.Bind(Audience, topology.Results, "#", []);
