@@ -170,7 +170,7 @@ internal static class BenchCommand
         var whole = NewTable("whole", "");
         whole.AddRow("12 Mpx JPEG, full and at 1/4", Text($"{figures.Decode.FullMs:0.0}, {figures.Decode.ShrunkMs:0.0} ms"));
         whole.AddRow("pipeline", Text($"{figures.Pipeline.PhotosPerS:0.0} photos/s, {figures.Pipeline.CpuMsPerPhoto:0.00} CPU ms a photo ({figures.Pipeline.CpuMsPerPhoto / figures.Pipeline.StagesCpuMs:0.00} of its stages)"));
-        whole.AddRow("managed bytes a photo", Text($"{figures.Pipeline.AllocatedBytesPerPhoto:N0}"));
+        whole.AddRow("managed bytes a photo", Text($"{figures.Pipeline.AllocatedBytesPerPhoto:N0}{(figures.Amqp is { AllocatedBytesPerJob: var bytes } ? Text($"; through the broker {bytes:N0}") : "")}"));
         if (figures.Amqp is { } amqp)
         {
             whole.AddRow("through the broker", Text($"{amqp.JobsPerS:0.0} jobs/s, {amqp.CpuMsPerJob:0.00} CPU ms a job ({amqp.CpuMsPerJob / figures.Pipeline.CpuMsPerPhoto:0.00} of the pipeline's)"));
@@ -379,7 +379,7 @@ internal static class BenchCommand
                 var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
                 await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
                     async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
-                var (handled, start, cpu, done) = (0, 0L, TimeSpan.Zero, new TaskCompletionSource<(TimeSpan Elapsed, TimeSpan Cpu)>());
+                var (handled, start, cpu, allocated, done) = (0, 0L, TimeSpan.Zero, 0L, new TaskCompletionSource<BenchAmqp>());
                 using var gate = new IntakeGate(TimeProvider.System);
                 using var consumer = new JobConsumer(async (job, stopping) =>
                 {
@@ -387,10 +387,10 @@ internal static class BenchCommand
                     switch (Interlocked.Increment(ref handled) - warm)
                     {
                         case 0:
-                            (start, cpu) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
+                            (start, cpu, allocated) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes(precise: true));
                             break;
                         case var n when n == jobs:
-                            done.SetResult((Stopwatch.GetElapsedTime(start), Environment.CpuUsage.TotalTime - cpu));
+                            done.SetResult(new BenchAmqp(jobs / Stopwatch.GetElapsedTime(start).TotalSeconds, (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / jobs, jobs, (GC.GetTotalAllocatedBytes(precise: true) - allocated) / jobs));
                             break;
                     }
 
@@ -400,8 +400,7 @@ internal static class BenchCommand
                 try
                 {
                     await consumer.StartAsync(cancel);
-                    var (elapsed, spent) = await done.Task.WaitAsync(cancel);
-                    return new BenchAmqp(jobs / elapsed.TotalSeconds, spent.TotalMilliseconds / jobs, jobs);
+                    return await done.Task.WaitAsync(cancel);
                 }
                 finally
                 {
@@ -493,7 +492,7 @@ internal sealed record BenchDecode(double FullMs, double HalfMs, double ShrunkMs
 
 internal sealed record BenchPipeline(double PhotosPerS, double CpuMsPerPhoto, double StagesCpuMs, long AllocatedBytesPerPhoto, int Photos, long ResidentBytesAt500, long ResidentBytesAtEnd);
 
-internal sealed record BenchAmqp(double JobsPerS, double CpuMsPerJob, int Jobs);
+internal sealed record BenchAmqp(double JobsPerS, double CpuMsPerJob, int Jobs, long AllocatedBytesPerJob);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower, WriteIndented = true)]
 [JsonSerializable(typeof(BenchFigures))]

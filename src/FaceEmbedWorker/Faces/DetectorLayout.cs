@@ -10,6 +10,9 @@ internal static class DetectorLayout
 {
     private const int MostTold = 6;
 
+    /// <summary>Candidates of a look at one face, mostly.</summary>
+    private const int Usual = 16;
+
     private static readonly int[] Strides = [8, 16, 32];
 
     /// <summary>How InsightFace's detectors come, by their number of outputs.</summary>
@@ -114,7 +117,7 @@ internal static class DetectorLayout
     /// <exception cref="ModelException">The outputs are not those of the card's layout.</exception>
     public static List<Detection> Read(ModelRun run, string? layout, double threshold)
     {
-        var found = new List<Detection>();
+        var found = new List<Detection>(Usual);
         var (width, height) = (run.Form.Width, run.Form.Height);
         switch (layout)
         {

@@ -58,18 +58,6 @@ internal readonly record struct Detection(Box Box, double Score)
 
     /// <summary>Pixels of the box's shorter side in the detector's input.</summary>
     public double Seen { get; init; }
-
-    /// <summary>Scaled, then shifted.</summary>
-    public Detection Moved(double scaleX, double scaleY, double x, double y)
-    {
-        var points = Landmarks is null ? null : new Point[Landmarks.Length]; // without a closure: there are dozens of candidates a look
-        for (var i = 0; i < points?.Length; i++)
-        {
-            points[i] = new Point(Landmarks![i].X * scaleX + x, Landmarks[i].Y * scaleY + y);
-        }
-
-        return this with { Box = new Box(Box.X * scaleX + x, Box.Y * scaleY + y, Box.Width * scaleX, Box.Height * scaleY), Landmarks = points };
-    }
 }
 
 /// <summary>A face that was found, aligned and embedded; box and landmarks in pixels of the picture as delivered.</summary>

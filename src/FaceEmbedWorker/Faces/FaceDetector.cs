@@ -162,8 +162,17 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
             (before, level) = (level, Closer(picture, level, Close[0], cancel)); // of a tilted face a look sees three quarters of the tilt
         }
 
-        var seen = Array.ConvertAll(Close, look => Closer(picture, level, look, cancel));
-        return [.. Enumerable.Range(0, points.Length).Select(i => new Point(seen.Average(p => p[i].X), seen.Average(p => p[i].Y)))];
+        var mean = new Point[points.Length];
+        foreach (var look in Close)
+        {
+            var seen = Closer(picture, level, look, cancel);
+            for (var i = 0; i < mean.Length; i++)
+            {
+                mean[i] = new Point(mean[i].X + seen[i].X / Close.Length, mean[i].Y + seen[i].Y / Close.Length);
+            }
+        }
+
+        return mean;
     }
 
     private Point[] Closer(Picture picture, Point[] points, (double Scale, double Shift) look, CancellationToken cancel)
@@ -183,15 +192,18 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
         var surest = seen.MaxBy(d => d.Score).Box;
         seen.RemoveAll(d => d.Box.Overlap(surest) <= SamePlace);
-        var weight = seen.Sum(Weight);
-        var back = close.Inverse();
-        return [.. Enumerable.Range(0, points.Length).Select(i =>
+        var (mean, weight, back) = (new Point[points.Length], 0.0, close.Inverse());
+        foreach (var found in seen)
         {
-            var at = back.Apply(new Point(seen.Sum(d => d.Landmarks![i].X * Weight(d)) / weight - 0.5, seen.Sum(d => d.Landmarks![i].Y * Weight(d)) / weight - 0.5));
-            return new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY);
-        })];
+            var more = found.Score - OwnThreshold;
+            weight += more;
+            for (var i = 0; i < mean.Length; i++)
+            {
+                mean[i] = new Point(mean[i].X + found.Landmarks![i].X * more, mean[i].Y + found.Landmarks[i].Y * more);
+            }
+        }
 
-        double Weight(Detection found) => found.Score - OwnThreshold;
+        return Array.ConvertAll(mean, p => back.Apply(new Point(p.X / weight - 0.5, p.Y / weight - 0.5)) is var at ? new Point((at.X + 0.5) * picture.ScaleX, (at.Y + 0.5) * picture.ScaleY) : default);
 
         double Off(Detection found)
         {
@@ -227,28 +239,35 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
         run.Execute();
         var (fullWidth, fullHeight) = (picture.Width * picture.ScaleX, picture.Height * picture.ScaleY);
+        var (scaleX, scaleY) = (fullWidth / width, fullHeight / height);
         var (candidates, kept) = (DetectorLayout.Read(run, model.Card.Output.Layout, threshold), 0);
-        for (var i = 0; i < candidates.Count; i++)
+        for (var i = 0; i < candidates.Count; i++) // without closures and copies: there are dozens a look
         {
-            if (!IsFinite(candidates[i]))
+            var found = candidates[i];
+            if (!IsFinite(found))
             {
                 throw ModelException.NotFinite(model.Card.Id, "face");
             }
 
-            if (candidates[i].Score > 1 + Rounding)
+            if (found.Score > 1 + Rounding)
             {
-                throw new ModelException(string.Create(CultureInfo.InvariantCulture, $"The model {model.Card.Id} gave a face the score {candidates[i].Score:0.###}, and scores go from 0 to 1: it was exported without its last sigmoid, or its card names another's layout."));
+                throw new ModelException(string.Create(CultureInfo.InvariantCulture, $"The model {model.Card.Id} gave a face the score {found.Score:0.###}, and scores go from 0 to 1: it was exported without its last sigmoid, or its card names another's layout."));
             }
 
-            var face = candidates[i].Moved(fullWidth / width, fullHeight / height, 0, 0) with { Seen = Math.Min(candidates[i].Box.Width, candidates[i].Box.Height) };
-            if (face.Score > (filter?.Threshold(threshold, face.Seen) ?? threshold) && face.Box.Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
+            if (found.Score > (filter?.Threshold(threshold, found.Box.ShorterSide) ?? threshold) && found.Box.Scaled(scaleX, scaleY).Clamped(fullWidth, fullHeight) is { Width: >= 1, Height: >= 1 } box)
             {
-                if (!IsNear(candidates[i].Landmarks ?? [], run.Form.Width, run.Form.Height))
+                var points = found.Landmarks ?? [];
+                if (!IsNear(points, run.Form.Width, run.Form.Height))
                 {
                     throw new ModelException($"The model {model.Card.Id} put a face's points farther outside of the picture than the picture is long: its weights are damaged, or its card names another's layout.");
                 }
 
-                candidates[kept++] = face with { Box = box };
+                for (var p = 0; p < points.Length; p++)
+                {
+                    points[p] = new Point(points[p].X * scaleX, points[p].Y * scaleY);
+                }
+
+                candidates[kept++] = found with { Box = box, Seen = found.Box.ShorterSide };
             }
         }
 
@@ -257,8 +276,19 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     }
 
     /// <summary>No farther outside of what the network saw than its longer side.</summary>
-    private static bool IsNear(Point[] points, int width, int height) => Math.Max(width, height) is var far
-        && Array.TrueForAll(points, p => p.X >= -far && p.X <= width + far && p.Y >= -far && p.Y <= height + far);
+    private static bool IsNear(Point[] points, int width, int height)
+    {
+        var far = Math.Max(width, height);
+        foreach (var p in points)
+        {
+            if (!(p.X >= -far && p.X <= width + far && p.Y >= -far && p.Y <= height + far))
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
 
     private static bool IsFinite(Detection found) => double.IsFinite(found.Score) && found.Box is var box && double.IsFinite(box.X + box.Y + box.Width + box.Height)
         && Array.TrueForAll(found.Landmarks ?? [], p => double.IsFinite(p.X + p.Y));
@@ -273,12 +303,25 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
         var kept = new List<Detection>();
         foreach (var candidate in candidates)
         {
-            if (!kept.Exists(k => k.Box.Overlap(candidate.Box) > overlap))
+            if (!IsCovered(candidate.Box))
             {
                 kept.Add(candidate);
             }
         }
 
         return kept;
+
+        bool IsCovered(Box box)
+        {
+            foreach (var better in kept)
+            {
+                if (better.Box.Overlap(box) > overlap)
+                {
+                    return true;
+                }
+            }
+
+            return false;
+        }
     }
 }

@@ -341,6 +341,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await probe.ResultAsync("encrypted");
         var (code, output, errors) = await FaceEmbed.RunAsync(["bench", TestData.GraceHopper, "--seconds", "0.2", "--amqp", .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
         Assert.True(code == 0, output + errors);
+        Assert.Matches(@"managed bytes a photo +\d\d,\d{3}; through the broker \d{2,3},\d{3}", output);
     }
 
     /// <summary>One authority and one certificate serve the AMQP connection and the management API.</summary>
