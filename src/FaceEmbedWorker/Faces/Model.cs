@@ -292,7 +292,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            return System.IO.File.ReadAllBytes(file);
+            return HandedFile.Read(file, Array.MaxLength);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
