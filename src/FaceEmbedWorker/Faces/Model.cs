@@ -268,9 +268,9 @@ internal sealed partial class Model : IDisposable
         {
             run.Execute();
         }
-        catch (OnnxRuntimeException e)
+        catch (ModelException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e.InnerException!, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
         }
 
         if (Card.Task == ModelCard.Detection)
@@ -304,7 +304,7 @@ internal sealed partial class Model : IDisposable
     {
         try
         {
-            GraphFault.MustBeBounded(bytes);
+            GraphFault.MustBeRunnable(bytes);
             if (!prepare)
             {
                 GraphSummary.Read(bytes); // what ONNX Runtime alone reads, such as its own format, could not be tested
@@ -399,6 +399,11 @@ internal sealed partial class Model : IDisposable
             throw Differs("values come out as float32", $"an output '{outputName}' of {output.ElementDataType}");
         }
 
+        if (shape.Contains(0))
+        {
+            throw new ModelException($"The model {file} has an input of [{string.Join(',', shape)}], and no picture has a side of 0. Export it again, for pictures of a size that they have.");
+        }
+
         var (height, width) = card.Input.Layout == "NCHW" ? (shape[2], shape[3]) : (shape[1], shape[2]);
         var dimensions = output.Dimensions is [.., > 0 and var last] ? last : 0;
         var complete = card with
@@ -464,10 +469,19 @@ internal sealed class ModelRun : IDisposable
     public Span<float> Input => input.AsSpan(0, length);
 
     /// <summary>Runs the model on <see cref="Input"/>.</summary>
+    /// <exception cref="ModelException">It fails on this input.</exception>
     public void Execute()
     {
         outputs?.Dispose();
-        outputs = session.Run(options, inputNames, inputs, outputNames);
+        outputs = null;
+        try
+        {
+            outputs = session.Run(options, inputNames, inputs, outputNames);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new ModelException($"The model {Model.Card.Id} does not run on this picture: {RuntimeFault.Told(e, Model.File)} Export it again; face-embed model check tests an embedder.", e);
+        }
     }
 
     /// <summary>The values of an output: 0 is the card's, then the others in the file's order. Valid until the next run.</summary>

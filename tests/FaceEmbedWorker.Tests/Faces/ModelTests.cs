@@ -288,6 +288,16 @@ public sealed class ModelTests : IDisposable
         static long Peak() => !OperatingSystem.IsLinux() ? 0 : long.Parse(File.ReadLines("/proc/self/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
     }
 
+    [Fact]
+    public void Nodes_that_are_out_of_order_run_and_are_called_that()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Node.Add(graph.Graph.Node[0].Clone());
+        graph.Graph.Node.RemoveAt(0);
+        using var model = Model.Load(Write("own.onnx", graph.ToByteArray()), ModelCard.Embedding);
+        Assert.Equal("Its Flatten reads 'pooled', which only a node behind it gives: its nodes are out of order, or in a ring.", Assert.Single(model.Prepared!.Left));
+    }
+
     /// <summary>Opening a pipe waits for a writer, and a device has no end: neither is opened, whatever the tensor's size is.</summary>
     [Theory]
     [InlineData("pipe", 3, "which is a pipe (FIFO), and weights are read from files only.")]
