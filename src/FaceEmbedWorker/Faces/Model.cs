@@ -111,7 +111,18 @@ internal sealed partial class Model : IDisposable
             model = Load(file, bytes, sha256, card, prepare: false, batch, hasCard); // what is told is of the file's own outputs, not of the rewritten graph's
         }
 
-        if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
+        if (task != ModelCard.Embedding || batch > 1)
+        {
+            return model;
+        }
+
+        if (SameVectors.AreConstant(model))
+        {
+            model.Dispose();
+            throw new ModelException($"The model {file} gives two faces the same vector, to the last digit, and tells nobody apart: its weights are damaged, such as with values near 1e38, or its card is wrong of its input. Get or export it again.");
+        }
+
+        if (model.Prepared is not { IsChanged: true })
         {
             return model;
         }

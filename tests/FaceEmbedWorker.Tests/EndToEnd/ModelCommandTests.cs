@@ -292,6 +292,25 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Contains("gave a vector of zeros", output + errors, StringComparison.Ordinal);
     }
 
+    /// <summary>Weights of 3e38 make all that flows infinite, and what comes out is of no picture.</summary>
+    [Fact]
+    public async Task A_model_that_gives_every_face_the_same_vector_is_refused_by_every_verb()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 3, 3, 9, 9 }, FloatData = { Enumerable.Repeat(3e38f, 3 * 3 * 81) } });
+        graph.Graph.Node.Insert(0, new NodeProto { OpType = "Abs", Input = { "picture" }, Output = { "positive" } });
+        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Conv", Input = { "positive", "w" }, Output = { "infinite" } });
+        graph.Graph.Node.Insert(2, new NodeProto { OpType = "Sigmoid", Input = { "infinite" }, Output = { "one" } });
+        graph.Graph.Node[3].Input[0] = "one";
+        await File.WriteAllBytesAsync(In("constant.onnx"), graph.ToByteArray(), TestContext.Current.CancellationToken);
+        foreach (var verb in (string[][])[["run"], ["check"], ["embed", TestData.Astronaut], ["model", "check"], ["model", "inspect"]])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, $"--Faces:EmbeddingModel={In("constant.onnx")}"]);
+            Assert.True(code == 78, $"{verb[^1]}: {output}{errors}");
+            Assert.Contains("constant.onnx gives two faces the same vector, to the last digit, and tells nobody apart: its weights are damaged", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_checkpoint_is_downloaded_and_its_sum_is_checked()
     {
