@@ -426,7 +426,12 @@ internal sealed partial class Model : IDisposable
         {
             if (theirs > 0 && theirs != ours)
             {
-                throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]");
+                throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]{(complete.Input.Layout, shape) switch
+                {
+                    ("NCHW", [_, not (1 or 3), _, 1 or 3]) => ", which is layout NHWC",
+                    ("NHWC", [_, 1 or 3, _, not (1 or 3)]) => ", which is layout NCHW",
+                    _ => "",
+                }}");
             }
         }
 
