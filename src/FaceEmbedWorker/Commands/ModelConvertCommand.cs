@@ -92,7 +92,7 @@ internal static class ModelConvertCommand
         }
         else
         {
-            bytes = new FileInfo(place).Length <= Checkpoint.LargestFile ? await File.ReadAllBytesAsync(place, cancel) : throw TooLarge();
+            bytes = HandedFile.Read(place, Checkpoint.LargestFile);
         }
 
         var actual = Convert.ToHexStringLower(SHA256.HashData(bytes));

@@ -64,7 +64,7 @@ internal static class ModelQuantizeCommand
                 throw new ModelException(reason);
             }
 
-            var quantizer = GraphQuantizer.Of(bytes);
+            var quantizer = Quantizable(file, () => GraphQuantizer.Of(bytes));
             ModelCommand.MustBeWritable(output);
             if (json is not null)
             {
@@ -105,10 +105,23 @@ internal static class ModelQuantizeCommand
             Screen.Say($"{output}: {file} in 8 bits, with its card {Path.ChangeExtension(output, ".json")}. Its vectors are of the space {figures.Space}, and do not compare with those of {embedder.FaceSpace}: embed an archive again (models/README.md).");
             return ExitCode.Ok;
         }
-        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is InvalidDataException or IOException or UnauthorizedAccessException)
         {
             Screen.Complain(file, e.Message);
-            return e is ForeignFileException ? ExitCode.Configuration : ExitCode.SomeFailed;
+            return ExitCode.SomeFailed;
+        }
+    }
+
+    /// <exception cref="ModelException">It cannot be quantised, whatever the pictures are.</exception>
+    private static T Quantizable<T>(string file, Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException)
+        {
+            throw new ModelException($"The model {file} cannot be quantised: {e.Message}", e);
         }
     }
 
@@ -159,8 +172,8 @@ internal static class ModelQuantizeCommand
         {
             var calibrated = Enumerable.Range(0, Math.Min(MostCalibrated, photos.Count)).Select(i => photos[(int)((long)i * photos.Count / Math.Min(MostCalibrated, photos.Count))]).ToList();
             Dictionary<string, ValueRange> ranges = [];
-            await Screen.ProgressAsync("calibrating", calibrated.Count, advance => Task.Run(() => ranges = Quantization.Ranges(quantizer.Probe(), embedder.Card.Input, Pictures(calibrated, advance), cancel), cancel));
-            Quantised = quantizer.Quantize(ranges);
+            await Screen.ProgressAsync("calibrating", calibrated.Count, advance => Task.Run(() => ranges = Quantizable(file, () => Quantization.Ranges(quantizer.Probe(), embedder.Card.Input, Pictures(calibrated, advance), cancel)), cancel));
+            Quantised = Quantizable(file, () => quantizer.Quantize(ranges));
             Card = CardOf(calibrated.Count);
             var path = Path.Combine(folder, "int8.onnx");
             ModelCommand.Write(path, Quantised, Card);

@@ -181,9 +181,9 @@ internal static class DetectorLayout
         GraphSummary graph;
         try
         {
-            graph = GraphSummary.Read(File.ReadAllBytes(file));
+            graph = GraphSummary.Read(Model.Read(file));
         }
-        catch (Exception e) when (e is ForeignFileException or InvalidDataException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is ForeignFileException or InvalidDataException or ModelException)
         {
             return ModelCard.Default(Path.GetFileNameWithoutExtension(file), ModelCard.Detection); // loading it says what is wrong
         }

@@ -111,7 +111,18 @@ internal sealed partial class Model : IDisposable
             model = Load(file, bytes, sha256, card, prepare: false, batch, hasCard); // what is told is of the file's own outputs, not of the rewritten graph's
         }
 
-        if (task != ModelCard.Embedding || batch > 1 || model.Prepared is not { IsChanged: true })
+        if (task != ModelCard.Embedding || batch > 1)
+        {
+            return model;
+        }
+
+        if (SameVectors.AreConstant(model))
+        {
+            model.Dispose();
+            throw new ModelException($"The model {file} gives two faces the same vector, to the last digit, and tells nobody apart: its weights are damaged, such as with values near 1e38, or its card is wrong of its input. Get or export it again.");
+        }
+
+        if (model.Prepared is not { IsChanged: true })
         {
             return model;
         }
@@ -268,9 +279,9 @@ internal sealed partial class Model : IDisposable
         {
             run.Execute();
         }
-        catch (OnnxRuntimeException e)
+        catch (ModelException e)
         {
-            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
+            throw new ModelException($"The model {file} does not run on an input of [{string.Join(',', run.Form.Shape)}]: {RuntimeFault.Told(e.InnerException!, file)} Write the size, or the multiple, that it wants into its card (models/README.md).", e);
         }
 
         if (Card.Task == ModelCard.Detection)
@@ -292,7 +303,7 @@ internal sealed partial class Model : IDisposable
 
         try
         {
-            return System.IO.File.ReadAllBytes(file);
+            return HandedFile.Read(file, Array.MaxLength);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -304,7 +315,7 @@ internal sealed partial class Model : IDisposable
     {
         try
         {
-            GraphFault.MustBeBounded(bytes);
+            GraphFault.MustBeRunnable(bytes);
             if (!prepare)
             {
                 GraphSummary.Read(bytes); // what ONNX Runtime alone reads, such as its own format, could not be tested
@@ -399,6 +410,11 @@ internal sealed partial class Model : IDisposable
             throw Differs("values come out as float32", $"an output '{outputName}' of {output.ElementDataType}");
         }
 
+        if (shape.Contains(0))
+        {
+            throw new ModelException($"The model {file} has an input of [{string.Join(',', shape)}], and no picture has a side of 0. Export it again, for pictures of a size that they have.");
+        }
+
         var (height, width) = card.Input.Layout == "NCHW" ? (shape[2], shape[3]) : (shape[1], shape[2]);
         var dimensions = output.Dimensions is [.., > 0 and var last] ? last : 0;
         var complete = card with
@@ -410,7 +426,12 @@ internal sealed partial class Model : IDisposable
         {
             if (theirs > 0 && theirs != ours)
             {
-                throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]");
+                throw Differs($"the input is [{string.Join(',', complete.Input.Shape)}] ({complete.Input.Layout}, {complete.Input.Color})", $"an input of [{string.Join(',', shape)}]{(complete.Input.Layout, shape) switch
+                {
+                    ("NCHW", [_, not (1 or 3), _, 1 or 3]) => ", which is layout NHWC",
+                    ("NHWC", [_, 1 or 3, _, not (1 or 3)]) => ", which is layout NCHW",
+                    _ => "",
+                }}");
             }
         }
 
@@ -464,10 +485,19 @@ internal sealed class ModelRun : IDisposable
     public Span<float> Input => input.AsSpan(0, length);
 
     /// <summary>Runs the model on <see cref="Input"/>.</summary>
+    /// <exception cref="ModelException">It fails on this input.</exception>
     public void Execute()
     {
         outputs?.Dispose();
-        outputs = session.Run(options, inputNames, inputs, outputNames);
+        outputs = null;
+        try
+        {
+            outputs = session.Run(options, inputNames, inputs, outputNames);
+        }
+        catch (OnnxRuntimeException e)
+        {
+            throw new ModelException($"The model {Model.Card.Id} does not run on this picture: {RuntimeFault.Told(e, Model.File)} Export it again; face-embed model check tests an embedder.", e);
+        }
     }
 
     /// <summary>The values of an output: 0 is the card's, then the others in the file's order. Valid until the next run.</summary>

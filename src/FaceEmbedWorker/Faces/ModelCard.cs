@@ -24,6 +24,7 @@ internal sealed record ModelCard
     /// <inheritdoc cref="DefaultContract"/>
     public const string ToldByOutputs = "none: told by the outputs (models/README.md)";
 
+    private const int MostBytes = 16 * 1024 * 1024; // golden vectors are some kilobytes
     private const int LongestId = 200;
     private const int MostDimensions = 65_536;
     private const int LargestLevel = 1000; // pixels go to 255
@@ -96,7 +97,7 @@ internal sealed record ModelCard
     {
         try
         {
-            using var file = File.OpenRead(path);
+            using var file = new MemoryStream(HandedFile.Read(path, MostBytes)); // a stream, whose byte order mark is passed over
             var card = JsonSerializer.Deserialize(file, ModelCardJson.Default.ModelCard) ?? throw new JsonException("it is null.");
             card.Validate();
             return card;

@@ -18,7 +18,7 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
         var folder = Directory.CreateTempSubdirectory("face-embed-inspect-");
         try
         {
-            GraphFault.MustBeBounded(bytes);
+            GraphFault.MustBeRunnable(bytes);
             using var options = Model.SessionOptions();
             options.GraphOptimizationLevel = GraphOptimizationLevel.ORT_DISABLE_ALL; // the file's own nodes
             options.ProfileOutputPathPrefix = Path.Combine(folder.FullName, "run"); // first: it is read where profiling is switched on
@@ -48,6 +48,11 @@ internal sealed record ModelInspection(IReadOnlyList<string> Inputs, IReadOnlyLi
 
     private static string Describe(KeyValuePair<string, NodeMetadata> value)
     {
+        if (!value.Value.IsTensor)
+        {
+            return $"{value.Key}: {value.Value.OnnxValueType}";
+        }
+
         var (names, sizes) = (value.Value.SymbolicDimensions, value.Value.Dimensions);
         var shape = sizes.Select((s, i) => s >= 0 ? s.ToString(CultureInfo.InvariantCulture) : names[i].Length > 0 ? names[i] : "any");
         return $"{value.Key}: {value.Value.ElementDataType.ToString().ToLowerInvariant()} [{string.Join(',', shape)}]";

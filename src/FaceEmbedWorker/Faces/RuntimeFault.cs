@@ -28,13 +28,15 @@ internal static partial class RuntimeFault
     /// <summary>One line, with a stop at its end; what it says of operators, opsets and nodes in fewer words.</summary>
     public static string Told(Exception e, string file)
     {
-        var text = e.Message.ReplaceLineEndings(" ").Replace($"Load model from {file} failed:", "", StringComparison.Ordinal);
+        var text = e.Message.ReplaceLineEndings("\n").Trim().Replace($"Load model from {file} failed:", "", StringComparison.Ordinal);
         text = Source().Replace(Code().Replace(text, ""), "").Replace("This is an invalid model. ", "", StringComparison.Ordinal).Replace(" in node ()", "", StringComparison.Ordinal).Trim();
         text = Opset().Replace(text, "It was written for opset $1, and this program runs up to $2: export it for an older one");
         text = Format().Replace(text, "It was written for version $1 of ONNX's file format, and this program reads up to $2: export it with an older onnx, or for an older opset");
         text = Operator().Replace(text, "Its operator $1 is none of ONNX's in opset $2: export it with ONNX's own operators");
         text = ForeignOperator().Replace(text, "Its operator $2 of $1 is none that this program has: export it with ONNX's own operators");
-        text = Node().Replace(text, m => $"Its {m.Groups["type"].Value}{(m.Groups["name"].Length > 0 ? $" '{m.Groups["name"].Value}'" : "")} fails: ");
+        text = Condition().Replace(Node().Replace(text, m => $"Its {m.Groups["type"].Value}{(m.Groups["name"].Length > 0 ? $" '{m.Groups["name"].Value}'" : "")} fails: "), "");
+        text = Sizes().Replace(text, "Its input '$1' is $3 at index $2, and it wants $4 there");
+        text = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).FirstOrDefault("");
         return text is [.., '.'] ? text : $"{text}.";
     }
 
@@ -59,6 +61,16 @@ internal static partial class RuntimeFault
         {
             return tensor.HasRawData && Weights.BytesOf(tensor) is { } whole && whole != tensor.RawData.Length
                 ? string.Create(CultureInfo.InvariantCulture, $"has {tensor.RawData.Length:N0} bytes for its tensor '{name}', whose shape [{string.Join(',', tensor.Dims)}] has {whole:N0}. Get it again, or export it again.") : null;
+        }
+
+        if (tensor.ExternalData.FirstOrDefault(e => e.Key is "offset" or "length" && !long.TryParse(e.Value, NumberStyles.None, CultureInfo.InvariantCulture, out _)) is { } entry)
+        {
+            return $"keeps its tensor '{name}' in {Unpickler.Clip(place)} with the {entry.Key} '{Unpickler.Clip(entry.Value)}', which is no number of bytes. Export it again.";
+        }
+
+        if (tensor.ExternalData.FirstOrDefault(e => e.Key == "length")?.Value is { } stated && Weights.BytesOf(tensor) is { } needed && needed != long.Parse(stated, CultureInfo.InvariantCulture))
+        {
+            return string.Create(CultureInfo.InvariantCulture, $"keeps {stated} bytes for its tensor '{name}' in {Unpickler.Clip(place)}, whose shape [{string.Join(',', tensor.Dims)}] has {needed:N0}. Export it again.");
         }
 
         if (Weights.PathOf(place, folder) is not { } path)
@@ -103,21 +115,28 @@ internal static partial class RuntimeFault
     [GeneratedRegex(@"^\[ErrorCode:\w+\]\s*")]
     private static partial Regex Code();
 
+    /// <summary>A condition of C++, where words of what is wrong follow.</summary>
+    [GeneratedRegex(@"(?<=^|: )[\w.>()\-]+ [!=<>]+ [\w.>()\-]+ was false\. (?=\S)")]
+    private static partial Regex Condition();
+
     /// <summary>A file and line of C++, and the function there, with or without what it takes.</summary>
     [GeneratedRegex(@"(?:/\S*/)?\w+\.(?:cc|h):\d+ (?:[\w:<>,&*~ ]*::[\w~]+\([^()]*\)(?: const)?(?: \[with [^\]]*\])?|\w+) ")]
     private static partial Regex Source();
 
-    [GeneratedRegex(@"^ONNX Runtime only \*guarantees\*.*Opset (\d+) is under development.*till opset (\d+)\.?$")]
+    [GeneratedRegex(@"^ONNX Runtime only \*guarantees\*.*Opset (\d+) is under development.*till opset (\d+)\.?$", RegexOptions.Singleline)]
     private static partial Regex Opset();
 
     [GeneratedRegex(@"^Unsupported model IR version: (\d+), max supported IR version: (\d+)\.?$")]
     private static partial Regex Format();
 
-    [GeneratedRegex(@"^In Node, .*No Op registered for (\w+) with domain_version of (\d+)\.?$")]
+    [GeneratedRegex(@"^In Node, .*No Op registered for (\w+) with domain_version of (\d+)\.?$", RegexOptions.Singleline)]
     private static partial Regex Operator();
 
     [GeneratedRegex(@"^Fatal error: ([\w.]+):(\w+)\(-?\d+\) is not a registered function/op\.?$")]
     private static partial Regex ForeignOperator();
+
+    [GeneratedRegex(@"^Got invalid dimensions for input: (.+?) for the following indices\s+index: (\d+) Got: (\d+) Expected: (\d+).*$", RegexOptions.Singleline)]
+    private static partial Regex Sizes();
 
     [GeneratedRegex(@"^Node \((?<name>[^)]*)\) Op \((?<type>\w+)\) \[\w+\] |^Non-zero status code returned while running (?<type>\w+) node\. Name:'(?<name>[^']*?)(?:_nchwc)?' Status Message: ")]
     private static partial Regex Node();

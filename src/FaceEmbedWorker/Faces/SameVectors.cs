@@ -3,11 +3,15 @@ using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Faces;
 
-/// <summary>Does a graph that was rewritten for speed give faces the vectors that the file's own graph gives them?</summary>
+/// <summary>
+/// Does a graph that was rewritten for speed give faces the vectors that the file's own graph gives them? And does it give two faces two?
+/// </summary>
 internal static class SameVectors
 {
     /// <summary>Rounding alone leaves 1 - 1e-9 and better.</summary>
     public const double Cosine = 0.99999;
+
+    private const double Rounding = 1e-6;
 
     /// <summary>The sample pictures' faces: x, y and side of a square, in their pixels.</summary>
     private static readonly (string File, int X, int Y, int Side)[] Crops = [("astronaut.png", 167, 63, 113), ("grace_hopper.jpg", 162, 120, 212)];
@@ -15,15 +19,22 @@ internal static class SameVectors
     private static readonly Lazy<Picture[]> Faces = new(() => Array.ConvertAll(Crops, Cut));
 
     /// <summary>The least cosine of both models' vectors, of two faces; 1 where the first one's are no numbers, for there is nothing to compare.</summary>
-    public static double Least(Model one, Model other) => Faces.Value.Min(face => Vector(one, face) is not { } a ? 1 : Vector(other, face) is { } b ? CosineOf(a, b) : 0);
+    public static double Least(Model one, Model other) => Faces.Value.Min(face => Embedded(one, face) is not { } a ? 1 : Embedded(other, face) is { } b ? CosineOf(a.Vector, b.Vector) : 0);
 
-    private static float[]? Vector(Model model, Picture face)
+    /// <summary>
+    /// It gives two faces one vector, to float32's rounding: what flows in it is infinite, or nothing of the picture is left. A network that
+    /// was never trained gives vectors that are alike, a thousand times as far apart.
+    /// </summary>
+    public static bool AreConstant(Model model) => Array.ConvertAll(Faces.Value, face => Embedded(model, face)) is [{ } one, { } other]
+        && Math.Abs(one.Norm - other.Norm) <= Rounding * one.Norm && one.Vector.Zip(other.Vector).All(v => Math.Abs(v.First - v.Second) <= Rounding * one.Vector.Max(Math.Abs));
+
+    private static Embedding? Embedded(Model model, Picture face)
     {
         var input = model.Card.Input;
         using var resized = Pixels.Resized(face, input.Width, input.Height, input.ResizeFilter);
         try
         {
-            return new FaceEmbedder(model).Embed(resized).Vector;
+            return new FaceEmbedder(model).Embed(resized);
         }
         catch (ModelException)
         {

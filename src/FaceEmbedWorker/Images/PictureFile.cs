@@ -13,6 +13,9 @@ internal static partial class PictureFile
     /// <summary>Why a name cannot be opened that .NET has read with a replacement character.</summary>
     public const string NotUtf8 = "its name is not UTF-8, so it cannot be opened here: rename it.";
 
+    /// <summary>What <see cref="KindOf"/> calls one.</summary>
+    public const string Pipe = "a pipe (FIFO)";
+
     private const int NonBlocking = 0x800, CloseOnExec = 0x80000, ThisFile = 0x1000; // Linux, on all of .NET's architectures
     private const int TypeMask = 0xF000, Regular = 0x8000;
 
@@ -98,7 +101,7 @@ internal static partial class PictureFile
     {
         Regular => null,
         0x4000 => "a folder",
-        0x1000 => "a pipe (FIFO)",
+        0x1000 => Pipe,
         0xC000 => "a socket",
         0x2000 or 0x6000 => "a device",
         _ => "no regular file",
@@ -121,6 +124,7 @@ internal static partial class PictureFile
     {
         2 or 20 => path.Contains('\uFFFD') ? new IOException(NotUtf8) : new FileNotFoundException("there is no such file or folder."),
         1 or 13 => new UnauthorizedAccessException("it may not be read: permission denied."),
+        40 => new IOException("its links lead in a circle, and to no file."),
         var error => new IOException($"{new Win32Exception(error).Message}."),
     };
 

@@ -4,8 +4,8 @@ using Google.Protobuf;
 namespace FaceEmbedWorker.Onnx;
 
 /// <summary>
-/// What keeps a graph from being rewritten: names that are not there, or twice. ONNX Runtime refuses such graphs too. And what it would not
-/// refuse: values that no memory holds.
+/// What keeps a graph from being rewritten: names that are not there, or twice. ONNX Runtime refuses such graphs too, but for those whose
+/// nodes it can put in order. And what it would not refuse, or in words that lead nowhere: graphs of nothing, sizes that nothing has.
 /// </summary>
 internal static class GraphFault
 {
@@ -16,15 +16,34 @@ internal static class GraphFault
     public static string? Of(byte[] bytes) => Graph(bytes) is { } graph ? Of(graph) : null;
 
     /// <summary>
-    /// Refuses a graph of a few bytes that would fill the memory when it is loaded, before ONNX Runtime computes its constants. Sizes that
-    /// are made of the picture's are not known here.
+    /// Refuses a file without a graph that can be run, and a graph of a few bytes that would fill the memory when it is loaded, before ONNX
+    /// Runtime computes its constants. Sizes that are made of the picture's, or while it runs, are not known here.
     /// </summary>
-    /// <exception cref="InvalidDataException">With what makes so many values.</exception>
-    public static void MustBeBounded(byte[] bytes)
+    /// <exception cref="InvalidDataException">With what is wrong, or what makes so many values.</exception>
+    public static void MustBeRunnable(byte[] bytes)
     {
-        if (Graph(bytes) is not { } graph)
+        GraphProto graph;
+        try
         {
-            return; // of which ONNX Runtime says what it is
+            graph = ModelProto.Parser.ParseFrom(bytes).Graph ?? throw new InvalidDataException("It has no graph: it is damaged, or only a part of a model. Get it again, or export it again.");
+        }
+        catch (InvalidProtocolBufferException e)
+        {
+            throw new InvalidDataException("It is damaged or cut short. Get it again.", e);
+        }
+
+        if (graph.Node.Count == 0)
+        {
+            throw new InvalidDataException("Its graph has no nodes, and computes nothing. Export it again.");
+        }
+
+        var constants = graph.Initializer.Select(t => t.Name).ToHashSet();
+        foreach (var (input, sizes) in graph.Input.Where(i => !constants.Contains(i.Name)).Select(i => (i, i.Type?.TensorType?.Shape?.Dim ?? [])))
+        {
+            if (sizes.Any(d => d.DimValue > int.MaxValue))
+            {
+                throw new InvalidDataException($"Its input {Named(input.Name)} is [{string.Join(',', sizes.Select(d => d.DimValue > 0 ? d.DimValue.ToString(CultureInfo.InvariantCulture) : "any"))}], which no picture has. Export it again, for pictures of a size that they have.");
+            }
         }
 
         foreach (var output in graph.Output)
@@ -89,7 +108,7 @@ internal static class GraphFault
         {
             if (node.Input.FirstOrDefault(i => i.Length > 0 && !known.Contains(i)) is { } missing)
             {
-                return $"Its {node.OpType} reads {Named(missing)}, which nothing before it gives.";
+                return $"Its {node.OpType} reads {Named(missing)}, {(graph.Node.Any(n => n.Output.Contains(missing)) ? "which only a node behind it gives: its nodes are out of order, or in a ring." : "which nothing gives.")}";
             }
 
             if (node.Output.Count == 0 || node.Output[0].Length == 0)

@@ -35,6 +35,40 @@ public sealed class FileTests : IDisposable
     }
 
     [Theory]
+    [InlineData("model", "convert", "--checkpoint")]
+    [InlineData("model", "inspect", "--card")]
+    [InlineData("check", "--Faces:EmbeddingCard")]
+    public async Task A_pipe_that_nobody_writes_to_is_given_up(params string[] verb)
+    {
+        await ShellAsync("mkfifo p");
+        await ToldAsync(78, "it is a pipe (FIFO), and nothing has come through it for 5 seconds. Write it to a file first, and name that.", [.. verb, In("p")]);
+    }
+
+    /// <summary>As a shell hands in what a command writes: <c>--card &lt;(cat card)</c>.</summary>
+    [Fact]
+    public async Task A_card_or_a_checkpoint_may_come_through_a_pipe()
+    {
+        foreach (var (verb, file) in new[] { ("model inspect --card", "models/face_embedding.json"), ("model check --card", "models/face_embedding.json"), ($"model convert --output '{In("own.onnx")}' --checkpoint", "tests/data/checkpoints/zip.pth") })
+        {
+            using var bash = Process.Start(new ProcessStartInfo("bash", ["-c", $"exec dotnet '{Path.Combine(AppContext.BaseDirectory, "face-embed.dll")}' {verb} <(cat {file})"]) { WorkingDirectory = TestData.Repository })!;
+            await bash.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(bash.ExitCode == 0, verb);
+        }
+    }
+
+    [Theory]
+    [InlineData("model", "convert", "--checkpoint")]
+    [InlineData("model", "inspect", "--card")]
+    [InlineData("model", "inspect")]
+    [InlineData("model", "check")]
+    [InlineData("embed", "tests/data/astronaut.png", "--Faces:DetectionModel")]
+    public async Task Links_in_a_circle_are_called_that(params string[] verb)
+    {
+        await ShellAsync("ln -s b.onnx a.onnx; ln -s a.onnx b.onnx");
+        await ToldAsync(78, "its links lead in a circle, and to no file.", [.. verb, In("a.onnx")]);
+    }
+
+    [Theory]
     [InlineData("noses.json", """{"a.jpg":[[1]]}""", "the points of 'a.jpg' are not [[x, y], …]")]
     [InlineData("noses.json", """{"a.jpg":[[1,1e999]]}""", "the points of 'a.jpg' are not [[x, y], …]")]
     [InlineData("noses.json", """{"a.jpg":5}""", "the points of 'a.jpg' are not [[x, y], …]")]

@@ -292,6 +292,25 @@ public sealed class ModelCommandTests : IDisposable
         Assert.Contains("gave a vector of zeros", output + errors, StringComparison.Ordinal);
     }
 
+    /// <summary>Weights of 3e38 make all that flows infinite, and what comes out is of no picture.</summary>
+    [Fact]
+    public async Task A_model_that_gives_every_face_the_same_vector_is_refused_by_every_verb()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Initializer.Add(new TensorProto { Name = "w", DataType = 1, Dims = { 3, 3, 9, 9 }, FloatData = { Enumerable.Repeat(3e38f, 3 * 3 * 81) } });
+        graph.Graph.Node.Insert(0, new NodeProto { OpType = "Abs", Input = { "picture" }, Output = { "positive" } });
+        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Conv", Input = { "positive", "w" }, Output = { "infinite" } });
+        graph.Graph.Node.Insert(2, new NodeProto { OpType = "Sigmoid", Input = { "infinite" }, Output = { "one" } });
+        graph.Graph.Node[3].Input[0] = "one";
+        await File.WriteAllBytesAsync(In("constant.onnx"), graph.ToByteArray(), TestContext.Current.CancellationToken);
+        foreach (var verb in (string[][])[["run"], ["check"], ["embed", TestData.Astronaut], ["model", "check"], ["model", "inspect"]])
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, $"--Faces:EmbeddingModel={In("constant.onnx")}"]);
+            Assert.True(code == 78, $"{verb[^1]}: {output}{errors}");
+            Assert.Contains("constant.onnx gives two faces the same vector, to the last digit, and tells nobody apart: its weights are damaged", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        }
+    }
+
     [Fact]
     public async Task A_checkpoint_is_downloaded_and_its_sum_is_checked()
     {
@@ -421,7 +440,7 @@ public sealed class ModelCommandTests : IDisposable
         Assert.InRange(Pipeline.Cosine(Vector(float32), Vector(int8)), 0.95, 0.99999);
 
         (code, _, errors) = await FaceEmbed.RunAsync("model", "quantize", quantised, "--pictures", In("people"), "--output", In("twice.onnx"));
-        Assert.Equal(1, code);
+        Assert.Equal(78, code);
         Assert.Contains("quantised already", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
         Assert.False(File.Exists(In("twice.onnx")));
 
@@ -461,6 +480,9 @@ public sealed class ModelCommandTests : IDisposable
         await FailsAsync("is the file that is quantised", 64, In("never.onnx"), "--pictures", "tests/data");
         await FailsAsync("there is no folder", 1, "models/face_embedding.onnx", "--pictures", In("nowhere"), "--output", In("new/deeper/own.onnx")); // and none is made
         await FailsAsync("--pictures", 64, "models/face_embedding.onnx");
+        await File.WriteAllBytesAsync(In("flat.onnx"), TinyOnnx.ChannelMeans(112, 112), TestContext.Current.CancellationToken);
+        await FailsAsync("flat.onnx cannot be quantised: It has no convolution that can be quantised. Serve it as it is.", 78, In("flat.onnx"), "--pictures", "tests/data");
+        File.Delete(In("flat.onnx"));
         var source = await File.ReadAllBytesAsync(Path.Combine(TestData.Repository, "models", "face_embedding.onnx"), TestContext.Current.CancellationToken);
         foreach (var taken in (string[])["models/face_embedding.onnx", "models/face_embedding.json", In("never.onnx"), In("never.json")])
         {

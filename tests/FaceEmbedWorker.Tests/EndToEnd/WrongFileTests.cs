@@ -127,7 +127,7 @@ public sealed class WrongFileTests : IDisposable
     [InlineData("labels", "values come out as float32, but the file has an output 'labels' of Int64")]
     [InlineData("folder", "own.onnx is a folder. Name the .onnx file in it.")]
     [InlineData("new version", "own.onnx is not an ONNX file that ONNX Runtime can run: It was written for version 99 of ONNX's file format, and this program reads up to ")]
-    [InlineData("in a ring", "can run: Its Relu reads 'ring', which nothing before it gives. Export it again.")]
+    [InlineData("in a ring", "can run: Its Relu reads 'ring', which only a node behind it gives: its nodes are out of order, or in a ring. Export it again.")]
     [InlineData("no such output", "can run: Its output 'nowhere' is given by nothing. Export it again.")]
     [InlineData("whole numbers", "can run: It is damaged, or was exported wrongly: get it again, or export it again (Type Error: ")]
     [InlineData("weights gone", "own.onnx keeps weights in ")]
@@ -139,8 +139,17 @@ public sealed class WrongFileTests : IDisposable
     [InlineData("new operator", "can run: Its operator Foo is none of ONNX's in opset 13: export it with ONNX's own operators.")]
     [InlineData("foreign operator", "can run: Its operator Foo of my.ops is none that this program has: export it with ONNX's own operators.")]
     [InlineData("does not fit", "can run: Its Gemm fails: ")]
-    [InlineData("does not run", ": Its Reshape fails: ")]
-    [InlineData("no graph", "is not an ONNX file that ONNX Runtime can run")]
+    [InlineData("does not run", ": Its Reshape fails: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{1,512}. Write the size")]
+    [InlineData("no graph", "can run: It has no graph: it is damaged, or only a part of a model. Get it again, or export it again.")]
+    [InlineData("no nodes", "can run: Its graph has no nodes, and computes nothing. Export it again.")]
+    [InlineData("a sequence", "tensors go in and come out, but the file has an output 'vector' of ONNX_TYPE_SEQUENCE.")]
+    [InlineData("input of 2147483648", "can run: Its input 'picture' is [1,3,2147483648,112], which no picture has. Export it again, for pictures")]
+    [InlineData("input of 1099511627776", "can run: Its input 'picture' is [1,3,1099511627776,112], which no picture has.")]
+    [InlineData("input of 0", "has an input of [1,3,0,112], and no picture has a side of 0. Export it again, for pictures")]
+    [InlineData("weights offset -4", "keeps its tensor 'w' in short.data with the offset '-4', which is no number of bytes. Export it again.")]
+    [InlineData("weights length -384", "keeps its tensor 'w' in short.data with the length '-384', which is no number of bytes.")]
+    [InlineData("weights offset abc", "keeps its tensor 'w' in short.data with the offset 'abc', which is no number of bytes.")]
+    [InlineData("weights length 96", "keeps 96 bytes for its tensor 'w' in short.data, whose shape [3,32] has 384. Export it again.")]
     [InlineData("one input", "is not an ONNX file that ONNX Runtime can run")]
     public async Task A_graph_that_is_no_embedder_says_why(string kind, string told)
     {
@@ -177,6 +186,19 @@ public sealed class WrongFileTests : IDisposable
                     Last(model, new NodeProto { OpType = "Relu", Input = { "ring" } });
                     model.Graph.Node.Add(new NodeProto { OpType = "Relu", Input = { "vector" }, Output = { "ring" } });
                 }
+                else if (kind == "no nodes")
+                {
+                    model.Graph.Node.Clear();
+                }
+                else if (kind == "a sequence")
+                {
+                    Last(model, new NodeProto { OpType = "SequenceConstruct", Input = { "means" } });
+                    model.Graph.Output[0].Type = TypeProto.Parser.ParseFrom([0x22, 6, 0x0a, 4, 0x0a, 2, 0x08, 1]); // sequence_type of tensor_type of float32
+                }
+                else if (kind.StartsWith("input of ", StringComparison.Ordinal))
+                {
+                    model.Graph.Input[0].Type.TensorType.Shape.Dim[2].DimValue = long.Parse(kind["input of ".Length..], System.Globalization.CultureInfo.InvariantCulture);
+                }
                 else if (kind == "no such output")
                 {
                     model.Graph.Output[0].Name = "nowhere";
@@ -198,6 +220,10 @@ public sealed class WrongFileTests : IDisposable
                     {
                         tensor.DataLocation = 1;
                         tensor.ExternalData.Add(new StringStringEntryProto { Key = "location", Value = kind switch { "weights outside" => "../gone.data", "weights gone" => "gone.data", "weights nowhere" => "gone\0.data", _ => "short.data" } });
+                        if (kind.Split(' ') is [_, "offset" or "length", var number])
+                        {
+                            tensor.ExternalData.Add(new StringStringEntryProto { Key = kind.Split(' ')[1], Value = number });
+                        }
                     }
                     else
                     {
@@ -233,6 +259,29 @@ public sealed class WrongFileTests : IDisposable
             Assert.True(code == 78, $"{verb} {code} {output} {errors}");
             Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
             Assert.DoesNotMatch(@"onnxruntime::|\.cc:|ErrorCode|Non-zero|Name:''|own\.onnx.*own\.onnx", errors);
+        }
+    }
+
+    /// <summary>A graph that runs on zeros, as when it is loaded, and on no picture: the place that it reads is of the largest pixel.</summary>
+    [Fact]
+    public async Task A_graph_that_fails_on_pictures_alone_says_so_without_a_trace()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        model.Graph.Initializer.Add(new TensorProto { Name = "hundred", DataType = 1, FloatData = { 100 } });
+        model.Graph.Initializer.Add(new TensorProto { Name = "three", DataType = 7, Dims = { 1 }, Int64Data = { 3 } });
+        var cast = new NodeProto { OpType = "Cast", Input = { "large" }, Output = { "whole" }, Attribute = { new AttributeProto { Name = "to", Type = AttributeProto.Types.AttributeType.Int, I = 7 } } };
+        var largest = new NodeProto { OpType = "ReduceMax", Input = { "picture" }, Output = { "largest" }, Attribute = { new AttributeProto { Name = "keepdims", Type = AttributeProto.Types.AttributeType.Int, I = 0 } } };
+        model.Graph.Node.Add([largest, new NodeProto { OpType = "Mul", Input = { "largest", "hundred" }, Output = { "large" } }, cast, new NodeProto { OpType = "Add", Input = { "whole", "three" }, Output = { "count" } }]);
+        Last(model, new NodeProto { OpType = "Reshape", Input = { "means", "count" } });
+        var file = Write("own.onnx", model.ToByteArray());
+        const string told = "The model own does not run on this picture: Its Reshape fails: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{103}.";
+
+        foreach (var (verb, expected) in new (string[], int)[] { (["model", "check", file], 1), (["embed", "tests/data/astronaut.png", $"--Faces:EmbeddingModel={file}"], 1), (["run", $"--Faces:EmbeddingModel={file}"], 78) })
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync(verb);
+            Assert.True(code == expected, $"{code} {output} {errors}");
+            Assert.Contains(told, string.Join(" ", (output.Replace("│", "", StringComparison.Ordinal) + errors).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+            Assert.DoesNotMatch(@"onnxruntime::|\.h:|ErrorCode|Non-zero|\n +at ", output + errors);
         }
     }
 

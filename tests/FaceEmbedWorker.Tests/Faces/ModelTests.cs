@@ -288,6 +288,37 @@ public sealed class ModelTests : IDisposable
         static long Peak() => !OperatingSystem.IsLinux() ? 0 : long.Parse(File.ReadLines("/proc/self/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
     }
 
+    /// <summary>As tf2onnx exports what was trained with TensorFlow: the layout is named, and a known card with it in its place does.</summary>
+    [Fact]
+    public void Channels_that_stand_last_are_called_that()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(160, 160));
+        int[] sizes = [1, 160, 160, 3];
+        for (var i = 0; i < sizes.Length; i++)
+        {
+            model.Graph.Input[0].Type.TensorType.Shape.Dim[i].DimValue = sizes[i];
+        }
+
+        model.Graph.Output[0].Type.TensorType.Shape = null;
+        var file = Write("own.onnx", model.ToByteArray());
+        Assert.Contains("has an input of [1,160,160,3], which is layout NHWC. Correct the card", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Embedding, cardName: "facenet-prewhiten")).Message, StringComparison.Ordinal);
+
+        var card = ModelCard.Named("facenet-prewhiten");
+        Write("own.json", (card with { Input = card.Input with { Layout = "NHWC" }, Output = card.Output with { Dimensions = 0 } }).ToJson());
+        using var loaded = Model.Load(file, ModelCard.Embedding);
+        Assert.Equal([1, 160, 160, 3], loaded.Card.Input.Shape);
+    }
+
+    [Fact]
+    public void Nodes_that_are_out_of_order_run_and_are_called_that()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(112, 112));
+        graph.Graph.Node.Add(graph.Graph.Node[0].Clone());
+        graph.Graph.Node.RemoveAt(0);
+        using var model = Model.Load(Write("own.onnx", graph.ToByteArray()), ModelCard.Embedding);
+        Assert.Equal("Its Flatten reads 'pooled', which only a node behind it gives: its nodes are out of order, or in a ring.", Assert.Single(model.Prepared!.Left));
+    }
+
     /// <summary>Opening a pipe waits for a writer, and a device has no end: neither is opened, whatever the tensor's size is.</summary>
     [Theory]
     [InlineData("pipe", 3, "which is a pipe (FIFO), and weights are read from files only.")]

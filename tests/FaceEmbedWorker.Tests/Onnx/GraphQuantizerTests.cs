@@ -166,8 +166,8 @@ public class GraphQuantizerTests
 
     /// <summary>Graphs that are no graphs, or odd ones: a sentence, or another graph that runs; never another exception.</summary>
     [Theory]
-    [InlineData("nowhere", "Its Conv reads 'nowhere', which nothing before it gives. Export it again.")]
-    [InlineData("late", "which nothing before it gives")]
+    [InlineData("nowhere", "Its Conv reads 'nowhere', which nothing gives. Export it again.")]
+    [InlineData("late", "which only a node behind it gives: its nodes are out of order, or in a ring. Export it again.")]
     [InlineData("twice", "It has two values of the name '")]
     [InlineData("nothing", "Its Conv gives nothing.")]
     [InlineData("two tensors", "It has two tensors of the name '")]
