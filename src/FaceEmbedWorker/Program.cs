@@ -2,7 +2,9 @@ using System.CommandLine;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Commands;
 using FaceEmbedWorker.Faces;
+using FaceEmbedWorker.Images;
 
+Heaps.BeFew();
 var root = new RootCommand("Takes photos from a RabbitMQ queue, finds and aligns every face, and publishes an embedding of each. Settings: --Section:Key=value.");
 try
 {

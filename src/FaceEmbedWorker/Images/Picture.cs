@@ -20,20 +20,8 @@ internal sealed unsafe partial class Picture : IDisposable
     static Picture()
     {
         const int trimThreshold = -1, mapThreshold = -3; // malloc.h
-        if (!OperatingSystem.IsLinux())
-        {
-            return;
-        }
-
-        try
-        {
-            _ = SetMalloc(mapThreshold, Mapped);
-            _ = SetMalloc(trimThreshold, 2 * Mapped);
-        }
-        catch (EntryPointNotFoundException)
-        {
-            // another C library
-        }
+        Heaps.Set(mapThreshold, Mapped);
+        Heaps.Set(trimThreshold, 2 * Mapped);
     }
 
     /// <summary>A picture with undefined pixels, for the caller to fill.</summary>
@@ -96,9 +84,6 @@ internal sealed unsafe partial class Picture : IDisposable
 
     [LibraryImport("libc", EntryPoint = "madvise")]
     private static partial int Advise(void* address, nuint length, int advice);
-
-    [LibraryImport("libc", EntryPoint = "mallopt")]
-    private static partial int SetMalloc(int parameter, int value);
 
     /// <summary>One row: uint8 [width, 3].</summary>
     public Span<byte> Row(int y) => Pixels.Slice(y * Width * 3, Width * 3);
