@@ -70,7 +70,7 @@ internal static class SubmitCommand
 
         var publisher = services.GetRequiredService<JobPublisher>();
         var list = new SubmitList(paths, from, services.GetRequiredService<BucketListing>());
-        if (!list.HasAny())
+        if (!await list.HasAnyAsync(cancel))
         {
             return ExitCode.SomeFailed;
         }

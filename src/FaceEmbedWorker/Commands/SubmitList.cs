@@ -29,13 +29,13 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
     public static bool IsStandardInput(string? file) => file is StandardInput or "/dev/stdin";
 
     /// <summary>Whether there may be something to hand in; where there is not, why is told.</summary>
-    public bool HasAny()
+    public async Task<bool> HasAnyAsync(CancellationToken cancel)
     {
         if (file is not (null or StandardInput))
         {
             try
             {
-                _ = opened.Value;
+                await Task.Run(() => opened.Value, CancellationToken.None).WaitAsync(cancel); // of a pipe: until somebody writes
             }
             catch (IOException e)
             {
@@ -195,7 +195,7 @@ internal sealed class SubmitList(string[] named, string? file, BucketListing buc
     private static async IAsyncEnumerable<string> LinesAsync(StreamReader reader, [EnumeratorCancellation] CancellationToken cancel)
     {
         var (buffer, line) = (new char[LongestLine], new StringBuilder());
-        for (int read, number = 1; (read = await reader.ReadAsync(buffer, cancel)) > 0;)
+        for (int read, number = 1; (read = await Task.Run(() => reader.Read(buffer), CancellationToken.None).WaitAsync(cancel)) > 0;) // a pipe's does not heed a token
         {
             var rest = buffer.AsMemory(0, read);
             for (int end; (end = rest.Span.IndexOfAny('\r', '\n')) >= 0; rest = rest[(end + 1)..])

@@ -222,6 +222,22 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal(130, await submit.InterruptAsync());
     }
 
+    /// <summary>Whoever writes the list has fallen silent, and what was handed in is told all the same.</summary>
+    [Fact]
+    public async Task A_list_that_does_not_end_is_left_when_it_is_told_to()
+    {
+        Assert.SkipUnless(OperatingSystem.IsLinux(), "Pipes have names on Linux.");
+        await using var probe = await ProbeAsync();
+        Process.Start("mkfifo", In("list"))!.WaitForExit();
+        await using var submit = FaceEmbed.Start(["submit", "--from", In("list"), .. probe.Settings]);
+        await using var list = new StreamWriter(new FileStream(In("list"), FileMode.Open, FileAccess.Write, FileShare.ReadWrite)); // opens once it is read
+        await list.WriteLineAsync("https://photos.example/1.jpg");
+        await list.FlushAsync();
+        await probe.UntilAsync(() => submit.Output.Contains("1.jpg: job ", StringComparison.Ordinal) ? probe : null, "the first job");
+        Assert.Equal(130, await submit.InterruptAsync());
+        Assert.Contains("1 job confirmed by the broker", submit.Output, StringComparison.Ordinal);
+    }
+
     /// <summary>None of them reaches the broker.</summary>
     [Fact]
     public async Task A_list_or_a_journal_that_cannot_be_one_is_told()
