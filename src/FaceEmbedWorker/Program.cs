@@ -25,6 +25,7 @@ try
     }
 
     using var interrupt = new Interrupt();
+    HandedFile.Ending = interrupt.Token;
     try
     {
         return await InvokeAsync(interrupt.Token);

@@ -77,12 +77,13 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     /// <param name="worldFailed">True: it will be tried again. False: it was done. Null: neither, as where the job itself was wrong, which
     /// tells nothing of the world.</param>
     /// <param name="why">Of a failure, for people.</param>
+    /// <param name="asked">False: the job failed without a look at the world, so that the next probe need not wait for long.</param>
     /// <returns>True where this closed or opened the gate.</returns>
-    public bool Report(string id, bool? worldFailed, bool probing, bool bulk = false, string why = "")
+    public bool Report(string id, bool? worldFailed, bool probing, bool bulk = false, string why = "", bool asked = true)
     {
         lock (state)
         {
-            return Of(bulk).Report(id, worldFailed, probing, why);
+            return Of(bulk).Report(id, worldFailed, probing, why, asked);
         }
     }
 
@@ -163,6 +164,9 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         private readonly HashSet<string> failed = [];
         private TimeSpan pause = FirstPause;
 
+        /// <summary>Until the next probe; shorter than the pause after one that did not look at the world.</summary>
+        private TimeSpan wait = FirstPause;
+
         /// <summary>Of a probe, or of the job that closed the gate.</summary>
         private long lastFailure;
 
@@ -177,7 +181,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         /// <summary>Until the next probe may go; null while one is under way.</summary>
         public TimeSpan? Left => !Failing ? TimeSpan.Zero : probe.CurrentCount == 0 ? null : PauseLeft;
 
-        private TimeSpan PauseLeft => pause - time.GetElapsedTime(lastFailure) is { Ticks: > 0 } left ? left : TimeSpan.Zero; // not from now: whoever waits may be handed back before it is over, and the next one goes on
+        private TimeSpan PauseLeft => wait - time.GetElapsedTime(lastFailure) is { Ticks: > 0 } left ? left : TimeSpan.Zero; // not from now: whoever waits may be handed back before it is over, and the next one goes on
 
         public async Task<bool> EnterAsync(CancellationToken cancel)
         {
@@ -226,13 +230,17 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             return Failing ? null : false;
         }
 
-        public bool Report(string id, bool? worldFailed, bool probing, string why)
+        public bool Report(string id, bool? worldFailed, bool probing, string why, bool asked)
         {
             var before = Failing;
             if (worldFailed is false)
             {
                 failed.Clear();
-                (Failing, pause, Done) = (false, FirstPause, Done + 1);
+                (Failing, pause, wait, Done) = (false, FirstPause, FirstPause, Done + 1);
+            }
+            else if (worldFailed is true && probing && !asked)
+            {
+                (lastFailure, wait) = (time.GetTimestamp(), FirstPause);
             }
             else if (worldFailed is true)
             {
@@ -241,6 +249,7 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
                 Failing |= failed.Count >= Failures;
                 lastFailure = probing || Failing != before ? time.GetTimestamp() : lastFailure;
                 pause = !probing ? pause : pause * 2 < LongestPause ? pause * 2 : LongestPause;
+                wait = pause;
             }
 
             if (probing)

@@ -123,6 +123,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
     private async Task WorkAsync(Delivery delivery, Turn? turn)
     {
         var (job, outcome) = await HandleThroughGateAsync(delivery, turn);
+        _ = outcome is not Returned || delivery.TryLetGo();
         if (outcome is not null) // otherwise it is, or comes, on the queue again
         {
             settle(delivery, job, outcome);
@@ -171,13 +172,15 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
             Tell(delivery, job, outcome, worldFailed, probing);
         }
 
-        return (job, outcome);
+        // others are behind it that may not want the same host
+        return (job, probing && outcome is JobOutcome.Retry { Asked: false } ? new Returned() : outcome);
     }
 
     private void Tell(Delivery delivery, EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
     {
-        var why = (outcome as JobOutcome.Retry)?.Message ?? "";
-        var turned = gate.Report(job?.Id ?? "", worldFailed, probing, delivery.IsBulk, why);
+        var retry = outcome as JobOutcome.Retry;
+        var why = retry?.Message ?? "";
+        var turned = gate.Report(job?.Id ?? "", worldFailed, probing, delivery.IsBulk, why, retry is not { Asked: false });
         if (turned && gate.IsFailing(delivery.IsBulk))
         {
             Pausing(logger, delivery.IsBulk ? " bulk jobs" : "", IntakeGate.Failures, why);

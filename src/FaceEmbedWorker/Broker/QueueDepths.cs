@@ -5,8 +5,12 @@ namespace FaceEmbedWorker.Broker;
 /// enough.</param>
 internal sealed record Backlog(long Jobs, double? PerSecond)
 {
-    /// <summary>Time until none waits, if that goes on; null where the backlog does not shrink.</summary>
-    public double? SecondsLeft => PerSecond < 0 ? Math.Round(Jobs / -PerSecond.Value) : null;
+    /// <summary>Some of them are paused: how it changed tells nothing of when it ends.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public bool Paused { get; init; }
+
+    /// <summary>Time until none waits, if that goes on; null where the backlog does not shrink, or is paused.</summary>
+    public double? SecondsLeft => PerSecond < 0 && !Paused ? Math.Round(Jobs / -PerSecond.Value) : null;
 }
 
 /// <summary>How many messages are ready in each queue of the topology, asked every few seconds.</summary>

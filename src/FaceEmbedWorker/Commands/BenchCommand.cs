@@ -54,7 +54,7 @@ internal static class BenchCommand
 
         if (json is not null)
         {
-            OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
+            OutputFile.MustBeWritable(json);
         }
 
         await using var services = Services.Build(settings);

@@ -71,8 +71,8 @@ internal static class ModelInspectCommand
                     else
                     {
                         using var model = Load(ModelCard.Embedding, null);
-                        var (detector, _) = ModelCard.For(Model.Locate(options.DetectionModel), ModelCard.Detection, "");
-                        var embedder = new FaceEmbedder(model, FaceDetector.PointsRule(detector));
+                        using var detector = Model.Load(options.DetectionModel, ModelCard.Detection, options.PrepareGraph);
+                        var embedder = new FaceEmbedder(model, FaceDetector.PointsRule(detector.Card, detector.Sha256));
                         Add("id, dimensions", Text($"{model.Card.Id}, {embedder.Dimensions}"));
                         Add("input", Text($"{model.Card.Input.Width} x {model.Card.Input.Height} {model.Card.Input.Color}, mean {string.Join(' ', model.Card.Input.Mean)}, std {string.Join(' ', model.Card.Input.Std)}, {model.Card.Input.Layout}"));
                         Add("space of faces, of whole pictures", $"{embedder.FaceSpace}, {embedder.ImageSpace}");

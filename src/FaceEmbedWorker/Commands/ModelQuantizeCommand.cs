@@ -69,7 +69,7 @@ internal static class ModelQuantizeCommand
             if (json is not null)
             {
                 var existed = File.Exists(json);
-                OutputFile.Open(json, FileMode.Append).Dispose(); // what cannot be written is told before the work
+                OutputFile.MustBeWritable(json);
                 if (!existed)
                 {
                     OutputFile.Remove(json);
@@ -87,7 +87,7 @@ internal static class ModelQuantizeCommand
                 Screen.Note($"{Plural.Of(photos.Count, "face")} are few to calibrate and to measure on: {EnoughFaces} or more, of thirty people, say more.");
             }
 
-            using var trial = new Trial(quantizer, embedder, FaceDetector.PointsRule(services.GetRequiredService<FaceDetector>().Card), photos, bytes, file);
+            using var trial = new Trial(quantizer, embedder, services.GetRequiredService<FaceDetector>().Points, photos, bytes, file);
             var figures = await trial.RunAsync(cancel);
             Print(figures);
             if (json is not null)
@@ -193,7 +193,8 @@ internal static class ModelQuantizeCommand
             }, cancel));
             var cosines = before.Zip(after, (a, b) => VerifyCommand.Cosine(Unit(a.Face.Vector), Unit(b.Face.Vector))).Order().ToArray();
             var some = photos.Take(Timed).Select(Decode).ToArray();
-            var speed = Quantization.Speed(embedder, small, some);
+            (double Before, double After, double Ratio) speed = default;
+            await Screen.ProgressAsync("measuring the speed", Quantization.Turns, advance => Task.Run(() => speed = Quantization.Speed(embedder, small, some, advance, cancel), cancel));
             Array.ForEach(some, p => p.Dispose());
             var (floats, bytes) = (VerifyCommand.Pairs(before), VerifyCommand.Pairs(after));
             return new QuantizeFigures(embedder.Card.Id, Card.Id, small.FaceSpace, photos.Count, calibrated.Count, cosines[cosines.Length / 2], cosines[0],

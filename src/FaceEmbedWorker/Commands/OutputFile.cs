@@ -8,8 +8,19 @@ internal sealed class OutputException(string place, string why, Exception inner)
 /// <summary>Files that a user asked for. All of it throws <see cref="OutputException"/>.</summary>
 internal static class OutputFile
 {
-    /// <summary>Unbuffered: what cannot be written is told where it is written.</summary>
-    public static FileStream Open(string path, FileMode mode = FileMode.Create) => Try(path, () => new FileStream(path, mode, FileAccess.Write, FileShare.Read, bufferSize: 0));
+    private const string Unread = "nobody has begun to read it. Start its reader first, or name a file.";
+
+    /// <summary>Unbuffered: what cannot be written is told where it is written. A pipe that nobody reads is given up.</summary>
+    public static FileStream Open(string path, FileMode mode = FileMode.Create) => Try(path, () => IsPipe(path) ? HandedFile.InTime(() => Opened(path, mode), Unread) : Opened(path, mode));
+
+    /// <summary>What cannot be written is told before the work. A pipe is not tried: its reader would take that for the end.</summary>
+    public static void MustBeWritable(string path)
+    {
+        if (!IsPipe(path))
+        {
+            Open(path, FileMode.Append).Dispose();
+        }
+    }
 
     public static void CreateFolder(string path) =>
         Try(path, () => File.Exists(path) ? throw new IOException("it is a file, and a folder is wanted.") : Directory.CreateDirectory(path));
@@ -19,7 +30,8 @@ internal static class OutputFile
     /// <param name="place">The name that is told, where this is another one on the way to it.</param>
     public static void Write(string path, byte[] bytes, string? place = null) => Try(place ?? path, () =>
     {
-        File.WriteAllBytes(path, bytes);
+        using var file = IsPipe(path) ? HandedFile.InTime(() => File.OpenWrite(path), Unread) : File.Create(path);
+        file.Write(bytes);
         return true;
     });
 
@@ -60,6 +72,10 @@ internal static class OutputFile
         stream.Flush();
         return true;
     });
+
+    private static FileStream Opened(string path, FileMode mode) => new(path, mode, FileAccess.Write, FileShare.Read, bufferSize: 0);
+
+    private static bool IsPipe(string path) => PictureFile.KindOf(path) == PictureFile.Pipe;
 
     private static T Try<T>(string place, Func<T> write)
     {

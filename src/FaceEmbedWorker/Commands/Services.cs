@@ -39,8 +39,8 @@ internal static partial class Services
         .AddSingleton<BucketListing>()
         .AddSingleton(s => new ImageDecoder(s.GetRequiredService<IOptions<ImageOptions>>(), s.GetRequiredService<IOptions<JobOptions>>().Value.Slots))
         .AddSingleton(LoadDetector)
-        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, o => o.EmbeddingCard), FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
-        .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card, FaceDetector.PointsRule(s.GetRequiredService<FaceDetector>().Card)))
+        .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, o => o.EmbeddingCard), s.GetRequiredService<FaceDetector>().Points))
+        .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card, s.GetRequiredService<FaceDetector>().Points))
         .AddSingleton(services => ActivatorUtilities.CreateInstance<SelfTest>(services, new ImageDecoder(Options.Create(new ImageOptions { Decoder = services.GetRequiredService<IOptions<ImageOptions>>().Value.Decoder })))) // its own photos are within no limits that are set
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()

@@ -32,7 +32,7 @@ internal static class Settings
     private const string DefaultSecrets = "/run/secrets";
 
     /// <summary>Section -> class: every setting there is.</summary>
-    public static readonly IReadOnlyDictionary<string, Type> Sections = new Dictionary<string, Type>
+    public static readonly IReadOnlyDictionary<string, Type> Sections = new Dictionary<string, Type>(StringComparer.OrdinalIgnoreCase)
     {
         [BrokerOptions.Section] = typeof(BrokerOptions),
         [JobOptions.Section] = typeof(JobOptions),
@@ -108,10 +108,10 @@ internal static class Settings
         where !name.StartsWith(EnvironmentPrefix, StringComparison.OrdinalIgnoreCase)
         let plain = Bare(name).StartsWith(Bare(EnvironmentPrefix), StringComparison.Ordinal) ? Bare(name)[Bare(EnvironmentPrefix).Length..] : Bare(name)
         from section in Sections
-        from setting in Of(section.Value).Where(s => name.Contains("__", StringComparison.Ordinal) && plain == Bare(section.Key + s.Name))
+        from setting in Of(section.Value).Where(s => (name.Contains("__", StringComparison.Ordinal) || plain != Bare(name)) && plain == Bare(section.Key + s.Name))
         select (name, $"{EnvironmentPrefix}{section.Key}__{setting.Name}");
 
-    private static string Bare(string name) => name.Replace("_", "", StringComparison.Ordinal).ToUpperInvariant();
+    private static string Bare(string name) => name.Replace("_", "", StringComparison.Ordinal).Replace(".", "", StringComparison.Ordinal).ToUpperInvariant();
 
     /// <summary>One file a setting, so that a password is in no command line, no environment and no listing of either.</summary>
     /// <exception cref="SettingsException">The folder was named and cannot be read.</exception>
@@ -132,9 +132,14 @@ internal static class Settings
     /// <exception cref="SettingsException">A name that is no setting, or a value out of range.</exception>
     public static IServiceCollection AddSettings(this IServiceCollection services, IConfiguration configuration)
     {
-        foreach (var section in configuration.GetChildren().Where(s => !Sections.ContainsKey(s.Key) && s.Key != "Logging"))
+        foreach (var section in configuration.GetChildren().Where(s => !(Sections.ContainsKey(s.Key) || s.Key.Equals("Logging", StringComparison.OrdinalIgnoreCase))))
         {
             throw new SettingsException($"'{section.Key}' is no section of settings; there are {string.Join(", ", Sections.Keys)} and Logging.");
+        }
+
+        foreach (var section in configuration.GetChildren().Where(s => s.Value is not null))
+        {
+            throw new SettingsException($"{section.Key} is a section of settings and has no value of its own: write {section.Key}:NAME, in the environment {EnvironmentPrefix}{section.Key}__NAME.");
         }
 
         return services

@@ -75,7 +75,7 @@ internal static class VerifyCommand
 
         foreach (var asked in new[] { report, json }.OfType<string>())
         {
-            OutputFile.Open(asked, FileMode.Append).Dispose(); // what cannot be written is told before the work
+            OutputFile.MustBeWritable(asked);
         }
 
         if (people.Length == 0)

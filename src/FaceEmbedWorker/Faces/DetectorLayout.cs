@@ -181,7 +181,9 @@ internal static class DetectorLayout
         GraphSummary graph;
         try
         {
-            graph = GraphSummary.Read(Model.Read(file));
+            var bytes = Model.Read(file);
+            GraphFault.MustBeRunnable(bytes);
+            graph = GraphSummary.Read(bytes);
         }
         catch (Exception e) when (e is ForeignFileException or InvalidDataException or ModelException)
         {

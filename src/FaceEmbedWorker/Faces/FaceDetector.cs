@@ -13,6 +13,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 {
     private readonly FaceOptions options = options.Value;
 
+    /// <summary>SHA-256 of models/face_detection.onnx, whose vectors are published.</summary>
+    private const string Shipped = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4";
+
     private const double UsualThreshold = 0.5;
 
     private const int LeastDecoded = 2;
@@ -55,11 +58,16 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
     /// How a detector's faces get their points, as it enters the embedding space: vectors move with them. A change that moves points gets
     /// the next number.
     /// </summary>
-    public static string PointsRule(ModelCard card) => !DetectorLayout.HasPoints(card.Output.Layout) ? LandmarkPoints
-        : card.Input.Multiple > 0 ? CloserPoints
-        : "2";
+    /// <param name="sha256">Of the detector: another one of the same layout puts the points elsewhere.</param>
+    public static string PointsRule(ModelCard card, string sha256) => !DetectorLayout.HasPoints(card.Output.Layout) ? LandmarkPoints
+        : card.Input.Multiple == 0 ? $"2 {sha256}"
+        : sha256 == Shipped ? CloserPoints
+        : $"{CloserPoints} {sha256}";
 
-    /// <summary>By the detector itself, in closer looks.</summary>
+    /// <inheritdoc cref="PointsRule(ModelCard, string)"/>
+    public string Points => PointsRule(model.Card, model.Sha256);
+
+    /// <summary>By the shipped detector itself, in closer looks.</summary>
     public static readonly string CloserPoints = FormattableString.Invariant($"3 looks of {CloseSide} at {string.Join(' ', Close.Select(look => FormattableString.Invariant($"{look.Scale}{look.Shift:+0;-0}")))} from the first that turns by {Tilted} or {Level}, each the mean of what sees it");
 
     /// <summary>By a model of 68 landmarks, as all faces did once.</summary>

@@ -77,6 +77,11 @@ internal sealed partial class Model : IDisposable
             throw new ModelException($"The model {file} {broken}");
         }
 
+        if (ForeignFile.InPlaceOfOnnx(bytes) is { } foreign)
+        {
+            throw new ModelException($"The model {file} is not an ONNX file. {foreign}");
+        }
+
         var sha256 = Checksum(file, bytes, beside);
         var (card, cardFile) = ModelCard.For(file, task, cardName);
         if (card.Sha256 is { } expected && !expected.Equals(sha256, StringComparison.OrdinalIgnoreCase))

@@ -8,6 +8,9 @@ namespace FaceEmbedWorker.Faces;
 /// <summary>What it takes to quantise an embedder: the ranges of what it computes of faces, and how much faster it is then.</summary>
 internal static class Quantization
 {
+    /// <summary>Of which the first warms up.</summary>
+    public const int Turns = Rounds + 1;
+
     private const int Rounds = 9;
     private static readonly TimeSpan Round = TimeSpan.FromMilliseconds(250);
 
@@ -59,9 +62,17 @@ internal static class Quantization
     }
 
     /// <summary>Faces a second of both on one core, medians of rounds in turn, and the median of the rounds' ratios.</summary>
-    public static (double Before, double After, double Ratio) Speed(FaceEmbedder before, FaceEmbedder after, IReadOnlyList<Picture> faces)
+    /// <param name="advance">Called after each of <see cref="Turns"/>.</param>
+    public static (double Before, double After, double Ratio) Speed(FaceEmbedder before, FaceEmbedder after, IReadOnlyList<Picture> faces, Action advance, CancellationToken cancel)
     {
-        var rounds = Enumerable.Range(0, Rounds + 1).Select(_ => (Before: Rate(before), After: Rate(after))).Skip(1).ToArray(); // the first warms up
+        var rounds = new List<(double Before, double After)>();
+        for (var turn = 0; turn < Turns; turn++)
+        {
+            rounds.Add((Rate(before), Rate(after)));
+            advance();
+        }
+
+        rounds.RemoveAt(0);
         return (Median(r => r.Before), Median(r => r.After), Median(r => r.After / r.Before));
 
         double Rate(FaceEmbedder embedder)
@@ -69,6 +80,7 @@ internal static class Quantization
             var (count, start) = (0, Stopwatch.GetTimestamp());
             do
             {
+                cancel.ThrowIfCancellationRequested();
                 embedder.Embed(faces[count++ % faces.Count]);
             }
             while (Stopwatch.GetElapsedTime(start) < Round);

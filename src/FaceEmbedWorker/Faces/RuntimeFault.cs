@@ -83,7 +83,12 @@ internal static partial class RuntimeFault
             return $"keeps weights in {path}, which is {kind}, and weights are read from files only. Put the file there, from where the model came.";
         }
 
-        if (Target(path) is not { Exists: true } data)
+        if (Target(path) is not { } data)
+        {
+            return $"keeps weights in {path}, whose links lead in a circle, and to no file. Put the file there, from where the model came.";
+        }
+
+        if (!data.Exists)
         {
             return $"keeps weights in {path}, and there is no such file. Put it there, from where the model came.";
         }

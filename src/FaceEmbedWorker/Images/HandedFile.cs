@@ -10,6 +10,11 @@ internal static class HandedFile
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
+    /// <summary>The program is told to end: nothing is waited for any more.</summary>
+    public static CancellationToken Ending { get; set; }
+
+    private static readonly string Silent = $"nothing has come through it for {Patience.TotalSeconds} seconds. Write it to a file first, and name that.";
+
     /// <summary>What came through pipes: it comes once, and a card is read by more than one.</summary>
     private static readonly ConcurrentDictionary<string, byte[]> Piped = [];
 
@@ -26,9 +31,9 @@ internal static class HandedFile
 
     private static byte[] FromPipe(string path, int mostBytes)
     {
-        var pipe = InTime(() => File.OpenRead(path)); // which waits for who writes
+        var pipe = InTime(() => File.OpenRead(path), Silent); // which waits for who writes
         var (bytes, buffer) = (new MemoryStream(), new byte[64 * 1024]);
-        for (int count; (count = InTime(() => pipe.Read(buffer))) > 0;)
+        for (int count; (count = InTime(() => pipe.Read(buffer), Silent)) > 0;)
         {
             bytes.Write(buffer, 0, count);
             if (bytes.Length > mostBytes)
@@ -42,15 +47,17 @@ internal static class HandedFile
     }
 
     /// <summary>What comes too late is left to its thread, which the program's end does not wait for.</summary>
-    private static T InTime<T>(Func<T> read)
+    /// <param name="why">What has not happened, and what to do.</param>
+    /// <exception cref="OperationCanceledException">The program is told to end.</exception>
+    public static T InTime<T>(Func<T> wait, string why)
     {
         try
         {
-            return Task.Run(read).WaitAsync(Patience).GetAwaiter().GetResult();
+            return Task.Run(wait).WaitAsync(Patience, Ending).GetAwaiter().GetResult();
         }
         catch (TimeoutException e)
         {
-            throw new IOException($"it is {PictureFile.Pipe}, and nothing has come through it for {Patience.TotalSeconds} seconds. Write it to a file first, and name that.", e);
+            throw new IOException($"it is {PictureFile.Pipe}, and {why}", e);
         }
     }
 

@@ -2,6 +2,14 @@ using System.Threading.RateLimiting;
 
 namespace FaceEmbedWorker.Images;
 
+/// <summary>The job was given up before its turn at a host came.</summary>
+internal sealed class TurnException(string host, OperationCanceledException inner) : OperationCanceledException(
+    $"Its turn at {host} did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host.", inner, inner.CancellationToken)
+{
+    /// <summary>It is no fault of the world, and others are in line.</summary>
+    public static readonly TimeSpan Later = TimeSpan.FromSeconds(5);
+}
+
 /// <summary>
 /// When a host or bucket is asked: by so many at once and so often as the settings say, bulk jobs one behind all others, and for a while not
 /// at all where one try after the other fails, so that what lies elsewhere does not wait for a host that is away.
@@ -71,8 +79,15 @@ internal sealed class HostTurns : IDisposable
 
     private async Task<RateLimitLease> TurnAsync(string host, bool last, CancellationToken cancel)
     {
-        using var entered = last ? await door.AcquireAsync(host, cancellationToken: cancel) : null;
-        return await turns.AcquireAsync(host, cancellationToken: cancel);
+        try
+        {
+            using var entered = last ? await door.AcquireAsync(host, cancellationToken: cancel) : null;
+            return await turns.AcquireAsync(host, cancellationToken: cancel);
+        }
+        catch (OperationCanceledException e)
+        {
+            throw new TurnException(host, e);
+        }
     }
 
     /// <exception cref="SourceException">The host is left alone now.</exception>

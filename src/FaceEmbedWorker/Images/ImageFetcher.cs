@@ -179,7 +179,7 @@ internal sealed class ImageFetcher : IDisposable
                 continue;
             }
 
-            Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers.RetryAfter));
+            Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers));
             return await ReadAsync(await answer.Content.ReadAsStreamAsync(cancel), answer.Content.Headers.ContentLength, Shown(url), cancel);
         }
 
@@ -215,7 +215,9 @@ internal sealed class ImageFetcher : IDisposable
     private static string Setting(string name, string now, string more) => $"To allow it: {SourceOptions.Section}:{name}={string.Join(',', [.. SourceOptions.List(now), more])}";
 
     /// <summary>In seconds or as a date.</summary>
-    private TimeSpan? RetryAfter(RetryConditionHeaderValue? told) => (told?.Delta ?? told?.Date - time.GetUtcNow()) is { } wait ? wait > TimeSpan.Zero ? wait : TimeSpan.Zero : null;
+    private TimeSpan? RetryAfter(HttpResponseHeaders headers) => (headers.RetryAfter?.Delta ?? headers.RetryAfter?.Date - time.GetUtcNow()) is { } wait ? wait > TimeSpan.Zero ? wait : TimeSpan.Zero
+        : headers.TryGetValues("Retry-After", out var told) && told.First().Trim() is { Length: > 0 } text && text.All(char.IsAsciiDigit) ? TimeSpan.FromDays(1) // more seconds than .NET takes
+        : null;
 
     private static void Check(int status, string place, TimeSpan? retryAfter = null)
     {

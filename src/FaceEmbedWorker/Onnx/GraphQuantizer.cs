@@ -77,7 +77,7 @@ internal sealed class GraphQuantizer
         SteadyGraph.Raise(model);
         var convolutions = original.Node.Where(n => n.OpType == "Conv").ToList();
         var quantizer = new GraphQuantizer(model) { IsMobile = convolutions.Count(IsApart) * 4 >= convolutions.Count };
-        return quantizer.Convolutions > 0 ? quantizer : throw new InvalidDataException("It has no convolution that can be quantised. Serve it as it is.");
+        return quantizer.Convolutions > 0 ? quantizer : throw new InvalidDataException("It has no convolution that can be quantised, so that nothing would be gained.");
     }
 
     public static bool IsQuantised(GraphProto graph) => graph.Node.Any(n => Quantised.Contains(n.OpType) || n.Domain == "com.microsoft" && n.OpType.StartsWith('Q'));

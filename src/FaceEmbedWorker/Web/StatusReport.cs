@@ -41,7 +41,7 @@ internal sealed record StatusReport(string Worker, string Version, double Uptime
         (string Name, string Role)[] queues = [(topology.Jobs, "jobs"), .. topology.Bulk is { } bulk ? [(bulk, "bulk jobs")] : Array.Empty<(string, string)>(), (topology.Suspects, "crash suspects"), .. waits, (topology.Dead, "dead letters"), (topology.Results, "results")];
         return new StatusReport(JobHandler.Worker, JobHandler.Version, Math.Round(uptime.TotalSeconds), new StatusModel(embedder.Card.Id, embedder.FaceSpace, embedder.ImageSpace),
             health.Link?.Broker, WhyNotReady(health, modelDoubt), health.NotReady, health.Paused, health.BulkPaused, modelDoubt,
-            health.InFlight, slots, health.Slots?.Running ?? [], health.Prefetch, health.Queues?.Backlog, tally.LastMinute(), tally.LastHour(),
+            health.InFlight, slots, health.Slots?.Running ?? [], health.Prefetch, health.Queues?.Backlog is { } backlog ? backlog with { Paused = (health.NotReady ?? health.BulkPaused) is not null } : null, tally.LastMinute(), tally.LastHour(),
             Sorted(tally.Outcomes), Sorted(tally.Retries), Sorted(tally.DeadLetters),
             [.. queues.Select(q => new StatusQueue(q.Name, q.Role, depths.TryGetValue(q.Name, out var ready) ? ready : null))], tally.Results, tally.Troubles);
     }

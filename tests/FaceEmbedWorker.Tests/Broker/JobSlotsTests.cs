@@ -165,6 +165,43 @@ public sealed class JobSlotsTests : IDisposable
         Assert.Equal(["live-1", "live-2", "fetches"], settled.Select(s => s.Delivery.Message.JobId));
     }
 
+    /// <summary>A row of jobs of one host that is away closes the gate, and pictures of other hosts behind them do not wait a minute for each.</summary>
+    [Fact]
+    public async Task A_job_whose_host_is_left_alone_goes_back_uncounted_and_the_next_one_is_tried_soon()
+    {
+        await SlotsAsync();
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            await RunAsync($"away-{i}", bulk: false, new JobOutcome.Retry("source_unavailable", "away"));
+        }
+
+        for (var pause = 1; pause <= 8; pause *= 2) // until it is long
+        {
+            await ProbeAsync(pause, "asked", new JobOutcome.Retry("source_unavailable", "away"));
+        }
+
+        await ProbeAsync(16, "left-alone-0", new JobOutcome.Retry("source_unavailable", "not asked") { Asked = false });
+        Assert.Equal((typeof(Returned), DeliveryState.LetGo), (settled.Last().Outcome.GetType(), settled.Last().Delivery.State));
+        await ProbeAsync(1, "left-alone-1", new JobOutcome.Retry("source_unavailable", "not asked") { Asked = false });
+        await ProbeAsync(1, "asked", new JobOutcome.Retry("source_unavailable", "away"));
+        await ProbeAsync(32, "elsewhere", Completed);
+        Assert.False(gate.IsFailing(bulk: false));
+
+        async Task ProbeAsync(int pause, string id, JobOutcome outcome)
+        {
+            (running, var before) = (null, settled.Count);
+            await HandAsync(id, bulk: false);
+            await Task.Delay(30); // it waits for the pause's end
+            time.Advance(TimeSpan.FromSeconds(pause) - TimeSpan.FromMilliseconds(100));
+            await Task.Delay(30);
+            Assert.Null(running);
+            time.Advance(TimeSpan.FromMilliseconds(200));
+            await UntilAsync(() => running is not null);
+            running!.SetResult(outcome);
+            await UntilAsync(() => settled.Count == before + 1);
+        }
+    }
+
     /// <summary>What has its picture needs its slot from the first.</summary>
     [Fact]
     public async Task A_bulk_job_with_its_picture_keeps_its_slot()

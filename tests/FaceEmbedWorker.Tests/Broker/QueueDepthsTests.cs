@@ -28,6 +28,7 @@ public class QueueDepthsTests
         Assert.Null(watched.Look(1000).SecondsLeft);
 
         Assert.Equal((-10, 95), After(5, 950));
+        Assert.Null((new Backlog(950, -10) { Paused = true }).SecondsLeft);
         Assert.Equal((-10, 70), After(25, 700));
         Assert.Equal((0, null), After(35, 700)); // what is longer ago than half a minute does not count
         Assert.Equal((10, null), After(20, 950));

@@ -69,13 +69,15 @@ public partial class SettingsTests
     public void A_wrong_setting_names_itself(string argument, string name) =>
         Assert.Contains(name, Assert.Throws<SettingsException>(() => Build(argument)).Message, StringComparison.Ordinal);
 
-    /// <summary>Of every setting that is a number: no number is beyond all bounds.</summary>
     [Theory]
     [InlineData("Broker__Uri", "FaceEmbed__Broker__Uri")]
     [InlineData("BROKER__BULKQUEUE", "FaceEmbed__Broker__BulkQueue")]
     [InlineData("FACE_EMBED_Broker__Uri", "FaceEmbed__Broker__Uri")]
     [InlineData("FACE_EMBED__FACES__MINSIZE", "FaceEmbed__Faces__MinSize")]
     [InlineData("FaceEmbed_Broker__Uri", "FaceEmbed__Broker__Uri")]
+    [InlineData("FaceEmbed_Broker_Uri", "FaceEmbed__Broker__Uri")]
+    [InlineData("FACEEMBED_BROKER_URI", "FaceEmbed__Broker__Uri")]
+    [InlineData("FaceEmbed.Broker.Uri", "FaceEmbed__Broker__Uri")]
     [InlineData("FaceEmbed__Broker__Uri", null)]
     [InlineData("FACEEMBED__BROKER__URI", null)]
     [InlineData("FACE_EMBED_SECRETS", null)]
@@ -85,6 +87,15 @@ public partial class SettingsTests
     public void A_variable_that_is_a_setting_but_for_its_prefix_is_told(string variable, string? setting) =>
         Assert.Equal(setting is null ? [] : [(variable, setting)], Settings.Misnamed([variable, "PATH"]));
 
+    [Fact]
+    public void A_section_may_be_written_in_any_case_and_has_no_value_of_its_own()
+    {
+        using var services = Build("--broker:jobs=mine", "--LOGGING:LogLevel:Default=Error");
+        Assert.Equal("mine", services.GetRequiredService<IOptions<BrokerOptions>>().Value.Jobs);
+        Assert.Equal("Broker is a section of settings and has no value of its own: write Broker:NAME, in the environment FaceEmbed__Broker__NAME.", Assert.Throws<SettingsException>(() => Build("--Broker=amqp://host/")).Message);
+    }
+
+    /// <summary>Of every setting that is a number: no number is beyond all bounds.</summary>
     [Fact]
     public void A_number_that_is_none_is_refused_with_its_setting()
     {

@@ -44,6 +44,23 @@ public sealed class FileTests : IDisposable
         await ToldAsync(78, "it is a pipe (FIFO), and nothing has come through it for 5 seconds. Write it to a file first, and name that.", [.. verb, In("p")]);
     }
 
+    [Fact]
+    public async Task A_pipe_that_nobody_reads_is_given_up()
+    {
+        await ShellAsync("mkfifo p");
+        await ToldAsync(73, "p: it cannot be written: it is a pipe (FIFO), and nobody has begun to read it. Start its reader first, or name a file.", "embed", TestData.GraceHopper, "--out", In("p"));
+    }
+
+    [Fact]
+    public async Task What_waits_for_a_pipe_ends_when_it_is_told_to()
+    {
+        await ShellAsync("mkfifo p");
+        await using var convert = FaceEmbed.Start(["model", "convert", "--checkpoint", In("p"), "--output", In("own.onnx")]);
+        await Task.Delay(TimeSpan.FromSeconds(2));
+        Assert.Equal(130, await convert.InterruptAsync());
+        Assert.Equal("face-embed: interrupted.", convert.Errors.Trim());
+    }
+
     /// <summary>As a shell hands in what a command writes: <c>--card &lt;(cat card)</c>.</summary>
     [Fact]
     public async Task A_card_or_a_checkpoint_may_come_through_a_pipe()

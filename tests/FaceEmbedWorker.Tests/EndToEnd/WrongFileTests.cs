@@ -141,6 +141,7 @@ public sealed class WrongFileTests : IDisposable
     [InlineData("does not fit", "can run: Its Gemm fails: ")]
     [InlineData("does not run", ": Its Reshape fails: The input tensor cannot be reshaped to the requested shape. Input shape:{1,3}, requested shape:{1,512}. Write the size")]
     [InlineData("no graph", "can run: It has no graph: it is damaged, or only a part of a model. Get it again, or export it again.")]
+    [InlineData("card", "is not an ONNX file. It is JSON")]
     [InlineData("no nodes", "can run: Its graph has no nodes, and computes nothing. Export it again.")]
     [InlineData("a sequence", "tensors go in and come out, but the file has an output 'vector' of ONNX_TYPE_SEQUENCE.")]
     [InlineData("input of 2147483648", "can run: Its input 'picture' is [1,3,2147483648,112], which no picture has. Export it again, for pictures")]
@@ -158,6 +159,9 @@ public sealed class WrongFileTests : IDisposable
         {
             case "folder":
                 Directory.CreateDirectory(file);
+                break;
+            case "card":
+                await File.WriteAllTextAsync(file, "{\"id\": \"a card\"}");
                 break;
             case "no graph":
                 await File.WriteAllBytesAsync(file, new ModelProto { IrVersion = 8, ProducerName = "nobody" }.ToByteArray(), TestContext.Current.CancellationToken);

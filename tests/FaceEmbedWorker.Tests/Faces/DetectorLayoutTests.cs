@@ -61,7 +61,10 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(("rfb", 320, 240, 0.7), (rfb.Card.Output.Layout, rfb.Card.Input.Width, rfb.Card.Input.Height, rfb.Card.Threshold));
         File.Copy(Pipeline.Shipped("face_detection.onnx"), Path.Combine(folder, "shipped.onnx"));
         using var shipped = Model.Load(Path.Combine(folder, "shipped.onnx"), ModelCard.Detection);
-        Assert.Equal(FaceDetector.CloserPoints, FaceDetector.PointsRule(shipped.Card));
+        Assert.Equal(FaceDetector.CloserPoints, FaceDetector.PointsRule(shipped.Card, shipped.Sha256));
+        string[] spaces = [.. new[] { yunet, scrfd, shipped, rfb }.Select(d => new FaceEmbedder(Pipeline.EmbeddingModel, FaceDetector.PointsRule(d.Card, d.Sha256)).FaceSpace)];
+        Assert.Equal(["0bc65e766053", "3d45b4915f1f"], spaces[2..]);
+        Assert.Equal(4, spaces.Distinct().Count()); // another detector of the same layout puts the points elsewhere
     }
 
     [Fact]

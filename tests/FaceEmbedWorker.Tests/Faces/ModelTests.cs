@@ -325,7 +325,7 @@ public sealed class ModelTests : IDisposable
     [InlineData("pipe", 0, "which is a pipe (FIFO), and weights are read from files only.")]
     [InlineData("device", 3, "which is a device, and weights are read from files only.")]
     [InlineData("device", 0, "which is a device, and weights are read from files only.")]
-    [InlineData("circle", 3, "and there is no such file. Put it there, from where the model came.")]
+    [InlineData("circle", 3, "whose links lead in a circle, and to no file. Put the file there, from where the model came.")]
     [InlineData("model", 3, "own.onnx is a pipe (FIFO). Name an ONNX file.")]
     public async Task Weights_that_are_a_pipe_or_a_device_are_named_and_not_waited_for(string kind, int rows, string told)
     {

@@ -1,4 +1,5 @@
 using FaceEmbedWorker.Images;
+using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Time.Testing;
 
 namespace FaceEmbedWorker.Tests.Images;
@@ -77,6 +78,21 @@ public sealed class HostTurnsTests : IDisposable
         await Assert.ThrowsAsync<ImageException>(() => turns.AskAsync("host", false, () => throw new ImageException(ImageFault.SourceMissing, "nothing there"), CancellationToken.None));
         await FailAsync("host", HostTurns.Failures);
         await RefusedAsync("5 tries in a row");
+    }
+
+    /// <summary>The host is well, and so is the world: the intake does not close for it.</summary>
+    [Fact]
+    public async Task A_job_whose_turn_does_not_come_says_what_it_waited_for()
+    {
+        var answer = new TaskCompletionSource<byte[]>();
+        var first = turns.AskAsync("host", false, () => answer.Task, CancellationToken.None);
+        using var deadline = new CancellationTokenSource();
+        var second = turns.AskAsync("host", false, () => throw new InvalidOperationException("asked"), deadline.Token);
+        await deadline.CancelAsync();
+        var retry = Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(await Assert.ThrowsAsync<TurnException>(() => second)));
+        Assert.Equal(("deadline", TurnException.Later, "Its turn at host did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host."), (retry.Reason, retry.After, retry.Message));
+        answer.SetResult([]);
+        await first;
     }
 
     [Fact]

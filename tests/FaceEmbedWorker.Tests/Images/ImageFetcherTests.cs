@@ -194,6 +194,7 @@ public sealed class ImageFetcherTests : IDisposable
         {
             "/soon" => Interlocked.Increment(ref calls) < 2 ? Server.Status("429 Too Many Requests\r\nRetry-After: 1") : Server.Ok([7]),
             "/later" => Server.Status("429 Too Many Requests\r\nRetry-After: 90"),
+            "/never" => Server.Status("429 Too Many Requests\r\nRetry-After: 9999999999"),
             "/date" => Server.Status($"503 Service Unavailable\r\nRetry-After: {start.AddMinutes(10):R}"),
             "/past" => Server.Status("503 Service Unavailable\r\nRetry-After: Thu, 01 Jan 2026 00:00:00 GMT"),
             _ => Server.Status("500 Internal Server Error\r\nRetry-After: 90"),
@@ -205,6 +206,7 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.Equal(TimeSpan.FromSeconds(90), Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(later)).After);
         Assert.EndsWith("/later answers with status 429, and wants to be asked again in 90 s.", later.Message, StringComparison.Ordinal);
         Assert.InRange((await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/date"))).RetryAfter!.Value, TimeSpan.FromMinutes(5), TimeSpan.FromMinutes(10));
+        Assert.Equal(TimeSpan.FromDays(1), (await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/never"))).RetryAfter);
         Assert.Equal((1, 1), (Asked("/later"), Asked("/date"))); // a queue is the place to wait that long
         Assert.Equal(TimeSpan.Zero, (await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/past"))).RetryAfter);
         Assert.Null((await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/broken"))).RetryAfter);
