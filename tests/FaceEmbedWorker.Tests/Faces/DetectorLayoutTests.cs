@@ -67,6 +67,16 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(4, spaces.Distinct().Count()); // another detector of the same layout puts the points elsewhere
     }
 
+    /// <summary>What is wrong with the file comes before what its outputs are.</summary>
+    [Fact]
+    public void A_detector_that_computes_nothing_is_told_so()
+    {
+        var model = ModelProto.Parser.ParseFrom(new Made("scrfd", 9, new Random(1)).Onnx(64, 64));
+        model.Graph.Node.Clear();
+        model.Graph.Output.Clear();
+        Assert.Contains("Its graph has no nodes, and computes nothing.", Assert.Throws<ModelException>(() => Model.Load(Write(model.ToByteArray()), ModelCard.Detection)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Rfb_finds_the_same_faces_where_its_boxes_are_written_first()
     {

@@ -225,6 +225,23 @@ public sealed class SelfTestTests : IDisposable
     }
 
     [Fact]
+    public void Speed_is_measured_until_told_to_end()
+    {
+        using var face = new Picture(160, 160);
+        var (turns, told) = (0, new CancellationTokenSource());
+        Assert.Throws<OperationCanceledException>(() =>
+        {
+            Quantization.Speed(Pipeline.Embedder, Pipeline.Embedder, [face], () =>
+            {
+                turns++;
+                told.Cancel();
+            }, told.Token);
+        });
+        Assert.Equal(1, turns);
+        told.Dispose();
+    }
+
+    [Fact]
     public void Standardisation_by_the_picture_is_part_of_the_space_and_the_usual_one_is_not()
     {
         var card = Pipeline.EmbeddingModel.Card;
