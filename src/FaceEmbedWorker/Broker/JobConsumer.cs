@@ -36,6 +36,9 @@ internal sealed partial class JobConsumer : BackgroundService
     private ushort prefetch;
     private bool careful;
     private bool bulkTurn;
+    private bool ofOne;
+    private int idleTurns;
+    private long subscribed;
     private long quiet;
     private long lastLook;
 
@@ -158,6 +161,7 @@ internal sealed partial class JobConsumer : BackgroundService
     private async Task SubscribeAsync(ConsumerLife life)
     {
         (prefetch, bulkTurn) = (careful ? (ushort)1 : budget.Wanted, careful && !bulkTurn && topology.Bulk is not null); // one by one: by turns
+        (ofOne, subscribed) = (careful && topology.Bulk is not null, time.GetTimestamp());
         foreach (var bulk in bulkTurn ? [true] : careful || topology.Bulk is null ? [false] : new[] { true, false }) // where there is no such queue, nothing is in hand yet
         {
             await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk);
@@ -189,16 +193,22 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         if (life.CameSinceLastLook() || life.InHand > 0)
         {
-            quiet = time.GetTimestamp();
+            quiet = subscribed = time.GetTimestamp();
         }
 
         careful &= life.Settled < budget.Wanted;
-        if (!careful && budget.ShouldChange(prefetch, life.Bytes))
+        var idle = careful && ofOne && time.GetElapsedTime(subscribed) >= LookTime; // what ended the last life is not in this queue: the other has its turn, and then both
+        careful &= !idle || ++idleTurns < 2;
+        if (idle || (!careful && (ofOne || budget.ShouldChange(prefetch, life.Bytes))))
         {
+            var before = prefetch;
             await life.UnsubscribeAsync();
             await life.LighterAsync(budget.Bytes / 2, stopping);
             await SubscribeAsync(life);
-            Resized(logger, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
+            if (prefetch != before)
+            {
+                Resized(logger, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
+            }
         }
 
         if (time.GetElapsedTime(lastLook) < LookTime || life.Ended || stopping.IsCancellationRequested)
@@ -253,7 +263,7 @@ internal sealed partial class JobConsumer : BackgroundService
 
         // a message that the client cannot read closes the connection, and each time what was in hand beside it pays: the next ones come
         // one by one, until it has gone alone
-        careful = life.Settled < budget.Wanted;
+        (careful, idleTurns) = (life.Settled < budget.Wanted, 0);
         if (life.Ready)
         {
             Interrupted(logger, life.Reason);

@@ -128,7 +128,7 @@ internal static class DeadLettersCommand
         {
             await using var services = Services.Build(settings);
             await using var desk = services.GetRequiredService<DeadLetterDesk>();
-            if (parsed.GetValue(all) && !parsed.GetValue(dry) && !parsed.GetValue(yes) && !Console.IsInputRedirected && !Console.IsOutputRedirected
+            if (parsed.GetValue(all) && !parsed.GetValue(dry) && !parsed.GetValue(yes) && !Console.IsInputRedirected && !(Console.IsOutputRedirected && Console.IsErrorRedirected)
                 && await CountAsync(desk, cancel) is > 0 and var waiting
                 && !await Screen.AskAsync($"{name} {(waiting == 1 ? "the 1 dead letter" : $"all {Plural.Of(waiting, "dead letter")}")}?", cancel))
             {

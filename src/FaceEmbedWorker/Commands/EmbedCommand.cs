@@ -45,6 +45,7 @@ internal static class EmbedCommand
             return ExitCode.Usage;
         }
 
+        var handler = services.GetRequiredService<JobHandler>(); // what is wrong with the models is told before what lies there is overwritten
         foreach (var folder in new[] { annotate, crops }.OfType<string>())
         {
             OutputFile.CreateFolder(folder);
@@ -52,8 +53,7 @@ internal static class EmbedCommand
 
         var name = Shortener([.. files, .. missing.Select(m => m.Path)]);
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
-        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : OutputFile.Open(output);
-        var handler = services.GetRequiredService<JobHandler>();
+        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : files.Count + missing.Count == 0 ? Stream.Null : OutputFile.Open(output);
         var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
         var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
         foreach (var none in empty)

@@ -68,12 +68,7 @@ internal static class ModelQuantizeCommand
             ModelCommand.MustBeWritable(output);
             if (json is not null)
             {
-                var existed = File.Exists(json);
                 OutputFile.MustBeWritable(json);
-                if (!existed)
-                {
-                    OutputFile.Remove(json);
-                }
             }
 
             var photos = await FacesAsync(services, folder, cancel);

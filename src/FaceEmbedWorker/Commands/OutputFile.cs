@@ -8,6 +8,9 @@ internal sealed class OutputException(string place, string why, Exception inner)
 /// <summary>Files that a user asked for. All of it throws <see cref="OutputException"/>.</summary>
 internal static class OutputFile
 {
+    /// <summary>As messages call it.</summary>
+    public const string Output = "standard output";
+
     private const string Unread = "nobody has begun to read it. Start its reader first, or name a file.";
 
     /// <summary>Unbuffered: what cannot be written is told where it is written. A pipe that nobody reads is given up.</summary>
@@ -18,7 +21,12 @@ internal static class OutputFile
     {
         if (!IsPipe(path))
         {
+            var existed = File.Exists(path);
             Open(path, FileMode.Append).Dispose();
+            if (!existed)
+            {
+                Remove(path);
+            }
         }
     }
 
@@ -58,7 +66,7 @@ internal static class OutputFile
         }
     }
 
-    public static void WriteToOutput(byte[] bytes) => Try("standard output", () =>
+    public static void WriteToOutput(byte[] bytes) => Try(Output, () =>
     {
         using var stream = Console.OpenStandardOutput();
         stream.Write(bytes);
@@ -92,8 +100,10 @@ internal static class OutputFile
     /// <summary>In words of this program, where it has some.</summary>
     public static string Why(string place, Exception e) => e switch
     {
+        UnauthorizedAccessException when place == Output => "it is closed.",
         UnauthorizedAccessException => Directory.Exists(place) ? "it is a folder." : "permission denied.",
         DirectoryNotFoundException or FileNotFoundException => "there is no such folder.",
+        IOException when e.Message.Contains("used by another process", StringComparison.Ordinal) => "another process has it open.",
         _ => e.Message,
     };
 }

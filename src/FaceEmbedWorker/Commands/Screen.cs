@@ -41,7 +41,7 @@ internal static class Screen
     /// <summary>A person's yes.</summary>
     public static async Task<bool> AskAsync(string question, CancellationToken cancel)
     {
-        Console.Write($"{LogLine.Plain(question)} [y/N] ");
+        (Console.IsOutputRedirected ? Console.Error : Console.Out).Write($"{LogLine.Plain(question)} [y/N] ");
         try
         {
             var answer = await Task.Run(Console.In.ReadLine, cancel).WaitAsync(cancel); // a read of the console cannot be cancelled: it is left behind
@@ -70,9 +70,9 @@ internal static class Screen
         {
             AnsiConsole.Write(table);
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new OutputException("standard output", e.Message, e);
+            throw new OutputException(OutputFile.Output, OutputFile.Why(OutputFile.Output, e), e);
         }
     }
 
@@ -139,11 +139,11 @@ internal static class Screen
                 stream.WriteLine(text);
             }
         }
-        catch (IOException e) when (stream == Console.Out)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException && stream == Console.Out)
         {
-            throw new OutputException("standard output", e.Message, e);
+            throw new OutputException(OutputFile.Output, OutputFile.Why(OutputFile.Output, e), e);
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // standard error: there is nobody left to tell
         }

@@ -124,7 +124,7 @@ internal static class Settings
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new SettingsException($"The secrets in {(string.IsNullOrEmpty(named) ? DefaultSecrets : named)} cannot be read: {e.Message} {SecretsVariable} names another folder.", e);
+            throw new SettingsException($"The secrets in {(string.IsNullOrEmpty(named) ? DefaultSecrets : named)} cannot be read: {OutputFile.Why("", e)} {SecretsVariable} names another folder.", e);
         }
     }
 

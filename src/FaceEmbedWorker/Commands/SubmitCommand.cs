@@ -89,42 +89,40 @@ internal static class SubmitCommand
         var (total, failed, every) = (list.Count(), 0, from is null ? Timeout.InfiniteTimeSpan : Interval);
         try
         {
-            await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(run.Progress(total)), null, every, every);
-            await Screen.ProgressAsync("submitting", (int)Math.Min(total ?? 0, int.MaxValue), advance => run.HandInAsync(list.ReadAsync(passesOver: journal is null, cancel), advance, cancel), tellsTime: order.Ahead is null);
-        }
-        catch (Exception e) when (e is SubmitListException or SourceException or IOException or UnauthorizedAccessException)
-        {
-            Screen.Complain(e is SubmitListException or SourceException ? e.Message : $"{from}: {e.Message}");
-            failed++;
-        }
-        finally
-        {
-            Screen.Say(run.Summary(withRate: from is not null));
-        }
-
-        failed += run.Failed;
-        if (!run.Any && failed == 0)
-        {
-            Screen.Complain(SubmitList.IsStandardInput(from) ? "standard input" : from!, "it holds no line with a name.");
-            failed++;
-        }
-
-        if (results is { Open: > 0 })
-        {
-            run.TellWhereNobodyTakes(await publisher.TakersAsync(order.Bulk, cancel), "results come");
-            await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(results.Summary()), null, every, every);
-            await Screen.ProgressAsync("waiting for results", results.Open, async advance =>
+            try
             {
-                try
-                {
-                    await results.AllAsync(advance, cancel);
-                }
-                catch (OperationCanceledException)
-                {
-                    Screen.Say(results.Summary());
-                    throw;
-                }
-            });
+                await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(run.Progress(total)), null, every, every);
+                await Screen.ProgressAsync("submitting", (int)Math.Min(total ?? 0, int.MaxValue), advance => run.HandInAsync(list.ReadAsync(passesOver: journal is null, cancel), advance, cancel), tellsTime: order.Ahead is null);
+            }
+            catch (Exception e) when (e is SubmitListException or SourceException or IOException or UnauthorizedAccessException)
+            {
+                Screen.Complain(e is SubmitListException or SourceException ? e.Message : $"{from}: {e.Message}");
+                failed++;
+            }
+            finally
+            {
+                Screen.Say(run.Summary(withRate: from is not null));
+            }
+
+            failed += run.Failed;
+            if (!run.Any && failed == 0)
+            {
+                Screen.Complain(SubmitList.IsStandardInput(from) ? "standard input" : from!, "it holds no line with a name.");
+                failed++;
+            }
+
+            if (results is { Open: > 0 })
+            {
+                run.TellWhereNobodyTakes(await publisher.TakersAsync(order.Bulk, cancel), "results come");
+                await using var clock = TimeProvider.System.CreateTimer(_ => Screen.Note(results.Summary()), null, every, every);
+                await Screen.ProgressAsync("waiting for results", results.Open, advance => results.AllAsync(advance, cancel));
+            }
+        }
+        catch (OperationCanceledException) when (results is { Any: true })
+        {
+            results.End();
+            Screen.Say(results.Summary());
+            throw;
         }
 
         if (results is { Any: true })

@@ -19,6 +19,7 @@ internal sealed class SubmitResults(bool tells)
     private readonly TaskCompletionSource all = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile Action advance = () => { };
     private volatile bool complete;
+    private bool over;
 
     public int Open => open.Count;
 
@@ -48,7 +49,7 @@ internal sealed class SubmitResults(bool tells)
     {
         lock (counts) // whoever sees that none is open any more sees all of them counted
         {
-            if (!open.TryRemove(report.JobId, out var name))
+            if (over || !open.TryRemove(report.JobId, out var name))
             {
                 return;
             }
@@ -71,6 +72,15 @@ internal sealed class SubmitResults(bool tells)
         if (!open.IsEmpty)
         {
             await all.Task.WaitAsync(cancel);
+        }
+    }
+
+    /// <summary>What comes from now on is not told any more: the count is the last word.</summary>
+    public void End()
+    {
+        lock (counts)
+        {
+            over = true;
         }
     }
 

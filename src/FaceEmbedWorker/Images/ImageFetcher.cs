@@ -166,7 +166,7 @@ internal sealed class ImageFetcher : IDisposable
             url = Plain(url);
             if (odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url)))
             {
-                throw Denied(hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
+                throw Denied(url.Scheme is not ("http" or "https") ? "The 'image.url' begins neither with https:// nor with http://" : hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
                     url.UserInfo.Length > 0 ? "URLs with a user in them are never fetched." : odd || url.Scheme is not ("http" or "https") ? "Only http and https, and hosts by their plain names, can be."
                         : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"));
             }

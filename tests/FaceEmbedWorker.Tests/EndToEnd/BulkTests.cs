@@ -107,6 +107,29 @@ public abstract class BulkTests(TestBroker broker)
         Assert.Equal(("embedded", 1), (result.Json.GetProperty("outcome").GetString(), result.Json.GetProperty("attempt").GetInt32()));
     }
 
+    /// <summary>After a lost connection the queues have their turns one by one, for the next message may end it again; where there is none, both are taken soon.</summary>
+    [Fact]
+    public async Task Both_queues_are_taken_again_after_a_lost_connection()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await InProcessWorker.StartAsync(probe, (job, cancel) => Pipeline.Handler().HandleAsync(job, cancel));
+        for (var lost = 0; lost < 3; lost++) // whichever has the first turn
+        {
+            await BothAsync();
+            await worker.EndLifeAsync();
+        }
+
+        await BothAsync();
+        await SubmitBulkAsync(probe, "bulk");
+        await probe.SubmitAsync(Photo, "image/jpeg", "asked");
+        await probe.AllAsync(2);
+
+        async Task BothAsync()
+        {
+            await probe.UntilAsync(() => probe.Channel.ConsumerCountAsync(probe.Topology.Jobs).Result > 0 && probe.Channel.ConsumerCountAsync(probe.Topology.Bulk!).Result > 0 ? probe : null, "a consumer of each queue", seconds: 60);
+        }
+    }
+
     [Fact]
     public async Task A_bulk_job_that_is_tried_again_waits_among_its_own()
     {
