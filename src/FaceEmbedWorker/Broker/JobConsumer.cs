@@ -273,7 +273,9 @@ internal sealed partial class JobConsumer : BackgroundService
         {
             lastPause = lastPause + lastPause < LongestPause ? lastPause + lastPause + FirstPause : LongestPause;
             NotConsuming(logger, topology.Jobs, life.Reason, lastPause.TotalSeconds);
+            health.Refusal = life.Reason;
             await Task.Delay(lastPause, time, stopping);
+            health.Refusal = null;
         }
     }
 

@@ -51,6 +51,13 @@ internal sealed class JobPublisher : IAsyncDisposable
             {
                 await connection.DeclareAsync(topology, cancel);
             }
+
+            var channel = await connection.ChannelAsync(cancel);
+            await channel.ExchangeDeclarePassiveAsync(topology.Jobs, cancel); // where it is missing, a job would be waited for until the broker ought to have confirmed it
+        }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 404 } reason)
+        {
+            throw Missing(reason, e);
         }
         catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
         {
@@ -151,7 +158,13 @@ internal sealed class JobPublisher : IAsyncDisposable
         {
             throw refusal;
         }
+        catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 404 } reason)
+        {
+            throw Missing(reason, e);
+        }
     }
+
+    private static BrokerRefusedException Missing(ShutdownEventArgs reason, Exception e) => new($"There is nothing to hand jobs in to: {reason.ReplyText}. Start a worker, or call face-embed topology declare.", e);
 
     /// <summary>Deletes every queue and exchange of the topology, with all that is in them.</summary>
     public async Task DeleteTopologyAsync()

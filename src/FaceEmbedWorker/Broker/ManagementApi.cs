@@ -16,6 +16,7 @@ internal sealed class ManagementApi : IDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
     private readonly HttpClient http;
     private readonly string user;
+    private bool known;
 
     /// <param name="address">Such as http://host:15672/ or http://user:password@host:15672/.</param>
     public ManagementApi(Uri address, BrokerOptions options)
@@ -36,6 +37,13 @@ internal sealed class ManagementApi : IDisposable
     /// <exception cref="BrokerRefusedException">It does not answer, or not with JSON.</exception>
     public async Task<JsonElement?> GetAsync(string path, CancellationToken cancel)
     {
+        if (!known)
+        {
+            // a server that knows none of it would look like a broker without queues and policies
+            known = true;
+            _ = await GetAsync("api/whoami", cancel) ?? throw new BrokerRefusedException($"There is no management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)}: it answers 404 to /api/whoami. It listens at port 15672 or 15671, unless it is set otherwise.");
+        }
+
         try
         {
             using var answer = await http.GetAsync(path, cancel);

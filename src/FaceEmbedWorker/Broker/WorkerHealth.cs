@@ -16,6 +16,9 @@ internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvi
 
     public JobSlots? Slots { get; set; }
 
+    /// <summary>Why the broker, which is there, does not hand out jobs; null: it does, or is away.</summary>
+    public string? Refusal { get; set; }
+
     /// <summary>The consumer has come to its end.</summary>
     public bool Over { get; set; }
 
@@ -43,7 +46,7 @@ internal sealed class WorkerHealth(IntakeGate gate, Topology topology, TimeProvi
     private (string? NotReady, bool Paused) Now => Life switch
     {
         { Closed: true, Ended: false } => ("stopping", false),
-        null or { Ended: true } => gate.Blocked is { } why ? ($"the broker takes no messages: {why}", true) : ($"not connected to the broker{Link?.Trouble}", false),
+        null or { Ended: true } => gate.Blocked is { } why ? ($"the broker takes no messages: {why}", true) : (Refusal is { } refusal ? $"the broker does not hand out jobs: {refusal}" : $"not connected to the broker{Link?.Trouble}", false),
         { Ready: false } => ($"the broker does not hand out {topology.Jobs} yet", false),
         _ => gate.Reason is { } closed ? (closed, true) : default,
     };

@@ -108,12 +108,12 @@ internal static class CheckCommand
     private static Uri? ParseManagement(System.CommandLine.Parsing.ArgumentResult argument)
     {
         var text = argument.Tokens[0].Value;
-        if (Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is ("http" or "https"))
+        if (Uri.TryCreate(text.TrimEnd('/') + "/", UriKind.Absolute, out var uri) && uri.Scheme is ("http" or "https") && uri.AbsolutePath == "/")
         {
             return uri;
         }
 
-        argument.AddError($"--management is '{text}'; it must look like http://host:15672.");
+        argument.AddError($"--management is '{text}'; it must look like http://host:15672, without a path: the virtual host is that of Broker:Uri.");
         return null;
     }
 

@@ -297,7 +297,7 @@ public sealed partial class CommandTests : IDisposable
     [InlineData(64, "--ahead is 'many'; it can be any number from 1 on.", "submit", "tests/data", "--ahead", "many")]
     [InlineData(64, "--input-size is '8'; it can be 16 to 1024.", "model", "convert", "--input-size", "8")]
     [InlineData(64, "--limit is '-1'", "dead-letters", "list", "--limit", "-1")]
-    [InlineData(64, "--management is 'foo'; it must look like http://host:15672.", "check", "--management", "foo")]
+    [InlineData(64, "--management is 'foo'; it must look like http://host:15672, without a path: the virtual host is that of Broker:Uri.", "check", "--management", "foo")]
     [InlineData(64, "'--management' is required", "topology", "prune")]
     [InlineData(64, "--port is '70000'", "dead-letters", "web", "--port", "70000")]
     [InlineData(64, "either IDs, or --reason, or --all", "dead-letters", "discard")]
