@@ -31,14 +31,10 @@ internal sealed partial class JobConsumer : BackgroundService
     private readonly HandBack handBack;
     private readonly Drain drain;
     private readonly PrefetchBudget budget;
+    private readonly CarefulTurns turns;
     private readonly CancellationTokenSource abandon = new();
     private TimeSpan lastPause;
     private ushort prefetch;
-    private bool careful;
-    private bool bulkTurn;
-    private bool ofOne;
-    private int idleTurns;
-    private long subscribed;
     private long quiet;
     private long lastLook;
 
@@ -67,6 +63,7 @@ internal sealed partial class JobConsumer : BackgroundService
         handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(options.Value.HandBackSeconds), time, logger);
         drain = new Drain(slots, settler, lane, handBack, abandon, TimeSpan.FromSeconds(options.Value.DrainSeconds), time, logger);
         budget = new PrefetchBudget((ushort)(options.Value.Prefetch > 0 ? options.Value.Prefetch : Math.Min(3 * jobs.Value.Slots, ushort.MaxValue)), options.Value.PrefetchBytes);
+        turns = new CarefulTurns(topology.Bulk is not null, time);
         (health.Link, health.Queues, health.Slots, health.Prefetch) = (this.link, depths, slots, budget.Wanted);
     }
 
@@ -160,9 +157,8 @@ internal sealed partial class JobConsumer : BackgroundService
 
     private async Task SubscribeAsync(ConsumerLife life)
     {
-        (prefetch, bulkTurn) = (careful ? (ushort)1 : budget.Wanted, careful && !bulkTurn && topology.Bulk is not null); // one by one: by turns
-        (ofOne, subscribed) = (careful && topology.Bulk is not null, time.GetTimestamp());
-        foreach (var bulk in bulkTurn ? [true] : careful || topology.Bulk is null ? [false] : new[] { true, false }) // where there is no such queue, nothing is in hand yet
+        prefetch = turns.Careful ? (ushort)1 : budget.Wanted;
+        foreach (var bulk in turns.Next())
         {
             await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk);
         }
@@ -193,22 +189,17 @@ internal sealed partial class JobConsumer : BackgroundService
     {
         if (life.CameSinceLastLook() || life.InHand > 0)
         {
-            quiet = subscribed = time.GetTimestamp();
+            quiet = time.GetTimestamp();
+            turns.Busy();
         }
 
-        careful &= life.Settled < budget.Wanted;
-        var idle = careful && ofOne && time.GetElapsedTime(subscribed) >= LookTime; // what ended the last life is not in this queue: the other has its turn, and then both
-        careful &= !idle || ++idleTurns < 2;
-        if (idle || (!careful && (ofOne || budget.ShouldChange(prefetch, life.Bytes))))
+        var before = prefetch;
+        if (turns.Look(life.Settled >= budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
         {
-            var before = prefetch;
             await life.UnsubscribeAsync();
             await life.LighterAsync(budget.Bytes / 2, stopping);
             await SubscribeAsync(life);
-            if (prefetch != before)
-            {
-                Resized(logger, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
-            }
+            Resized(logger, prefetch == before ? LogLevel.Debug : LogLevel.Information, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
         }
 
         if (time.GetElapsedTime(lastLook) < LookTime || life.Ended || stopping.IsCancellationRequested)
@@ -261,9 +252,7 @@ internal sealed partial class JobConsumer : BackgroundService
         slots.ForgetEnded();
         await link.AbandonAsync(life.Channel);
 
-        // a message that the client cannot read closes the connection, and each time what was in hand beside it pays: the next ones come
-        // one by one, until it has gone alone
-        (careful, idleTurns) = (life.Settled < budget.Wanted, 0);
+        turns.Begin(life.Settled < budget.Wanted);
         if (life.Ready)
         {
             Interrupted(logger, life.Reason);
@@ -272,8 +261,7 @@ internal sealed partial class JobConsumer : BackgroundService
         else if (!stopping.IsCancellationRequested)
         {
             lastPause = lastPause + lastPause < LongestPause ? lastPause + lastPause + FirstPause : LongestPause;
-            NotConsuming(logger, topology.Jobs, life.Reason, lastPause.TotalSeconds);
-            health.Refusal = life.Reason;
+            NotConsuming(logger, topology.Jobs, health.Refusal = life.Reason, lastPause.TotalSeconds);
             await Task.Delay(lastPause, time, stopping);
             health.Refusal = null;
         }
@@ -297,8 +285,8 @@ internal sealed partial class JobConsumer : BackgroundService
     [LoggerMessage(Level = LogLevel.Information, Message = "Ready: taking jobs from {Queue}")]
     private static partial void Consuming(ILogger logger, string queue);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Asking for {Jobs} at once: those in hand are to stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
-    private static partial void Resized(ILogger logger, string jobs, long megabytes);
+    [LoggerMessage(Message = "Asking for {Jobs} at once: those in hand are to stay below {Megabytes} MB (Broker:PrefetchMegabytes)")]
+    private static partial void Resized(ILogger logger, LogLevel level, string jobs, long megabytes);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Cannot take jobs from {Queue} yet: {Reason}; next try in {Seconds:0.0} s")]
     private static partial void NotConsuming(ILogger logger, string queue, string reason, double seconds);

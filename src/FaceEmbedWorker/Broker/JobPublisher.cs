@@ -55,11 +55,7 @@ internal sealed class JobPublisher : IAsyncDisposable
             var channel = await connection.ChannelAsync(cancel);
             await channel.ExchangeDeclarePassiveAsync(topology.Jobs, cancel); // where it is missing, a job would be waited for until the broker ought to have confirmed it
         }
-        catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 404 } reason)
-        {
-            throw Missing(reason, e);
-        }
-        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        catch (OperationInterruptedException e) when (Refusal(e) is { } refusal)
         {
             throw refusal;
         }
@@ -154,17 +150,14 @@ internal sealed class JobPublisher : IAsyncDisposable
             var gone = await ConsumeAsync(channel, queue, report, cancel);
             listener = KeepListeningAsync(queue, report, gone);
         }
-        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        catch (OperationInterruptedException e) when (Refusal(e) is { } refusal)
         {
             throw refusal;
         }
-        catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 404 } reason)
-        {
-            throw Missing(reason, e);
-        }
     }
 
-    private static BrokerRefusedException Missing(ShutdownEventArgs reason, Exception e) => new($"There is nothing to hand jobs in to: {reason.ReplyText}. Start a worker, or call face-embed topology declare.", e);
+    private BrokerRefusedException? Refusal(OperationInterruptedException e) => e.ShutdownReason is { ReplyCode: 404 } reason
+        ? new($"There is nothing to hand jobs in to: {reason.ReplyText}. Start a worker, or call face-embed topology declare.", e) : BrokerErrors.Refusal(e, new Uri(options.Uri));
 
     /// <summary>Deletes every queue and exchange of the topology, with all that is in them.</summary>
     public async Task DeleteTopologyAsync()
@@ -209,7 +202,7 @@ internal sealed class JobPublisher : IAsyncDisposable
             await channel.PublishAsync(topology.Jobs, job.Bulk ? Topology.BulkKey : Topology.JobKey, properties, job.Body, cancel).WaitAsync(cancel);
             return true;
         }
-        catch (OperationInterruptedException e) when (BrokerErrors.Refusal(e, new Uri(options.Uri)) is { } refusal)
+        catch (OperationInterruptedException e) when (Refusal(e) is { } refusal)
         {
             throw refusal;
         }
