@@ -173,7 +173,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
         }
 
         // others are behind it that may not want the same host
-        return (job, probing && outcome is JobOutcome.Retry { Asked: false } ? new Returned() : outcome);
+        return (job, outcome is JobOutcome.Retry { InLine: true } || (probing && outcome is JobOutcome.Retry { Asked: false }) ? new Returned() : outcome);
     }
 
     private void Tell(Delivery delivery, EmbedJob? job, JobOutcome? outcome, bool? worldFailed, bool probing)
@@ -223,7 +223,7 @@ internal sealed partial class JobSlots(Func<EmbedJob, CancellationToken, Task<Jo
                 Telemetry.AddStages(result, delivery.Span);
             }
 
-            return (job, outcome, outcome switch { JobOutcome.Retry { After: null } => true, JobOutcome.Completed => false, _ => null }); // one host that wants to be asked later is not the world
+            return (job, outcome, outcome switch { JobOutcome.Retry { After: null, InLine: false } => true, JobOutcome.Completed => false, _ => null }); // one host that wants to be asked later is not the world
         }
         catch (MalformedJobException e)
         {

@@ -21,7 +21,7 @@ internal static class OutputFile
     {
         if (!IsPipe(path))
         {
-            var existed = File.Exists(path);
+            var existed = File.Exists(path) || new FileInfo(path).LinkTarget is not null; // a link that leads nowhere yet is the user's
             Open(path, FileMode.Append).Dispose();
             if (!existed)
             {

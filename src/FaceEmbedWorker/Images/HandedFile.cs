@@ -10,13 +10,13 @@ internal static class HandedFile
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
-    /// <summary>The program is told to end: nothing is waited for any more.</summary>
-    public static CancellationToken Ending { get; set; }
-
     private static readonly string Silent = $"nothing has come through it for {Patience.TotalSeconds} seconds. Write it to a file first, and name that.";
 
     /// <summary>What came through pipes: it comes once, and a card is read by more than one.</summary>
     private static readonly ConcurrentDictionary<string, byte[]> Piped = [];
+
+    /// <summary>The program is told to end: nothing is waited for any more.</summary>
+    public static CancellationToken Ending { get; set; }
 
     /// <exception cref="IOException">It is a folder or a device, too large, not there, or nothing comes; in words.</exception>
     /// <exception cref="UnauthorizedAccessException">It may not be read.</exception>
@@ -54,6 +54,10 @@ internal static class HandedFile
         try
         {
             return Task.Run(wait).WaitAsync(Patience, Ending).GetAwaiter().GetResult();
+        }
+        catch (TaskCanceledException e)
+        {
+            throw new OperationCanceledException(e.Message, e, Ending); // not as a fetch that took too long
         }
         catch (TimeoutException e)
         {

@@ -4,11 +4,7 @@ namespace FaceEmbedWorker.Images;
 
 /// <summary>The job was given up before its turn at a host came.</summary>
 internal sealed class TurnException(string host, OperationCanceledException inner) : OperationCanceledException(
-    $"Its turn at {host} did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host.", inner, inner.CancellationToken)
-{
-    /// <summary>It is no fault of the world, and others are in line.</summary>
-    public static readonly TimeSpan Later = TimeSpan.FromSeconds(5);
-}
+    $"Its turn at {host} did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host.", inner, inner.CancellationToken);
 
 /// <summary>
 /// When a host or bucket is asked: by so many at once and so often as the settings say, bulk jobs one behind all others, and for a while not

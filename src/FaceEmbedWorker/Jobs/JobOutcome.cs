@@ -20,6 +20,9 @@ internal abstract record JobOutcome
 
         /// <summary>False: the picture's host was not asked, for it had failed again and again before.</summary>
         public bool Asked { get; init; } = true;
+
+        /// <summary>It was no attempt: the job stood in line at its host until its time was over.</summary>
+        public bool InLine { get; init; }
     }
 
     /// <inheritdoc cref="Retry"/>
@@ -31,7 +34,7 @@ internal abstract record JobOutcome
         ImageException e => new Rejected(Word(e.Fault), e.Message, e.InnerException?.Message),
         ModelException e => new Retry("model_output", e.Message), // a model that is wrong fails every job: the intake pauses, and the archive is no dead letter
         SourceException e => new Retry("source_unavailable", e.Message, e.InnerException?.Message) { After = e.RetryAfter, Asked = !e.Paused },
-        TurnException e => new Retry("deadline", e.Message) { After = TurnException.Later },
+        TurnException e => new Retry("deadline", e.Message) { InLine = true },
         OperationCanceledException => new Retry("deadline", "The job ran into its deadline; Jobs:DeadlineSeconds sets it."),
         OutOfMemoryException => new Retry("out_of_memory", "Memory ran out.", exception.ToString()),
         IOException => new Retry("io", exception.Message, exception.ToString()),

@@ -202,6 +202,20 @@ public sealed class JobSlotsTests : IDisposable
         }
     }
 
+    /// <summary>A host that is well and slow condemns nobody: whoever stood in line in vain goes back uncounted, and the intake stays open.</summary>
+    [Fact]
+    public async Task A_job_whose_turn_did_not_come_goes_back_uncounted()
+    {
+        await SlotsAsync();
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            await RunAsync($"in-line-{i}", bulk: false, new JobOutcome.Retry("deadline", "its turn did not come") { InLine = true });
+            Assert.Equal((typeof(Returned), DeliveryState.LetGo), (settled.Last().Outcome.GetType(), settled.Last().Delivery.State));
+        }
+
+        Assert.False(gate.IsFailing(bulk: false));
+    }
+
     /// <summary>What has its picture needs its slot from the first.</summary>
     [Fact]
     public async Task A_bulk_job_with_its_picture_keeps_its_slot()

@@ -90,7 +90,7 @@ public sealed class HostTurnsTests : IDisposable
         var second = turns.AskAsync("host", false, () => throw new InvalidOperationException("asked"), deadline.Token);
         await deadline.CancelAsync();
         var retry = Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(await Assert.ThrowsAsync<TurnException>(() => second)));
-        Assert.Equal(("deadline", TurnException.Later, "Its turn at host did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host."), (retry.Reason, retry.After, retry.Message));
+        Assert.Equal(("deadline", true, "Its turn at host did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host."), (retry.Reason, retry.InLine, retry.Message));
         answer.SetResult([]);
         await first;
     }
