@@ -81,6 +81,9 @@ internal sealed class Schedule : IWatcher, INetwork
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(30);
 
+    /// <summary>Faults that were begun are over by then, and what the broker was asked again.</summary>
+    private static readonly TimeSpan QuietTime = TimeSpan.FromMinutes(3);
+
     private readonly Random random;
     private readonly long seed;
     private readonly List<string>? told;
@@ -141,6 +144,10 @@ internal sealed class Schedule : IWatcher, INetwork
 
         await pump(() => !IsDone && agenda.Now < LongEnough && agenda.Next());
         var stuck = Judge();
+        faultsLeft = 0;
+        var until = agenda.Now + QuietTime;
+        await pump(() => !AreTaken && agenda.Now < until && agenda.Next());
+        broken.AddRange(workers.Where(w => !w.TakesAll).Select(w => $"{w} takes {string.Join(" and ", w.Taken.DefaultIfEmpty("nothing"))} only, and nothing has happened for {QuietTime.TotalSeconds:0} s"));
         await StopAsync(pump);
         var all = jobs.Values.Where(j => j.Confirmed).ToArray();
         return new Verdict(seed, all.Count(j => j.Ends == 0 && !stuck.Contains(j.Id)), all.Count(IsCondemned), stuck.Count, all.Sum(j => Math.Max(0, j.Ends - 1)), broken, trace, agenda.Happened);
@@ -148,6 +155,9 @@ internal sealed class Schedule : IWatcher, INetwork
 
     private bool IsDone => unconfirmed == 0 && jobs.Values.All(j => j.Ends > 0) && broker.Queues.Values.All(q => q.Unacked == 0 && q.Leaving == 0 && (q.Ready == 0 || IsEnd(q.Name)))
         && workers.TrueForAll(w => w.Links.All(l => l.Current is not { Calls: > 0 }) && w.Idle);
+
+    /// <summary>Whoever runs takes from each queue of jobs that there is.</summary>
+    private bool AreTaken => workers.Count > 0 && workers.TrueForAll(w => w.TakesAll);
 
     private bool IsEnd(string queue) => queue == topology.Results || queue == topology.Dead || queue == Audience;
 
@@ -484,6 +494,11 @@ internal sealed class Schedule : IWatcher, INetwork
         public bool Idle => health.InFlight == 0 && !gate.Holding && health.Slots!.Running.Count == 0;
 
         public string Why => $"{health.InFlight} in hand, {health.Slots!.Running.Count} running, {gate.Reason ?? "open"}";
+
+        public IEnumerable<string> Taken => Links.SelectMany(l => l.Current?.Consumers ?? []).Select(c => c.Queue.Name);
+
+        /// <summary>Each queue of jobs, or told to stop.</summary>
+        public bool TakesAll => stopping is not null || (Taken.Contains(schedule.topology.Jobs) && (schedule.topology.Bulk is not { } bulk || Taken.Contains(bulk)));
 
         public bool Stopped => stopping?.IsCompleted is true;
 
