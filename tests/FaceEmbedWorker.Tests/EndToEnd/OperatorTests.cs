@@ -30,8 +30,9 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal((500, 300, 200, 7), (list.GetProperty("total").GetInt32(), list.GetProperty("reasons").GetProperty("undecodable").GetInt32(), list.GetProperty("reasons").GetProperty("malformed").GetInt32(), list.GetProperty("letters").GetArrayLength()));
         Assert.All(list.GetProperty("letters").EnumerateArray(), l => Assert.Equal("malformed", l.GetProperty("reason").GetString()));
         var (code, output, told) = await RunAsync("list");
-        Assert.Equal((0, "50 of 500 listed."), (code, told));
+        Assert.Equal((0, "500 dead letters: 300 undecodable, 200 malformed.\n50 of 500 shown, the newest: --limit N shows more."), (code, told));
         Assert.Equal(50, output.Split('\n').Count(line => line.StartsWith("letter-", StringComparison.Ordinal)));
+        Assert.EndsWith("\n200 of 200 shown.", (await RunAsync("list", "--reason", "malformed", "--limit", "1000")).Errors, StringComparison.Ordinal);
         (code, _, told) = await RunAsync("list", "--reason", "nonsense");
         Assert.Equal(1, code);
         Assert.Contains("nonsense: no dead letter has this reason; there are malformed, undecodable.", told, StringComparison.Ordinal);
@@ -112,7 +113,7 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(1, (await RunAsync("discard", "nobody")).Code);
         Assert.Equal((0, "a: discarded\n1 discarded."), await RunAsync("discard", "a"));
         Assert.Equal((0, "2 discarded."), await RunAsync("discard", "--all"));
-        Assert.Equal((0, None), await RunAsync("list"));
+        Assert.Equal((0, "", None), await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])); // no line that is no letter
         Assert.Equal(64, (await RunAsync("discard")).Code);
         Assert.Equal(64, (await RunAsync("replay", "a", "--all")).Code);
 
@@ -194,7 +195,8 @@ public abstract class OperatorTests(TestBroker broker)
             await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
             var screen = await wide.ShowsAsync("EXIT 0");
             var lines = screen[screen.IndexOf("failed last", StringComparison.Ordinal)..].Split('\n');
-            Assert.Equal(6, lines.Length); // the heading, one each, the count, the end
+            Assert.Equal(7, lines.Length); // the heading, one each, the counts, the end
+            Assert.Equal(["3 dead letters: 1 attempts_exhausted, 1 malformed, 1 undecodable.", "3 of 3 shown.", "EXIT 0"], lines[4..]);
             Assert.All(expected, text => Assert.Contains(text, screen, StringComparison.Ordinal));
             Assert.All(lines[1..4], line => Assert.Matches(" 20[0-9-]{8} [0-9:]{5}  ", line));
         }
@@ -209,6 +211,14 @@ public abstract class OperatorTests(TestBroker broker)
         await terminal.PressAsync("C-c");
         await terminal.ShowsAsync("EXIT 130", seconds: 4); // it was ended after 5
         Assert.Contains("\nface-embed: interrupted.\n", await terminal.ScreenAsync(), StringComparison.Ordinal);
+        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
+
+        // a pipe takes the output: the question is asked on the terminal all the same
+        await using var piping = await Terminal.RunPipedAsync(80, 40, "sed s/^/piped:/", ["dead-letters", "discard", "--all", .. probe.Settings]);
+        Assert.StartsWith("discard all 3 dead letters? [y/N]", await piping.ShowsAsync("[y/N]"), StringComparison.Ordinal);
+        await piping.PressAsync("n");
+        await piping.PressAsync("Enter");
+        Assert.Contains("piped:Nothing was discarded.", await piping.ShowsAsync("EXIT 1"), StringComparison.Ordinal);
         Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
     }
 
