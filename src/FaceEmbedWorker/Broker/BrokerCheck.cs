@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
@@ -22,11 +23,12 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
     /// Who answers, and as whom the worker is known to it: an address that leads to another cluster than was meant is seen here.
     /// </summary>
     /// <exception cref="BrokerRefusedException">The broker refused us, or does not answer.</exception>
-    public Task<BrokerFinding> BrokerAsync(CancellationToken cancel) => ConnectedAsync(options, (connection, _) =>
+    public Task<BrokerFinding> BrokerAsync(CancellationToken cancel) => ConnectedAsync(options, async (connection, token) =>
     {
+        await using var channel = await connection.CreateChannelAsync(cancellationToken: token); // whether the virtual host lets us in shows with the first channel
         var login = BrokerLogin.Factory(options, "check");
         var user = login.AuthMechanisms.OfType<ExternalMechanismFactory>().Any() ? "a certificate" : $"user {login.UserName}";
-        return Task.FromResult(new BrokerFinding("broker", true, $"{Told("product")} {Told("version")}, cluster {Told("cluster_name")}, virtual host {login.VirtualHost}, logged in as {user}"));
+        return new BrokerFinding("broker", true, $"{Told("product")} {Told("version")}, cluster {Told("cluster_name")}, virtual host {login.VirtualHost}, logged in as {user}");
 
         string Told(string name) => connection.ServerProperties is { } of && of.TryGetValue(name, out var value) && value is byte[] text ? Encoding.UTF8.GetString(text) : "?";
     }, cancel);
@@ -94,16 +96,27 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
             findings.Add(new("management", true, $"user {who.GetProperty("name").GetString()}, tags {Tags(who.GetProperty("tags"))}"));
         }
 
+        var policies = (await http.GetAsync($"api/queues/{http.VirtualHost}?disable_stats=true&enable_queue_totals=false", cancel) ?? JsonElement.Parse("[]")).EnumerateArray()
+            .ToDictionary(q => q.GetProperty("name").GetString()!, PolicyOf);
+        var start = Stopwatch.GetTimestamp();
         foreach (var (queue, _, _, _) in topology.Queues)
         {
-            if (await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel) is { } found) // otherwise the look at the topology says so
+            JsonElement? found;
+            while ((found = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel)) is { } told && PolicyOf(told) != policies.GetValueOrDefault(queue) && Stopwatch.GetElapsedTime(start) < TopologyDesk.Settle)
             {
-                findings.Add(JudgePolicy(queue, found));
+                await Task.Delay(500, cancel); // what a policy does is told with the figures, seconds after its name
+            }
+
+            if (found is { } settled) // otherwise the look at the topology says so
+            {
+                findings.Add(JudgePolicy(queue, settled));
             }
         }
 
         return findings;
     }
+
+    private static string? PolicyOf(JsonElement queue) => queue.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String ? policy.GetString() : null;
 
     /// <summary>A list, or on RabbitMQ 3.8 a text with commas.</summary>
     private static string Tags(JsonElement tags) => tags.ValueKind == JsonValueKind.Array ? string.Join(", ", tags.EnumerateArray().Select(t => t.GetString())) : tags.GetString() ?? "";
@@ -166,7 +179,6 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
     /// </summary>
     internal static BrokerFinding JudgePolicy(string queue, JsonElement found)
     {
-        var name = found.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String ? policy.GetString() : null;
         var keys = found.TryGetProperty("effective_policy_definition", out var definition) && definition.ValueKind == JsonValueKind.Object
             ? definition.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.ToString())
             : [];
@@ -175,8 +187,8 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
             : keys.TryGetValue("expires", out var expires) ? string.Create(CultureInfo.InvariantCulture, $"expires {expires} deletes the queue with its messages")
             : null;
         return new BrokerFinding($"policy on {queue}", harm is null, harm is null
-            ? keys.Count == 0 ? "none" : $"{name}: {string.Join(", ", keys.Keys)}; nothing of it loses messages"
-            : $"{name}: {harm}. Take it out of the policy, or let the policy's pattern pass over {queue}.");
+            ? keys.Count == 0 ? "none" : $"{PolicyOf(found)}: {string.Join(", ", keys.Keys)}; nothing of it loses messages"
+            : $"{PolicyOf(found)}: {harm}. Take it out of the policy, or let the policy's pattern pass over {queue}.");
     }
 
     /// <summary>Asks first whether it exists; only then is it declared once more, which changes nothing and tells a difference.</summary>

@@ -19,6 +19,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
     private readonly SemaphoreSlim one = new(1, 1);
     private readonly ILogger logger;
+    private readonly BrokerWait wait;
     private readonly Topology topology;
     private readonly string role;
     private readonly CreateChannelOptions channelOptions;
@@ -30,10 +31,6 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
     private IChannel? channel;
     private bool everOpen;
 
-    /// <summary>Somebody waits for a tool to connect: each reason is told once, and the tries are counted.</summary>
-    private bool awaited;
-    private int tries;
-
     /// <param name="role">Part of the connection's name on the broker.</param>
     public BrokerConnection(string role, bool confirms, IOptions<BrokerOptions> options, Topology topology, TimeProvider time, ILogger logger)
     {
@@ -41,6 +38,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         this.options = options;
         this.topology = topology;
         this.logger = logger;
+        wait = new BrokerWait(role, logger);
         channelOptions = new CreateChannelOptions(publisherConfirmationsEnabled: confirms, publisherConfirmationTrackingEnabled: confirms);
         factory = BrokerLogin.Factory(options.Value, role);
         untilItOpens = new ResiliencePipelineBuilder<IChannel> { TimeProvider = time }
@@ -54,22 +52,15 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
                 ShouldHandle = arguments => ValueTask.FromResult(arguments.Outcome.Exception is { } e && (everOpen || e is not BrokerRefusedException) && !arguments.Context.CancellationToken.IsCancellationRequested),
                 OnRetry = arguments =>
                 {
-                    var reason = BrokerErrors.Describe(arguments.Outcome.Exception!);
-                    var trouble = $" at {Address}: {reason}";
-                    if (!awaited || Trouble != trouble)
-                    {
-                        Waiting(logger, Address, role, reason, arguments.RetryDelay.TotalSeconds);
-                    }
-
-                    (Trouble, tries) = (trouble, tries + 1);
+                    wait.Failed(Address, BrokerErrors.Describe(arguments.Outcome.Exception!), arguments.RetryDelay);
                     return ValueTask.CompletedTask;
                 },
             })
             .Build();
     }
 
-    /// <summary>Where the broker should be and why there is no connection; empty before the first try, and while there is one.</summary>
-    public string Trouble { get; private set; } = "";
+    /// <inheritdoc cref="BrokerWait.Trouble"/>
+    public string Trouble => wait.Trouble;
 
     /// <inheritdoc cref="IBrokerLink.Broker"/>
     public BrokerIdentity Broker => BrokerIdentity.Of(factory, connection);
@@ -116,18 +107,18 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         var time = limit ?? Patience;
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         patience.CancelAfter(time);
-        (awaited, tries) = (true, 0);
+        wait.Begin(time);
         try
         {
             return await ChannelAsync(patience.Token);
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"No answer from the broker{(Trouble.Length > 0 ? Trouble : $" at {Address}")}; tried for {time.TotalSeconds} s{(tries > 1 ? $", {tries} times" : "")}. Is it running, and is Broker:Uri right?");
+            throw new BrokerRefusedException($"No answer from the broker{(Trouble.Length > 0 ? Trouble : $" at {Address}")}; tried for {time.TotalSeconds} s{(wait.Tries > 1 ? $", {wait.Tries} times" : "")}. Is it running, and is Broker:Uri right?");
         }
         finally
         {
-            awaited = false;
+            wait.End();
         }
     }
 
@@ -176,6 +167,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
     private async ValueTask<IChannel> BuildAsync(CancellationToken cancel)
     {
+        wait.Try(Address);
         try
         {
             if (connection is not { IsOpen: true })
@@ -186,7 +178,7 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
             await DeclareAsync(cancel);
             var opened = await Bounded(token => connection!.CreateChannelAsync(channelOptions, token), cancel);
-            (everOpen, Trouble) = (true, "");
+            (everOpen, wait.Trouble) = (true, "");
             Connected(logger, Address, role);
             return opened;
         }
@@ -291,9 +283,6 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Connected to the broker at {Address} ({Role})")]
     private static partial void Connected(ILogger logger, string address, string role);
-
-    [LoggerMessage(Level = LogLevel.Warning, Message = "Waiting for the broker at {Address} ({Role}): {Reason}; next try in {Seconds:0.0} s")]
-    private static partial void Waiting(ILogger logger, string address, string role, string reason, double seconds);
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "Closed the {Role} connection without waiting for the broker: {Reason}")]
     private static partial void ClosedHard(ILogger logger, string role, string reason);

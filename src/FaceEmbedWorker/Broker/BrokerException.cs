@@ -1,4 +1,5 @@
 using System.Security.Authentication;
+using System.Text.RegularExpressions;
 using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
@@ -26,7 +27,7 @@ internal static class BrokerErrors
                 case AuthenticationFailureException:
                     return new($"The broker at {broker.Host}:{broker.Port} refused the login of user '{user}'. Correct the user and password in Broker:Uri.", exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:
-                    return new($"The broker at {broker.Host}:{broker.Port} does not let user '{user}' into the virtual host of Broker:Uri: {reason.ReplyText}", exception);
+                    return NotLetIn(broker, user, reason.ReplyText, exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 403 } reason }:
                     return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant the permission as deploy/README.md lists it for each role; if only declaring is refused, set Broker:Declare to false and declare as src/README.md lists.", exception);
             }
@@ -34,6 +35,22 @@ internal static class BrokerErrors
 
         return null;
     }
+
+    /// <summary>530: the virtual host is not there, is another's, or takes no more connections.</summary>
+    private static BrokerRefusedException NotLetIn(Uri broker, string user, string reply, Exception e)
+    {
+        var host = Uri.UnescapeDataString(broker.AbsolutePath.TrimStart('/')) is { Length: > 0 } named ? named : "/";
+        var told = $"The broker at {broker.Host}:{broker.Port} does not let {(user.Length > 0 ? $"user '{user}'" : "the certificate's user")} into the virtual host '{host}': {reply}";
+        return new(reply.EndsWith("not found", StringComparison.Ordinal) ? $"{told}. Correct the end of Broker:Uri, or make it: rabbitmqctl add_vhost '{host}'."
+            : reply.Contains("limit", StringComparison.Ordinal) || !reply.Contains("refused for user", StringComparison.Ordinal) ? $"{told}."
+            : $"{told}. Grant it what deploy/README.md lists for its role: rabbitmqctl set_permissions -p '{host}' {(user.Length > 0 ? user : "USER")} CONFIGURE WRITE READ.", e);
+    }
+
+    /// <summary>What is said of a publish that the user has no right to; null where that is not why it failed.</summary>
+    public static BrokerRefusedException? MayNotHandIn(Exception exception, Uri broker, string exchange) =>
+        Chain(exception).OfType<OperationInterruptedException>().FirstOrDefault(e => e.ShutdownReason is { ReplyCode: 403 }) is { ShutdownReason: { } reason }
+            ? new($"User '{broker.UserInfo.Split(':')[0]}' may not hand jobs in at the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant it write on ^{Regex.Escape(exchange)}$ (rabbitmqctl set_permissions; deploy/README.md lists what each role needs).", exception)
+            : null;
 
     /// <summary>The other side's certificate is not for its name, or of no authority that is trusted.</summary>
     public static BrokerRefusedException Tls(Uri broker, Exception e) =>

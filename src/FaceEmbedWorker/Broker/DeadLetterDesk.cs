@@ -200,6 +200,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
     /// <summary>Hands the job in again: a copy without what went before, confirmed. The letter itself is then to be taken out.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
+    /// <exception cref="BrokerRefusedException">The user may not, or the broker takes nothing.</exception>
     private async Task ReplayAsync(JobMessage letter, TimeSpan? patience, CancellationToken cancel)
     {
         var channel = await publishing.OpenAsync(cancel, patience);
@@ -218,7 +219,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         catch (Exception e) when (!cancel.IsCancellationRequested)
         {
             await publishing.AbandonAsync(channel);
-            throw new JobRefusedException($"{letter.JobId} was not replayed, and is still a dead letter: {(e is PublishReturnException ? $"no queue is bound to {topology.Jobs}" : BrokerErrors.Describe(e))}.", e);
+            throw BrokerErrors.MayNotHandIn(e, new Uri(options.Value.Uri), topology.Jobs) ?? (Exception)new JobRefusedException($"{letter.JobId} was not replayed, and is still a dead letter: {(e is PublishReturnException ? $"no queue is bound to {topology.Jobs}" : BrokerErrors.Describe(e))}.", e);
         }
     }
 

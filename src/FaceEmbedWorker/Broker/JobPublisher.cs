@@ -103,7 +103,8 @@ internal sealed class JobPublisher : IAsyncDisposable
 
     /// <summary>Publishes one job, again where the connection is lost under it; returns once the broker has confirmed it.</summary>
     /// <exception cref="JobRefusedException">The broker did not take it.</exception>
-    /// <exception cref="BrokerRefusedException">The broker takes nothing for as long as it may take to confirm.</exception>
+    /// <exception cref="BrokerRefusedException">The user may not, or the broker takes nothing for as long as it may take to
+    /// confirm.</exception>
     public async Task SubmitAsync(NewJob job, CancellationToken cancel)
     {
         using var patience = CancellationTokenSource.CreateLinkedTokenSource(cancel);
@@ -119,7 +120,7 @@ internal sealed class JobPublisher : IAsyncDisposable
         {
             throw BrokerErrors.AlarmStays(why, TimeSpan.FromSeconds(options.ConfirmSeconds));
         }
-        catch (Exception e) when (!cancel.IsCancellationRequested)
+        catch (Exception e) when (e is not BrokerRefusedException && !cancel.IsCancellationRequested)
         {
             throw new JobRefusedException(e switch
             {
@@ -202,7 +203,7 @@ internal sealed class JobPublisher : IAsyncDisposable
             await channel.PublishAsync(topology.Jobs, job.Bulk ? Topology.BulkKey : Topology.JobKey, properties, job.Body, cancel).WaitAsync(cancel);
             return true;
         }
-        catch (OperationInterruptedException e) when (Refusal(e) is { } refusal)
+        catch (OperationInterruptedException e) when ((BrokerErrors.MayNotHandIn(e, new Uri(options.Uri), topology.Jobs) ?? Refusal(e)) is { } refusal)
         {
             throw refusal;
         }

@@ -41,7 +41,12 @@ internal sealed class ManagementApi : IDisposable
         {
             // a server that knows none of it would look like a broker without queues and policies
             known = true;
-            _ = await GetAsync("api/whoami", cancel) ?? throw new BrokerRefusedException($"There is no management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)}: it answers 404 to /api/whoami. It listens at port 15672 or 15671, unless it is set otherwise.");
+            const string place = "It listens at port 15672 or 15671, unless it is set otherwise.";
+            var who = await GetAsync("api/whoami", cancel) ?? throw new BrokerRefusedException($"There is no management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)}: it answers 404 to /api/whoami. {place}");
+            if (who.ValueKind != JsonValueKind.Object || !who.TryGetProperty("name", out _) || !who.TryGetProperty("tags", out _))
+            {
+                throw new BrokerRefusedException($"There is no management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)}: its answer to /api/whoami names no user. {place}");
+            }
         }
 
         try

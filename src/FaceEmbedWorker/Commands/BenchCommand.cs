@@ -60,8 +60,10 @@ internal static class BenchCommand
         await using var services = Services.Build(settings);
         if (amqp)
         {
-            await services.GetRequiredService<TopologyDesk>().ReachAsync(cancel); // a broker that is away is told before the work
+            await services.GetRequiredService<TopologyDesk>().ReachAsync(cancel); // a broker that is away or refuses is told before the work
         }
+
+        await using var queues = amqp ? await BenchQueues.OpenAsync(services.GetRequiredService<IOptions<BrokerOptions>>().Value) : null;
 
         var (phase, phases) = (0, amqp ? 5 : 4);
         Screen.Note(Text($"Measuring for about {(amqp ? 14 : 11) * seconds:0} s."));
@@ -90,10 +92,10 @@ internal static class BenchCommand
         Begin("pipeline");
         var pipeline = await bench.PipelineAsync(photos, stages.Sum(s => s.CpuMs));
         BenchAmqp? through = null;
-        if (amqp)
+        if (queues is not null)
         {
             Begin("through the broker");
-            through = await bench.AmqpAsync(photos, pipeline);
+            through = await bench.AmqpAsync(photos, pipeline, queues);
         }
 
         using var process = Process.GetCurrentProcess();
@@ -355,61 +357,38 @@ internal static class BenchCommand
         }
 
         /// <summary>Fills a queue of its own first, so that only the worker is measured, then lets it run dry.</summary>
-        public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline)
+        public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline, BenchQueues queues)
         {
-            var broker = services.GetRequiredService<IOptions<BrokerOptions>>().Value;
-            var name = $"face-embed-bench-{Guid.NewGuid():N}";
-            var options = Options.Create(new BrokerOptions
+            var (options, topology, publisher) = (queues.Options, queues.Topology, queues.Publisher);
+            var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
+            await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
+                async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
+            var (handled, start, cpu, allocated, done) = (0, 0L, TimeSpan.Zero, 0L, new TaskCompletionSource<BenchAmqp>());
+            using var gate = new IntakeGate(TimeProvider.System);
+            using var consumer = new JobConsumer(async (job, stopping) =>
             {
-                Uri = broker.Uri,
-                CaFile = broker.CaFile,
-                CertificateFile = broker.CertificateFile,
-                CertificateKeyFile = broker.CertificateKeyFile,
-                Jobs = $"{name}.jobs",
-                Results = $"{name}.results",
-                Prefetch = broker.Prefetch,
-                PrefetchMegabytes = broker.PrefetchMegabytes,
-                RetryDelays = broker.RetryDelays,
-            });
-            var topology = new Topology(options);
-            await using var publisher = new JobPublisher(options, topology, TimeProvider.System, NullLogger<JobPublisher>.Instance);
-            await publisher.OpenAsync(CancellationToken.None); // not given up half way: what it declares is deleted below
+                var outcome = await handler.HandleAsync(job, stopping);
+                switch (Interlocked.Increment(ref handled) - warm)
+                {
+                    case 0:
+                        (start, cpu, allocated) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes(precise: true));
+                        break;
+                    case var n when n == jobs:
+                        done.SetResult(new BenchAmqp(jobs / Stopwatch.GetElapsedTime(start).TotalSeconds, (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / jobs, jobs, (GC.GetTotalAllocatedBytes(precise: true) - allocated) / jobs));
+                        break;
+                }
+
+                return outcome;
+            }, new ResultPublisher(options, Options.Create(new ResultOptions()), topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, new JobTally(TimeProvider.System), new WorkerHealth(gate, topology, TimeProvider.System), options, services.GetRequiredService<IOptions<JobOptions>>(),
+                TimeProvider.System, NullLogger<JobConsumer>.Instance);
             try
             {
-                var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
-                await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
-                    async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
-                var (handled, start, cpu, allocated, done) = (0, 0L, TimeSpan.Zero, 0L, new TaskCompletionSource<BenchAmqp>());
-                using var gate = new IntakeGate(TimeProvider.System);
-                using var consumer = new JobConsumer(async (job, stopping) =>
-                {
-                    var outcome = await handler.HandleAsync(job, stopping);
-                    switch (Interlocked.Increment(ref handled) - warm)
-                    {
-                        case 0:
-                            (start, cpu, allocated) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes(precise: true));
-                            break;
-                        case var n when n == jobs:
-                            done.SetResult(new BenchAmqp(jobs / Stopwatch.GetElapsedTime(start).TotalSeconds, (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / jobs, jobs, (GC.GetTotalAllocatedBytes(precise: true) - allocated) / jobs));
-                            break;
-                    }
-
-                    return outcome;
-                }, new ResultPublisher(options, Options.Create(new ResultOptions()), topology, gate, TimeProvider.System, NullLogger<ResultPublisher>.Instance), topology, gate, new JobTally(TimeProvider.System), new WorkerHealth(gate, topology, TimeProvider.System), options, services.GetRequiredService<IOptions<JobOptions>>(),
-                    TimeProvider.System, NullLogger<JobConsumer>.Instance);
-                try
-                {
-                    await consumer.StartAsync(cancel);
-                    return await done.Task.WaitAsync(cancel);
-                }
-                finally
-                {
-                    await consumer.StopAsync(CancellationToken.None); // or it would declare again what is deleted below
-                }
+                await consumer.StartAsync(cancel);
+                return await done.Task.WaitAsync(cancel);
             }
             finally
             {
-                await publisher.DeleteTopologyAsync();
+                await consumer.StopAsync(CancellationToken.None); // or it would declare again what is deleted below
             }
         }
 

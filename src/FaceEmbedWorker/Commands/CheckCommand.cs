@@ -29,7 +29,7 @@ internal static class CheckCommand
         await using var services = Services.Build(settings); // a wrong setting ends it here, with its name
         var (faces, images, jobs, broker) = (Of<FaceOptions>(), Of<ImageOptions>(), Of<JobOptions>(), Of<BrokerOptions>());
         var table = new Table().AddColumns("what", "", "found");
-        var failed = 0;
+        var (failed, lacksBroker) = (0, false);
         Line("settings", true, "valid");
 
         foreach (var (path, task) in new[] { (faces.DetectionModel, ModelCard.Detection), (faces.LandmarksModel, ModelCard.Landmarks), (faces.EmbeddingModel, ModelCard.Embedding) }.Where(m => m.Item1.Length > 0))
@@ -79,11 +79,16 @@ internal static class CheckCommand
         catch (BrokerRefusedException e)
         {
             Line(look, false, e.Message);
+            lacksBroker = look == "broker";
+            if (lacksBroker)
+            {
+                table.AddRow("topology, permissions", "", "not looked at: without the broker there is nothing to see");
+            }
         }
 
         Screen.Show(table);
         Screen.Say(failed == 0 ? "A worker with these settings can start." : $"{failed} of {table.Rows.Count} {(failed == 1 ? "is" : "are")} in the way.");
-        return failed == 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+        return failed == 0 ? ExitCode.Ok : lacksBroker && failed == 1 ? ExitCode.Unavailable : ExitCode.SomeFailed;
 
         void Lines(IEnumerable<BrokerFinding> findings)
         {

@@ -44,7 +44,7 @@ internal static class DeadLettersCommand
                 return ExitCode.Ok;
             }
 
-            Print(list);
+            Print(list, parsed.GetValue(reason));
             if (parsed.GetValue(reason) is { } asked && !list.Reasons.ContainsKey(asked))
             {
                 NoSuchReason(asked, list.Reasons.Keys);
@@ -218,12 +218,14 @@ internal static class DeadLettersCommand
         return count;
     }
 
-    private static void Print(DeadLetterList list)
+    /// <summary>Standard output, piped, has a line a letter and nothing else: what is said of them goes beside it.</summary>
+    private static void Print(DeadLetterList list, string? reason)
     {
         var (total, counts, letters) = list;
+        Action<string> tell = Console.IsOutputRedirected ? Screen.Note : Screen.Say;
         if (total == 0)
         {
-            Screen.Say(None);
+            tell(None);
             return;
         }
 
@@ -233,20 +235,15 @@ internal static class DeadLettersCommand
             {
                 Screen.SayFields(letter.Id, letter.Reason, letter.LastFailedAt ?? "-", letter.Key, letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), letter.Message);
             }
-
-            Screen.Note($"{letters.Count} of {total} listed.");
-            return;
         }
-
-        var table = new Table().AddColumns("dead letters", "reason");
-        foreach (var (reason, count) in counts)
+        else if (letters.Count > 0)
         {
-            table.AddRow(count.ToString("N0", CultureInfo.InvariantCulture), Screen.Cell(reason));
+            Screen.Show(DeadLetterTable.Of(letters));
         }
 
-        Screen.Show(table);
-        Screen.Show(DeadLetterTable.Of(letters));
-        Screen.Say($"{letters.Count} of {total} listed.");
+        tell($"{Plural.Of(total, "dead letter")}: {string.Join(", ", counts.OrderByDescending(c => c.Value).Select(c => string.Create(CultureInfo.InvariantCulture, $"{c.Value:N0} {c.Key}")))}.");
+        var asked = reason is null ? total : counts.GetValueOrDefault(reason);
+        tell(string.Create(CultureInfo.InvariantCulture, $"{letters.Count:N0} of {asked:N0} shown{(letters.Count < asked ? ", the newest: --limit N shows more" : "")}."));
     }
 
     private static void Print(DeadLetter letter, JobMessage message)

@@ -14,6 +14,12 @@ internal static class Screen
     /// <summary>Where a bar is drawn, while one is: lines on the same terminal go above it.</summary>
     private static IAnsiConsole? bar;
 
+    /// <summary>What takes a row away.</summary>
+    private const string Erased = "\r\e[2K";
+
+    /// <summary>The row where the cursor stands says what is waited for.</summary>
+    private static bool isWaiting;
+
     /// <summary>One line at a time, and none while a bar is drawn first or taken away: it would stand where the bar is erased.</summary>
     private static readonly SemaphoreSlim Turn = new(1);
 
@@ -35,6 +41,28 @@ internal static class Screen
         if (reason is not null)
         {
             Note($"{BrokerErrors.Alarm(reason)} Waiting for its end.");
+        }
+    }
+
+    /// <summary>What is waited for, on one row of the terminal: the next one, or the next line, stands in its place. Null: nothing any more.</summary>
+    public static void ShowWaiting(string? text)
+    {
+        Turn.Wait();
+        try
+        {
+            if (bar is null && (isWaiting || text is not null))
+            {
+                Console.Error.Write(text is null ? Erased : $"{Erased}{Cut(text, Width - 1)}");
+                isWaiting = text is not null;
+            }
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // standard error: there is nobody left to tell
+        }
+        finally
+        {
+            Turn.Release();
         }
     }
 
@@ -130,6 +158,12 @@ internal static class Screen
         Turn.Wait();
         try
         {
+            if (isWaiting)
+            {
+                Console.Error.Write(Erased);
+                isWaiting = false;
+            }
+
             if (bar is { } console && !redirected)
             {
                 console.Write(new AboveBar(text));

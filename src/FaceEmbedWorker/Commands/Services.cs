@@ -21,6 +21,7 @@ internal static partial class Services
     {
         var configuration = Settings.Read(settings);
         (LogLine.OnTerminal, LogLine.Coloured) = (!Console.IsErrorRedirected, LogLine.MayColour(Console.IsErrorRedirected));
+        BrokerWait.Show = Console.IsErrorRedirected ? null : Screen.ShowWaiting;
         return new ServiceCollection()
             .AddLogging(logging => logging
                 .SetMinimumLevel(LogLevel.Warning)

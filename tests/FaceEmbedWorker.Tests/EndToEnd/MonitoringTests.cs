@@ -68,7 +68,7 @@ public sealed partial class MonitoringTests(DebianBroker broker)
 
             Assert.True(!command.Contains("discard", StringComparison.Ordinal) || command.Contains("--dry-run", StringComparison.Ordinal), command);
             var (code, output, errors) = await FaceEmbed.RunAsync([.. command.Split(" > ")[0].Replace("ID", "letter", StringComparison.Ordinal).Replace(" R", " undecodable", StringComparison.Ordinal).Split(' '), .. probe.Settings, health, $"--Broker:Uri=amqp://{role}:{role}@127.0.0.1:{new Uri(broker.Uri).Port}/", "--Broker:Declare=false"]);
-            Assert.True(code == 0 && output.Length > 0, $"{command}: {code}\n{output}\n{errors}");
+            Assert.True(code == 0 && (output + errors).Length > 0, $"{command}: {code}\n{output}\n{errors}");
         }
 
         Assert.Contains("-- rabbitmqctl list_bindings`", runbook, StringComparison.Ordinal);

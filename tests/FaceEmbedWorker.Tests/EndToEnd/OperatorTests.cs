@@ -30,8 +30,9 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal((500, 300, 200, 7), (list.GetProperty("total").GetInt32(), list.GetProperty("reasons").GetProperty("undecodable").GetInt32(), list.GetProperty("reasons").GetProperty("malformed").GetInt32(), list.GetProperty("letters").GetArrayLength()));
         Assert.All(list.GetProperty("letters").EnumerateArray(), l => Assert.Equal("malformed", l.GetProperty("reason").GetString()));
         var (code, output, told) = await RunAsync("list");
-        Assert.Equal((0, "50 of 500 listed."), (code, told));
+        Assert.Equal((0, "500 dead letters: 300 undecodable, 200 malformed.\n50 of 500 shown, the newest: --limit N shows more."), (code, told));
         Assert.Equal(50, output.Split('\n').Count(line => line.StartsWith("letter-", StringComparison.Ordinal)));
+        Assert.EndsWith("\n200 of 200 shown.", (await RunAsync("list", "--reason", "malformed", "--limit", "1000")).Errors, StringComparison.Ordinal);
         (code, _, told) = await RunAsync("list", "--reason", "nonsense");
         Assert.Equal(1, code);
         Assert.Contains("nonsense: no dead letter has this reason; there are malformed, undecodable.", told, StringComparison.Ordinal);
@@ -112,7 +113,7 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(1, (await RunAsync("discard", "nobody")).Code);
         Assert.Equal((0, "a: discarded\n1 discarded."), await RunAsync("discard", "a"));
         Assert.Equal((0, "2 discarded."), await RunAsync("discard", "--all"));
-        Assert.Equal((0, None), await RunAsync("list"));
+        Assert.Equal((0, "", None), await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])); // no line that is no letter
         Assert.Equal(64, (await RunAsync("discard")).Code);
         Assert.Equal(64, (await RunAsync("replay", "a", "--all")).Code);
 
@@ -194,7 +195,8 @@ public abstract class OperatorTests(TestBroker broker)
             await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
             var screen = await wide.ShowsAsync("EXIT 0");
             var lines = screen[screen.IndexOf("failed last", StringComparison.Ordinal)..].Split('\n');
-            Assert.Equal(6, lines.Length); // the heading, one each, the count, the end
+            Assert.Equal(7, lines.Length); // the heading, one each, the counts, the end
+            Assert.Equal(["3 dead letters: 1 attempts_exhausted, 1 malformed, 1 undecodable.", "3 of 3 shown.", "EXIT 0"], lines[4..]);
             Assert.All(expected, text => Assert.Contains(text, screen, StringComparison.Ordinal));
             Assert.All(lines[1..4], line => Assert.Matches(" 20[0-9-]{8} [0-9:]{5}  ", line));
         }
@@ -209,6 +211,14 @@ public abstract class OperatorTests(TestBroker broker)
         await terminal.PressAsync("C-c");
         await terminal.ShowsAsync("EXIT 130", seconds: 4); // it was ended after 5
         Assert.Contains("\nface-embed: interrupted.\n", await terminal.ScreenAsync(), StringComparison.Ordinal);
+        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
+
+        // a pipe takes the output: the question is asked on the terminal all the same
+        await using var piping = await Terminal.RunPipedAsync(80, 40, "sed s/^/piped:/", ["dead-letters", "discard", "--all", .. probe.Settings]);
+        Assert.StartsWith("discard all 3 dead letters? [y/N]", await piping.ShowsAsync("[y/N]"), StringComparison.Ordinal);
+        await piping.PressAsync("n");
+        await piping.PressAsync("Enter");
+        Assert.Contains("piped:Nothing was discarded.", await piping.ShowsAsync("EXIT 1"), StringComparison.Ordinal);
         Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
     }
 
@@ -313,6 +323,98 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.DoesNotContain("face-embed-bench-", await QueuesAsync(), StringComparison.Ordinal);
 
         Task<string> QueuesAsync() => broker.ControlAsync("list_queues", "name");
+    }
+
+    [Fact]
+    public async Task Bench_without_the_right_to_its_queues_says_so_before_it_measures()
+    {
+        broker.Require();
+        await broker.ControlAsync("add_user", "measurer", "password");
+        var address = new UriBuilder(broker.Uri) { UserName = "measurer", Password = "password" }.Uri;
+        foreach (var (configure, write, read) in new[] { ("^$", "^$", "^$"), ("^face-embed-bench-.*$", "^$", "^$"), ("^face-embed-bench-.*$", "^face-embed-bench-.*$", "^$") })
+        {
+            await broker.ControlAsync("set_permissions", "measurer", configure, write, read);
+            var (code, output, errors) = await FaceEmbed.RunAsync("bench", "--amqp", "--seconds", "0.1", "--json", Path.Combine(Path.GetTempPath(), "face-embed-bench-refused.json"), $"--Broker:Uri={address}");
+            Assert.Equal((69, ""), (code, output));
+            Assert.Matches("^face-embed: bench --amqp declares queues of its own, and user 'measurer' may not: ACCESS_REFUSED - .* Grant configure, write and read on \\^face-embed-bench-\\.\\*\\$ ", Assert.Single(errors.Split('\n')));
+            Assert.False(File.Exists(Path.Combine(Path.GetTempPath(), "face-embed-bench-refused.json")));
+        }
+
+        await broker.ControlAsync("set_permissions", "measurer", "^face-embed-bench-.*$", "^face-embed-bench-.*$", "^face-embed-bench-.*$");
+        Assert.Equal(0, (await FaceEmbed.RunAsync("bench", "--amqp", "--seconds", "0.1", $"--Broker:Uri={address}")).ExitCode);
+        Assert.DoesNotContain("face-embed-bench-", await broker.ControlAsync("list_queues", "name") + await broker.ControlAsync("list_exchanges", "name"), StringComparison.Ordinal);
+    }
+
+    /// <summary>Who may look and not hand in: told once, whatever there is of it.</summary>
+    [Fact]
+    public async Task What_may_not_be_handed_in_is_told_once_with_the_pattern_to_grant()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "expired", "The first.", [1]);
+        await BuryAsync(probe, "photo-2", "expired", "The second.", [2]);
+        var pattern = probe.Topology.Jobs.Replace(".", "\\.", StringComparison.Ordinal);
+        await broker.ControlAsync("add_user", "looker", "password");
+        await broker.ControlAsync("set_permissions", "looker", "^$", "^$", $"^{pattern}.*$");
+        string[] settings = [.. probe.Settings, $"--Broker:Uri={new UriBuilder(broker.Uri) { UserName = "looker", Password = "password" }.Uri}"];
+        foreach (var (verb, told) in new (string[], string)[] { (["submit", TestData.GraceHopper, TestData.Astronaut], "0 jobs confirmed by the broker."), (["dead-letters", "replay", "--all"], "") })
+        {
+            var (code, output, errors) = await FaceEmbed.RunAsync([.. verb, .. settings]);
+            Assert.True((69, told) == (code, output), $"{code} {output} {errors}");
+            var line = Assert.Single(errors.Split('\n'));
+            Assert.StartsWith("face-embed: User 'looker' may not hand jobs in at the broker at ", line, StringComparison.Ordinal);
+            Assert.Contains($"Grant it write on ^{pattern}$ (rabbitmqctl set_permissions; ", line, StringComparison.Ordinal);
+        }
+
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 2 ? probe : null, "both letters, where they were");
+    }
+
+    [Fact]
+    public async Task Without_the_exchange_submit_ends_at_once()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        var start = System.Diagnostics.Stopwatch.GetTimestamp();
+        var (code, output, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, TestData.Astronaut, .. probe.Settings, "--Broker:Declare=false"]);
+        Assert.Equal((69, ""), (code, output));
+        Assert.Equal($"face-embed: There is nothing to hand jobs in to: NOT_FOUND - no exchange '{probe.Topology.Jobs}' in vhost '/'. Start a worker, or call face-embed topology declare.", errors);
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 20); // Broker:ConfirmSeconds is 30
+    }
+
+    [Theory]
+    [InlineData(404, "", "There is no management API at {0}: it answers 404 to /api/whoami. It listens at port 15672 or 15671, unless it is set otherwise.")]
+    [InlineData(200, "<html>", "The management API at {0} does not answer as it should: this is no JSON: ")]
+    [InlineData(200, "{}", "There is no management API at {0}: its answer to /api/whoami names no user. It listens at port")]
+    [InlineData(200, "[1]", "There is no management API at {0}: its answer to /api/whoami names no user. It listens at port")]
+    [InlineData(500, "", "The management API at {0} does not answer as it should: ")]
+    public async Task Another_server_at_the_address_of_the_management_API_is_told(int status, string body, string expected)
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        using var server = new System.Net.HttpListener();
+        var address = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        server.Prefixes.Add($"{address}/");
+        server.Start();
+        _ = AnswerAsync();
+        var told = string.Format(System.Globalization.CultureInfo.InvariantCulture, expected, address);
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--management", address, .. probe.Settings]);
+        Assert.Equal((69, ""), (code, output));
+        Assert.StartsWith($"face-embed: {told}", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        (code, output, errors) = await FaceEmbed.RunAsync(["check", "--management", address, .. probe.Settings]);
+        Assert.Equal((1, ""), (code, errors)); // the broker itself is there
+        Assert.StartsWith("│ management ", Assert.Single(output.Split('\n'), line => line.Contains("FAILED", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.Contains(told, Flat(output), StringComparison.Ordinal);
+
+        async Task AnswerAsync()
+        {
+            while (server.IsListening)
+            {
+                var context = await server.GetContextAsync();
+                context.Response.StatusCode = status;
+                context.Response.Close(System.Text.Encoding.UTF8.GetBytes(body), willBlock: false);
+            }
+        }
     }
 
     /// <summary>Ids are made by <c>submit</c>: what a log, a result or a dead letter says of one leads to its file.</summary>

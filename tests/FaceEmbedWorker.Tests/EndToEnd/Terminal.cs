@@ -14,11 +14,18 @@ internal sealed class Terminal : IAsyncDisposable
     public static bool Exists { get; } = OperatingSystem.IsLinux() && File.Exists("/usr/bin/tmux");
 
     /// <summary>Runs the program in it; "EXIT" and its exit code are the last line.</summary>
-    public static async Task<Terminal> RunAsync(int columns, int rows, params string[] arguments)
+    public static Task<Terminal> RunAsync(int columns, int rows, params string[] arguments) => StartAsync(columns, rows, $"{Command(arguments)}; echo EXIT $?");
+
+    /// <summary>The same with its standard output piped into another program; its input and its errors stay the terminal's.</summary>
+    public static Task<Terminal> RunPipedAsync(int columns, int rows, string into, params string[] arguments) =>
+        StartAsync(columns, rows, $"({Command(arguments)}; echo EXIT $? >&2) | {into}");
+
+    private static string Command(string[] arguments) => string.Join(' ', new[] { "dotnet", Path.Combine(AppContext.BaseDirectory, "face-embed.dll") }.Concat(arguments).Select(a => $"'{a}'"));
+
+    private static async Task<Terminal> StartAsync(int columns, int rows, string command)
     {
         var terminal = new Terminal();
-        var command = string.Join(' ', new[] { Path.Combine(AppContext.BaseDirectory, "face-embed.dll") }.Concat(arguments).Select(a => $"'{a}'"));
-        await terminal.TmuxAsync("new-session", "-d", "-x", $"{columns}", "-y", $"{rows}", "-c", TestData.Repository, $"dotnet {command}; echo EXIT $?; sleep 600");
+        await terminal.TmuxAsync("new-session", "-d", "-x", $"{columns}", "-y", $"{rows}", "-c", TestData.Repository, $"{command}; sleep 600");
         return terminal;
     }
 

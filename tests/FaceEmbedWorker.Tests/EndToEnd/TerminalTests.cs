@@ -80,18 +80,34 @@ public sealed class TerminalTests : IDisposable
 
     /// <summary>A terminal would break a line at its last column, in the middle of a word.</summary>
     [Theory]
-    [InlineData("settings")]
-    [InlineData("results", "--Broker:Uri=amqp://127.0.0.1:1/")]
-    public async Task Lines_are_broken_between_words(params string[] verb)
+    [InlineData("EXIT", "settings")]
+    [InlineData("(publish)", "run", "--Broker:Uri=amqp://127.0.0.1:1/", "--Health:Url=")]
+    public async Task Lines_are_broken_between_words(string until, params string[] verb)
     {
         Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
-        var words = (verb[0] == "settings" ? (await FaceEmbed.RunAsync(verb)).Output : "Waiting for the broker at 127.0.0.1:1 (results): Connection refused; next try in").Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet();
+        var words = (verb[0] == "settings" ? (await FaceEmbed.RunAsync(verb)).Output : "Waiting for the broker at 127.0.0.1:1 (publish): Connection refused; next try in").Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet();
         await using var terminal = await Terminal.RunAsync(80, 40, verb);
 
-        var screen = await terminal.ShowsAsync("EXIT");
+        var screen = await terminal.ShowsAsync(until);
 
         var seen = screen.Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).ToHashSet();
         Assert.Equal([], words.Where(word => word.Length < 70).Except(seen));
+    }
+
+    /// <summary>One row, that is true at each moment, and gone at the end.</summary>
+    [Fact]
+    public async Task What_waits_for_the_broker_counts_its_tries_on_one_row()
+    {
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        await using var terminal = await Terminal.RunAsync(100, 40, "results", "--Broker:Uri=amqp://127.0.0.1:1/");
+        for (var tries = 2; tries < 5; tries++)
+        {
+            Assert.Matches($@"^Waiting for the broker at 127\.0\.0\.1:1 \(try {tries}( now\)|, next in \d\.\d s\): Connection refused)$", await terminal.ShowsAsync($"(try {tries}"));
+        }
+
+        var screen = await terminal.ShowsAsync("EXIT 69");
+        Assert.StartsWith("face-embed: No answer from the broker at 127.0.0.1:1: Connection refused; tried for 30", screen, StringComparison.Ordinal);
+        Assert.DoesNotContain("Waiting", screen, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -707,8 +707,8 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.False((await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true))!.Redelivered); // nothing was taken
 
         (code, output, _) = await FaceEmbed.RunAsync("check", $"--Broker:Uri={broker.WrongUri}", "--Broker:Jobs=x");
-        Assert.Equal(1, code);
-        Assert.Contains("refused the login", output, StringComparison.Ordinal);
+        Assert.Equal(69, code);
+        Assert.Contains("refused the login", string.Join(' ', output.Split((char[])[' ', '\n', '│'], StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
         Assert.DoesNotContain("wrong", output, StringComparison.Ordinal);
     }
 
@@ -723,7 +723,18 @@ public abstract class WorkerTests(TestBroker broker)
 
         (code, _, errors) = await FaceEmbed.RunAsync("run", $"--Broker:Uri={broker.Uri}nowhere");
         Assert.Equal(69, code);
-        Assert.Contains("virtual host", errors, StringComparison.Ordinal);
+        Assert.Contains("virtual host 'nowhere': NOT_ALLOWED - vhost nowhere not found. Correct the end of Broker:Uri, or make it: rabbitmqctl add_vhost 'nowhere'.", errors, StringComparison.Ordinal);
+
+        // the cause once, and nothing that depends on it
+        await broker.ControlAsync("add_user", "shut-out", "password");
+        foreach (var (uri, remedy) in new[] { ($"{broker.Uri}nowhere", "rabbitmqctl add_vhost 'nowhere'."), (new UriBuilder(broker.Uri) { UserName = "shut-out", Password = "password" }.Uri.ToString(), "rabbitmqctl set_permissions -p '/' shut-out CONFIGURE WRITE READ.") })
+        {
+            (code, var output, _) = await FaceEmbed.RunAsync("check", $"--Broker:Uri={uri}");
+            Assert.Equal(69, code);
+            Assert.StartsWith("│ broker ", Assert.Single(output.Split('\n'), line => line.Contains("FAILED", StringComparison.Ordinal)), StringComparison.Ordinal);
+            Assert.Contains(remedy, string.Join(' ', output.Split((char[])[' ', '\n', '│'], StringSplitOptions.RemoveEmptyEntries)), StringComparison.Ordinal);
+            Assert.Contains("│ topology, permissions │", output, StringComparison.Ordinal);
+        }
     }
 
     [Fact]
