@@ -10,6 +10,9 @@ internal sealed class FaceEmbed : IAsyncDisposable
     private readonly ConcurrentQueue<string> output = new();
     private readonly ConcurrentQueue<string> errors = new();
 
+    /// <summary>A table's words, without its lines.</summary>
+    public static string Flat(string table) => string.Join(' ', table.Split((char[])['│', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries));
+
     private FaceEmbed(string[] arguments, Dictionary<string, string?>? environment = null)
     {
         // whoever runs the tests in the background ignores SIGINT, and so would all that they start

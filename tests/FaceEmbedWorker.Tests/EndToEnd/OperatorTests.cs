@@ -245,7 +245,7 @@ public abstract class OperatorTests(TestBroker broker)
             Assert.Equal(1, checkedAs);
             var rows = found.Split('\n').Where(line => line.Contains("FAILED", StringComparison.Ordinal)).ToArray();
             Assert.StartsWith("│ permissions ", Assert.Single(rows), StringComparison.Ordinal);
-            Assert.Contains(told, Flat(found), StringComparison.Ordinal);
+            Assert.Contains(told, FaceEmbed.Flat(found), StringComparison.Ordinal);
             Assert.Single(found.Split('\n'), line => line.StartsWith("│ broker ", StringComparison.Ordinal));
 
             await using var submit = FaceEmbed.Start(["submit", "tests/data/astronaut.png", .. probe.Settings]);
@@ -404,7 +404,7 @@ public abstract class OperatorTests(TestBroker broker)
         (code, output, errors) = await FaceEmbed.RunAsync(["check", "--management", address, .. probe.Settings]);
         Assert.Equal((1, ""), (code, errors)); // the broker itself is there
         Assert.StartsWith("│ management ", Assert.Single(output.Split('\n'), line => line.Contains("FAILED", StringComparison.Ordinal)), StringComparison.Ordinal);
-        Assert.Contains(told, Flat(output), StringComparison.Ordinal);
+        Assert.Contains(told, FaceEmbed.Flat(output), StringComparison.Ordinal);
 
         async Task AnswerAsync()
         {
@@ -496,8 +496,6 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal(1, code);
         Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
     }
-
-    private static string Flat(string table) => string.Join(' ', table.Split((char[])['│', ' ', '\n'], StringSplitOptions.RemoveEmptyEntries));
 
     /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
     private static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string? metadata = null)

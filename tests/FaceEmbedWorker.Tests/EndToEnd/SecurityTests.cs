@@ -109,7 +109,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. settings], new() { ["DOTNET_GCHeapHardLimit"] = "0x18000000" }); // a bound of the heap, as the manifests have it, is none of the pictures
         Assert.True(code == 0, output + errors);
         Assert.Equal(4, output.Split('\n').Count(l => l.Contains("write to ", StringComparison.Ordinal) && l.Contains("allowed", StringComparison.Ordinal)));
-        Assert.Matches("RabbitMQ 3[.][0-9.]+, cluster .+, virtual host /, logged in as user least", Flat(output));
+        Assert.Matches("RabbitMQ 3[.][0-9.]+, cluster .+, virtual host /, logged in as user least", FaceEmbed.Flat(output));
 
         await using (var worker = FaceEmbed.Start(["run", .. settings, "--Jobs:DeadlineSeconds=0.001"]))
         {
@@ -126,61 +126,6 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await probe.ResultAsync("good", seconds: 60);
     }
 
-    /// <summary>The roles of deploy/README.md, each with what it can do, and what it is told that it cannot.</summary>
-    [Fact]
-    public async Task Each_role_does_its_own_work_and_is_told_in_a_line_what_it_may_not()
-    {
-        await using var probe = await ProbeAsync(listen: false);
-        var (jobs, dead, results) = (Pattern(probe.Topology.Jobs), Pattern(probe.Topology.Dead), Pattern(probe.Topology.Results));
-        var waiting = $"{jobs}\\.submit\\..*";
-        (string Role, string Configure, string Write, string Read)[] roles =
-        [
-            ("worker", Least(probe.Topology).Configure, Least(probe.Topology).Write, Least(probe.Topology).Read),
-            Shipped("submitter", "face-embed-producer"),
-            ("producer", $"^{waiting}$", $"^({jobs}|{waiting})$", $"^({results}|{dead}|{waiting})$"),
-            Shipped("desk", "face-embed-operator"),
-            ("reader", "^amq\\.gen.*$", "^amq\\.gen.*$", $"^(amq\\.gen.*|{results})$"),
-        ];
-        foreach (var (role, configure, write, read) in roles)
-        {
-            await AddUserAsync(role, (configure, write, read));
-        }
-
-        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri={Uri("worker")}", "--Broker:Declare=false"]);
-        await worker.SaidAsync("Ready: taking jobs");
-        var letters = 0;
-        (string[] Command, string[] Who)[] work =
-        [
-            (["check"], ["worker"]),
-            (["submit", TestData.GraceHopper], ["worker", "submitter", "producer", "desk"]), // whoever gives jobs back can hand them in
-            (["submit", TestData.GraceHopper, "--wait"], ["producer"]),
-            (["dead-letters", "list"], ["desk", "producer"]), // the exchange that it binds to and the queue share their name
-            (["dead-letters", "replay", "--all"], ["desk", "producer"]),
-            (["results"], ["reader"]),
-        ];
-        foreach (var (role, _, _, _) in roles)
-        {
-            foreach (var (command, who) in work)
-            {
-                await probe.SubmitAsync([], id: $"letter-{letters++}");
-                await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result > 0 ? probe : null, "a dead letter");
-                var (code, output, errors) = await FaceEmbed.RunAsync([.. command, .. probe.Settings, $"--Broker:Uri={Uri(role)}", "--Broker:Declare=false"]);
-                var may = who.Contains(role);
-                Assert.True(code == (may ? 0 : command[0] == "check" ? 1 : 69), $"{role}: {string.Join(' ', command)}: {code}\n{output}\n{errors}");
-                Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal); // no stack trace
-                Assert.True(may || Flat($"{output} {errors}").Contains("ACCESS_REFUSED", StringComparison.Ordinal) || Flat(output + errors).Contains("refused", StringComparison.OrdinalIgnoreCase), $"{role}: {string.Join(' ', command)}\n{output}\n{errors}");
-            }
-        }
-
-        (string, string, string, string) Shipped(string role, string user)
-        {
-            var (configure, write, read) = KubernetesTests.RoleOf(user, probe.Topology);
-            return (role, configure, write, read);
-        }
-
-        static string Pattern(string name) => name.Replace(".", "\\.", StringComparison.Ordinal);
-    }
-
     [Fact]
     public async Task Check_tells_which_permission_is_missing_and_takes_no_job()
     {
@@ -192,7 +137,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, $"--Broker:Uri={Uri("weak")}", "--Broker:Declare=false"]);
 
         Assert.Equal(1, code);
-        var text = Flat(output);
+        var text = FaceEmbed.Flat(output);
         Assert.Matches($"write to {probe.Topology.Dead} .*FAILED", output);
         Assert.Matches($"read {probe.Topology.Jobs} .*FAILED", output);
         Assert.Contains("Grant it as deploy/README.md lists", text, StringComparison.Ordinal);
@@ -221,17 +166,17 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         string[] ownQueues = ["check", .. probe.Settings, "--Broker:ResultsQueue=false", "--management", broker.ManagementUrl];
         (code, output, _) = await FaceEmbed.RunAsync(ownQueues);
         Assert.Equal(1, code);
-        Assert.Contains($"no queue is bound to {probe.Topology.Results} with the key stub:", Flat(output), StringComparison.Ordinal);
+        Assert.Contains($"no queue is bound to {probe.Topology.Results} with the key stub:", FaceEmbed.Flat(output), StringComparison.Ordinal);
         (code, output, errors) = await FaceEmbed.RunAsync([.. ownQueues, "--Jobs:Undecodable=Reject"]);
         Assert.True(code == 0, output + errors);
-        Assert.Contains("a queue is bound for each of embedded, no_face", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("a queue is bound for each of embedded, no_face", FaceEmbed.Flat(output), StringComparison.Ordinal);
 
         await broker.ControlAsync("set_policy", "breaks", $"^{probe.Topology.Jobs}$", """{"max-length":1000,"overflow":"drop-head"}""", "--apply-to", "queues");
         try
         {
             (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]); // at once, though the API's figures are seconds old
             Assert.Equal(1, code);
-            Assert.Contains("overflow drop-head drops messages of a full queue", Flat(output), StringComparison.Ordinal);
+            Assert.Contains("overflow drop-head drops messages of a full queue", FaceEmbed.Flat(output), StringComparison.Ordinal);
         }
         finally
         {
@@ -248,12 +193,12 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await AddUserAsync("untagged", ("^$", "^$", ".*"));
         (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
         Assert.Equal(1, code);
-        Assert.Contains("lacks the tag 'monitoring' or 'management'", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("lacks the tag 'monitoring' or 'management'", FaceEmbed.Flat(output), StringComparison.Ordinal);
         Assert.DoesNotContain(Password, output, StringComparison.Ordinal);
         await broker.ControlAsync("set_user_tags", "untagged", "monitoring");
         (code, output, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", As("untagged")]);
         Assert.True(code == 0, output + errors);
-        Assert.Contains("user untagged, tags monitoring", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("user untagged, tags monitoring", FaceEmbed.Flat(output), StringComparison.Ordinal);
 
         string As(string user) => new UriBuilder(broker.ManagementUrl) { UserName = user, Password = Password }.Uri.ToString();
         Assert.Equal(64, (await FaceEmbed.RunAsync("check", "--management", "rabbit")).ExitCode);
@@ -271,10 +216,10 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             && told.Output.Contains("missing", StringComparison.Ordinal) && told.Output.Contains("not bound to", StringComparison.Ordinal) ? told.Output : null, "the missing binding");
         (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--Broker:Declare=false", "--management", broker.ManagementUrl]);
         Assert.Equal(1, code);
-        Assert.Contains("face-embed topology declare binds it", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("face-embed topology declare binds it", FaceEmbed.Flat(output), StringComparison.Ordinal);
         (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, .. probe.Settings]);
         Assert.Equal(1, code);
-        Assert.Contains("face-embed topology declare binds it", Flat(errors), StringComparison.Ordinal);
+        Assert.Contains("face-embed topology declare binds it", FaceEmbed.Flat(errors), StringComparison.Ordinal);
         Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "declare", .. probe.Settings])).ExitCode);
         Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings, "--management", broker.ManagementUrl])).ExitCode);
     }
@@ -292,7 +237,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings, "--Broker:RetryDelays=0.2,7"]); // nobody's ladder: theirs would be old ones
         Assert.Equal((69, ""), (code, output));
-        Assert.Contains($"there is no queue {probe.Topology.Jobs}.wait.7000,", Flat(errors), StringComparison.Ordinal);
+        Assert.Contains($"there is no queue {probe.Topology.Jobs}.wait.7000,", FaceEmbed.Flat(errors), StringComparison.Ordinal);
         (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
 
         Assert.True(code == 1, output + errors);
@@ -356,7 +301,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         var (code, output, errors) = await FaceEmbed.RunAsync(["check", .. settings]);
         Assert.True(code == 0, output + errors);
-        Assert.Contains("user guest, tags", Flat(output), StringComparison.Ordinal);
+        Assert.Contains("user guest, tags", FaceEmbed.Flat(output), StringComparison.Ordinal);
         (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. settings]);
         Assert.True(code == 0, output + errors);
 
@@ -465,8 +410,6 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             secrets.Delete(recursive: true);
         }
     }
-
-    private static string Flat(string table) => System.Text.RegularExpressions.Regex.Replace(table.Replace("│", " ", StringComparison.Ordinal), @"\s+", " ");
 
     private string[] Tls(string uri, string authority) => [$"--Broker:Uri={uri}", $"--Broker:CaFile={authority}", $"--Broker:CertificateFile={broker.Certificate}", $"--Broker:CertificateKeyFile={broker.CertificateKey}"];
 
