@@ -30,6 +30,10 @@ internal sealed record DeadLetter(string Id, string Reason, string Message, stri
         KeyOf(message),
         JobPublisher.FileOf(message.Text(JobMessage.MetadataHeader)));
 
+    /// <summary>What went wrong, in a line, with the file that it was about.</summary>
+    [System.Text.Json.Serialization.JsonIgnore]
+    public string What => File is null ? Message : $"{File}: {Message}";
+
     private static string ByBroker(string? reason) => $"The broker made this dead letter: {reason switch
     {
         "delivery_limit" => "the job was handed out too often, and never settled.",

@@ -208,7 +208,8 @@ internal sealed class JobReader(JobMessage message)
             : throw Malformed($"'metadata' has {written.WrittenCount:N0} bytes; {LongestMetadata:N0} are allowed.");
     }
 
-    private static string Named(string id) => Encoding.UTF8.GetByteCount(id) is > 0 and <= JobMessage.LongestId ? id
+    private static string Named(string id) => id.Contains('\0', StringComparison.Ordinal) ? throw Malformed("The job's id has the character U+0000 in it, which databases do not take.")
+        : Encoding.UTF8.GetByteCount(id) is > 0 and <= JobMessage.LongestId ? id
         : throw Malformed($"The job's id has {Encoding.UTF8.GetByteCount(id)} bytes; it can have 1 to {JobMessage.LongestId}.");
 
     /// <summary>Fields that no job has: a typing error would otherwise be found by nobody.</summary>

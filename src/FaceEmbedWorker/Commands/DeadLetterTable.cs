@@ -30,7 +30,7 @@ internal static class DeadLetterTable
         }
 
         var left = Screen.Width - columns.Sum(c => c.Cells.Append(c.Name).Max(Screen.WidthOf) + Gap);
-        columns.Add(("what", Cells(l => Screen.Cut(l.File is { } file ? $"{file}: {l.Message}" : l.Message, Math.Max(LeastText, left)))));
+        columns.Add(("what", Cells(l => Screen.Cut(l.What, Math.Max(LeastText, left)))));
 
         var table = new Table().Border(TableBorder.None);
         foreach (var (name, _) in columns)

@@ -233,7 +233,7 @@ internal static class DeadLettersCommand
         {
             foreach (var letter in letters)
             {
-                Screen.SayFields(letter.Id, letter.Reason, letter.LastFailedAt ?? "-", letter.Key, letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), letter.Message);
+                Screen.SayFields(letter.Id, letter.Reason, letter.LastFailedAt ?? "-", letter.Key, letter.Attempt.ToString(CultureInfo.InvariantCulture), letter.Replays.ToString(CultureInfo.InvariantCulture), letter.What);
             }
         }
         else if (letters.Count > 0)

@@ -51,7 +51,7 @@ internal static class TopologyCommand
         BrokerFinding[] findings = [.. await check.TopologyAsync(cancel), .. management is null ? [] : await check.BindingsAsync(management, cancel)];
         foreach (var finding in findings)
         {
-            table.AddRow(Screen.Cell(finding.Name), finding is { Good: true, Exists: true } ? "ok" : finding.Exists == false ? "missing" : "DIFFERS", Screen.Cell([finding.Text, .. declaration[finding.Name]]));
+            table.AddRow(Screen.Cell(finding.Name), finding switch { { Good: true, Exists: true } => "ok", { Exists: false } => "missing", { Exists: null } => "REFUSED", _ => "DIFFERS" }, Screen.Cell([finding.Text, .. declaration[finding.Name]]));
         }
 
         Screen.Show(table);

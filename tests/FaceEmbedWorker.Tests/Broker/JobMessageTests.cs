@@ -67,6 +67,7 @@ public class JobMessageTests
     [InlineData("landmarks", "[[1,2],[1,2],[1,2],[1,2],[1,\"2\"]]", "not five points")]
     [InlineData("landmarks", "[[1,2],[1,2],[1,2],[1,2],[1,1e300]]", "not five points")]
     [InlineData("mode", "\"crops\"", "it can be faces, image or aligned")]
+    [InlineData("id", "\"a\\u0000b\"", "U+0000")]
     public void A_question_that_cannot_be_says_what_can(string field, string value, string told) => Malformed(Json($$$"""{"image":{"data":"AQID"},"{{{field}}}":{{{value}}}}"""), told);
 
     [Fact]

@@ -174,7 +174,15 @@ public sealed partial class ClientTests(DebianBroker broker) : IDisposable
         var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")}";
         Assert.Matches(@"\A1\.000 grace\.jpg at \[\d+, \d+, \d+, \d+\]\n\z", await SearchAsync(TestData.GraceHopper));
 
+        // a crop of it, as reembed.py hands it in, is erased with it
+        Directory.CreateDirectory(In("crops"));
+        await File.WriteAllBytesAsync(In("crops/0123.face1.png"), Pipeline.Changed(TestData.GraceHopper, i => i.ThumbnailImage(112, height: 112, size: NetVips.Enums.Size.Force)));
+        await File.WriteAllTextAsync(In("crops/0123.json"), "\"grace.jpg\"");
+        await RunAsync(probe, await ScriptAsync("docs/reembedding.md", "reembed.py"), In("crops"));
+        await UntilAsync(postgres, "select count(*) from face where job_id = 'grace.jpg'", "2");
+
         await postgres.RunAsync("-v", "job=grace.jpg", In("erase.sql"));
+        await RunAsync(probe, In("reembed.py"), In("crops"));
         await RunAsync(probe, produce, In("photos")); // a result that comes late
         await probe.UntilAsync(() => probe.ReadyAsync("face.jobs").Result + probe.ReadyAsync("face.results").Result == 0 ? probe : null, "empty queues");
         Assert.Equal("", await SearchAsync(TestData.GraceHopper));
