@@ -53,7 +53,7 @@ internal static class EmbedCommand
 
         var name = Shortener([.. files, .. missing.Select(m => m.Path)]);
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
-        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : files.Count + missing.Count == 0 ? Stream.Null : OutputFile.Open(output);
+        await using var lines = table is not null ? null : output is null ? OpenOutput() : files.Count + missing.Count == 0 ? Stream.Null : OutputFile.Open(output);
         var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
         var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
         foreach (var none in empty)
@@ -86,6 +86,9 @@ internal static class EmbedCommand
         }
 
         return failed == 0 && files.Count > 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        // without a reader there is nothing to embed for, unless files are made besides
+        Stream OpenOutput() => annotate is null && crops is null ? OutputFile.OpenOutput() : Console.OpenStandardOutput();
 
         async Task EmbedAllAsync(Action advance)
         {
@@ -133,7 +136,7 @@ internal static class EmbedCommand
         {
             if (lines is not null)
             {
-                OutputFile.WriteLine(lines, output ?? "standard output", document);
+                OutputFile.WriteLine(lines, output ?? OutputFile.Output, document);
             }
         }
     }

@@ -243,6 +243,20 @@ public sealed class FileTests : IDisposable
     }
 
     [Theory]
+    [InlineData("", "ended with 73")]
+    [InlineData("--crops crops", "ended with 0")]
+    public async Task A_reader_who_is_gone_ends_what_is_done_for_it_alone(string option, string ended)
+    {
+        await ShellAsync($"mkdir d; for n in $(seq 20); do cp {TestData.GraceHopper} d/$n.jpg; done");
+        var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")} embed d {option}";
+        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"{{ {program}; echo ended with $? >&2; }} | head -n 1"]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder })!;
+        var errors = (await shell.StandardError.ReadToEndAsync()).Trim().Split('\n');
+        Assert.Equal(ended, errors[^1]);
+        Assert.Equal(option == "" ? ["face-embed: standard output: it cannot be written: nobody reads it any more."] : [], errors[..^1]);
+        Assert.Equal(option == "" ? 0 : 20, Directory.GetFiles(folder, "*.png", SearchOption.AllDirectories).Length);
+    }
+
+    [Theory]
     [InlineData("--json")]
     [InlineData("--report")]
     public async Task What_verify_cannot_write_is_told_in_one_line(string option)
