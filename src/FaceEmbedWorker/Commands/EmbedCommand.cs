@@ -48,7 +48,7 @@ internal static class EmbedCommand
         var handler = services.GetRequiredService<JobHandler>(); // what is wrong with the models is told before what lies there is overwritten
         foreach (var folder in new[] { annotate, crops }.OfType<string>())
         {
-            OutputFile.CreateFolder(folder);
+            OutputFile.MustTakeFiles(folder);
         }
 
         var name = Shortener([.. files, .. missing.Select(m => m.Path)]);

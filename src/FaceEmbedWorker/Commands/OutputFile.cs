@@ -51,6 +51,20 @@ internal static class OutputFile
     public static void CreateFolder(string path) =>
         Try(path, () => File.Exists(path) ? throw new IOException("it is a file, and a folder is wanted.") : Directory.CreateDirectory(path));
 
+    /// <summary>A folder, there by now or not, in which files can be made: that they cannot is told before the work.</summary>
+    public static void MustTakeFiles(string folder)
+    {
+        CreateFolder(folder);
+        try
+        {
+            File.Create(Path.Combine(folder, $".{Guid.NewGuid():N}.part"), bufferSize: 1, FileOptions.DeleteOnClose).Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new OutputException(folder, e is UnauthorizedAccessException ? "permission denied." : e is FileNotFoundException or DirectoryNotFoundException ? "no file can be made in it." : e.Message, e);
+        }
+    }
+
     public static void Write(string path, string text) => Write(path, System.Text.Encoding.UTF8.GetBytes(text));
 
     /// <param name="place">The name that is told, where this is another one on the way to it.</param>

@@ -257,6 +257,18 @@ public sealed class FileTests : IDisposable
     }
 
     [Theory]
+    [InlineData("--annotate")]
+    [InlineData("--crops")]
+    public async Task A_folder_that_takes_no_files_is_told_before_the_work(string option)
+    {
+        Assert.SkipUnless(Directory.Exists("/proc"), "There is no /proc.");
+        await ToldAsync(73, "face-embed: /proc: it cannot be written: no file can be made in it.", "embed", TestData.GraceHopper, TestData.Astronaut, option, "/proc");
+        await ShellAsync($"mkdir d; cp {TestData.GraceHopper} d; chmod a+rx . d; chmod a-w d");
+        var (code, output, errors) = await AsNobodyAsync("embed", In("d"), option, In("d"));
+        Assert.Equal((73, "", $"face-embed: {In("d")}: it cannot be written: permission denied."), (code, output.Trim(), errors.Trim()));
+    }
+
+    [Theory]
     [InlineData("--json")]
     [InlineData("--report")]
     public async Task What_verify_cannot_write_is_told_in_one_line(string option)
