@@ -281,6 +281,7 @@ public sealed class CommandTests : IDisposable
     [InlineData(64, "There is no verb 'dead-letters relpay'. Did you mean 'replay'?", "dead-letters", "relpay", "x")]
     [InlineData(64, "'--folow' is nothing that results takes. Did you mean '--follow'?", "results", "--folow")]
     [InlineData(64, "There is no verb 'submt'. Did you mean 'submit'?", "help", "submt")]
+    [InlineData(64, "There is no verb 'embed nope'. See face-embed embed --help.", "help", "embed", "nope")]
     [InlineData(64, "'--follow' stands behind --, where nothing is an option or a verb: write it before. See face-embed results --help.", "results", "--", "--follow")]
     [InlineData(64, "dead-letters needs a verb: list, show, replay, discard or web. See face-embed dead-letters --help.", "dead-letters")]
     [InlineData(64, "topology needs a verb: show, declare or prune.", "topology")]
