@@ -81,7 +81,7 @@ internal static class EmbedCommand
 
             if (!Console.IsErrorRedirected && files.Count > 0)
             {
-                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}{(crops is null ? "" : $" Crops: {crops}.")}"));
+                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without:N0} without a face{(failed > 0 ? Text($", {failed:N0} failed") : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}{(crops is null ? "" : $" Crops: {crops}.")}"));
             }
         }
 

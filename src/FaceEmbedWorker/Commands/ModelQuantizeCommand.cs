@@ -144,10 +144,12 @@ internal static class ModelQuantizeCommand
         var table = new Table().AddColumns("figure", "float32", "int8");
         table.AddRow("faces a second, one core", Text($"{figures.FloatPerS:0.0}"), Text($"{figures.Int8PerS:0.0} ({figures.Speed:0.00} times)"));
         table.AddRow("EER", figures.FloatEer is { } before ? Text($"{before * 100:0.00} %") : "unknown: no pairs", figures.Int8Eer is { } after ? Text($"{after * 100:0.00} %") : "");
-        table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs:N0}, {figures.DifferentPairs:N0}"), "");
+        table.AddRow("pairs of one person", Text($"{figures.SamePairs:N0}"), "");
+        table.AddRow("pairs of two people", Text($"{figures.DifferentPairs:N0}"), "");
         table.AddRow("cosine, median and least", "", Text($"{figures.CosineMedian:0.0000}, {figures.CosineLeast:0.0000}"));
         table.AddRow("bytes", Text($"{figures.FloatBytes:N0}"), Text($"{figures.Int8Bytes:N0}"));
-        table.AddRow("faces, calibrated on", Text($"{figures.Faces}, {figures.Calibrated}"), "");
+        table.AddRow("faces", Text($"{figures.Faces:N0}"), "");
+        table.AddRow("faces calibrated on", Text($"{figures.Calibrated:N0}"), "");
         Screen.Show(table);
     }
 
