@@ -27,7 +27,7 @@ internal static class ModelQuantizeCommand
     public static void AddTo(Command parent, string[] settings)
     {
         var (file, card) = (ModelCommand.File(), ModelCommand.Card());
-        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person: what is quantised is calibrated and measured on the faces in them, 100 or more. Who is the same is told by the folders alone; without them there is no EER, and the cosine decides.", HelpName = "DIR", Required = true };
+        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person: what is quantised is calibrated and measured on the faces in them, 20 at least, better 100. Who is the same is told by the folders alone; without them there is no EER, and the cosine decides.", HelpName = "DIR", Required = true };
         var output = new Option<string?>("--output") { Description = "The ONNX file to write, a name that ends in .onnx; its card goes beside it. Default: FILE.int8.onnx.", HelpName = "FILE.onnx" };
         Arguments.MustBe(output, "a name that ends in .onnx", text => text.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase));
         var json = new Option<string?>("--json") { Description = "Write the figures, also of a model that is not written.", HelpName = "FILE" };
