@@ -55,7 +55,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
                 async channel =>
                 {
                     var found = await channel.QueueDeclarePassiveAsync(name, token);
-                    return $", {found.MessageCount} ready, {Plural.Of(found.ConsumerCount, "consumer")}";
+                    return $", {found.MessageCount:N0} ready, {Plural.Of(found.ConsumerCount, "consumer")}";
                 },
                 channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: token), token));
         }

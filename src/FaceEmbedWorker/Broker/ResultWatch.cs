@@ -14,7 +14,7 @@ internal sealed class ResultWatch(IOptions<BrokerOptions> options, Topology topo
 {
     private readonly BrokerConnection connection = new("results", confirms: false, options, new Topology(Options.Create(options.Value.WithoutDeclaring())), time, logger);
 
-    /// <summary>Calls back until it is cancelled; connects again where the broker goes.</summary>
+    /// <summary>Calls back until it is cancelled, or until a call throws; connects again where the broker goes.</summary>
     public async Task ListenAsync(Action<EmbedResult> seen, Action listening, CancellationToken cancel)
     {
         var channel = await connection.OpenAsync(cancel);
@@ -29,7 +29,7 @@ internal sealed class ResultWatch(IOptions<BrokerOptions> options, Topology topo
             };
             try
             {
-                await SubscribeAsync(channel, seen, cancel);
+                await SubscribeAsync(channel, seen, ended, cancel);
                 listening();
                 await ended.Task;
             }
@@ -50,14 +50,23 @@ internal sealed class ResultWatch(IOptions<BrokerOptions> options, Topology topo
         }
     }
 
-    private async Task SubscribeAsync(IChannel channel, Action<EmbedResult> seen, CancellationToken cancel)
+    private async Task SubscribeAsync(IChannel channel, Action<EmbedResult> seen, TaskCompletionSource ended, CancellationToken cancel)
     {
         var queue = await channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true, cancellationToken: cancel);
         await channel.QueueBindAsync(queue.QueueName, topology.Results, "#", cancellationToken: cancel);
         var consumer = new AsyncEventingBasicConsumer(channel);
         consumer.ReceivedAsync += (_, e) =>
         {
-            seen(EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType));
+            var result = EmbedResult.FromJson(e.Body.Span, e.BasicProperties.ContentType);
+            try
+            {
+                seen(result);
+            }
+            catch (Exception fault)
+            {
+                ended.TrySetException(fault); // the client would keep it to itself
+            }
+
             return Task.CompletedTask;
         };
         await channel.BasicConsumeAsync(queue.QueueName, autoAck: true, consumer, cancel);

@@ -48,12 +48,12 @@ internal static class EmbedCommand
         var handler = services.GetRequiredService<JobHandler>(); // what is wrong with the models is told before what lies there is overwritten
         foreach (var folder in new[] { annotate, crops }.OfType<string>())
         {
-            OutputFile.CreateFolder(folder);
+            OutputFile.MustTakeFiles(folder);
         }
 
         var name = Shortener([.. files, .. missing.Select(m => m.Path)]);
         var table = output is null && !Console.IsOutputRedirected ? NewTable() : null;
-        await using var lines = table is not null ? null : output is null ? Console.OpenStandardOutput() : files.Count + missing.Count == 0 ? Stream.Null : OutputFile.Open(output);
+        await using var lines = table is not null ? null : output is null ? OpenOutput() : files.Count + missing.Count == 0 ? Stream.Null : OutputFile.Open(output);
         var copies = annotate is null ? null : new AnnotatedCopies(services.GetRequiredService<ImageDecoder>(), options.MaxBytes, new CopyFolder(annotate, pictures, output));
         var cut = crops is null ? null : new CopyFolder(crops, pictures, output);
         foreach (var none in empty)
@@ -81,11 +81,14 @@ internal static class EmbedCommand
 
             if (!Console.IsErrorRedirected && files.Count > 0)
             {
-                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without} without a face{(failed > 0 ? $", {failed} failed" : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}{(crops is null ? "" : $" Crops: {crops}.")}"));
+                Screen.Note(Text($"{Plural.Of(done, "picture")}{(done < files.Count + missing.Count ? $" of {files.Count + missing.Count:N0}" : "")} in {Stopwatch.GetElapsedTime(start).TotalSeconds:0.0} s: {Plural.Of(faces, "face")}, {without:N0} without a face{(failed > 0 ? Text($", {failed:N0} failed") : "")}.{(output is null ? "" : $" Results: {output}.")}{(annotate is null ? "" : $" Copies with boxes: {annotate}.")}{(crops is null ? "" : $" Crops: {crops}.")}"));
             }
         }
 
         return failed == 0 && files.Count > 0 ? ExitCode.Ok : ExitCode.SomeFailed;
+
+        // without a reader there is nothing to embed for, unless files are made besides
+        Stream OpenOutput() => annotate is null && crops is null ? OutputFile.OpenOutput() : Console.OpenStandardOutput();
 
         async Task EmbedAllAsync(Action advance)
         {
@@ -133,7 +136,7 @@ internal static class EmbedCommand
         {
             if (lines is not null)
             {
-                OutputFile.WriteLine(lines, output ?? "standard output", document);
+                OutputFile.WriteLine(lines, output ?? OutputFile.Output, document);
             }
         }
     }

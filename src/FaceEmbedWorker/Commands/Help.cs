@@ -63,6 +63,13 @@ internal static class Help
             return ExitCode.Usage;
         }
 
+        var (asked, known) = (string.Join(' ', verb), Arguments.Path(parsed.CommandResult.Command));
+        if (asked != known)
+        {
+            Screen.Complain($"There is no verb '{asked}'. See face-embed {known} --help.");
+            return ExitCode.Usage;
+        }
+
         return parsed.Invoke(invocation);
     }
 

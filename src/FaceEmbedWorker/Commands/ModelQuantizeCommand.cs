@@ -27,7 +27,7 @@ internal static class ModelQuantizeCommand
     public static void AddTo(Command parent, string[] settings)
     {
         var (file, card) = (ModelCommand.File(), ModelCommand.Card());
-        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person: what is quantised is calibrated and measured on the faces in them, 100 or more. Who is the same is told by the folders alone; without them there is no EER, and the cosine decides.", HelpName = "DIR", Required = true };
+        var pictures = new Option<string>("--pictures") { Description = "A folder with one folder of pictures per person: what is quantised is calibrated and measured on the faces in them, 20 at least, better 100. Who is the same is told by the folders alone; without them there is no EER, and the cosine decides.", HelpName = "DIR", Required = true };
         var output = new Option<string?>("--output") { Description = "The ONNX file to write, a name that ends in .onnx; its card goes beside it. Default: FILE.int8.onnx.", HelpName = "FILE.onnx" };
         Arguments.MustBe(output, "a name that ends in .onnx", text => text.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase));
         var json = new Option<string?>("--json") { Description = "Write the figures, also of a model that is not written.", HelpName = "FILE" };
@@ -144,10 +144,12 @@ internal static class ModelQuantizeCommand
         var table = new Table().AddColumns("figure", "float32", "int8");
         table.AddRow("faces a second, one core", Text($"{figures.FloatPerS:0.0}"), Text($"{figures.Int8PerS:0.0} ({figures.Speed:0.00} times)"));
         table.AddRow("EER", figures.FloatEer is { } before ? Text($"{before * 100:0.00} %") : "unknown: no pairs", figures.Int8Eer is { } after ? Text($"{after * 100:0.00} %") : "");
-        table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs:N0}, {figures.DifferentPairs:N0}"), "");
+        table.AddRow("pairs of one person", Text($"{figures.SamePairs:N0}"), "");
+        table.AddRow("pairs of two people", Text($"{figures.DifferentPairs:N0}"), "");
         table.AddRow("cosine, median and least", "", Text($"{figures.CosineMedian:0.0000}, {figures.CosineLeast:0.0000}"));
         table.AddRow("bytes", Text($"{figures.FloatBytes:N0}"), Text($"{figures.Int8Bytes:N0}"));
-        table.AddRow("faces, calibrated on", Text($"{figures.Faces}, {figures.Calibrated}"), "");
+        table.AddRow("faces", Text($"{figures.Faces:N0}"), "");
+        table.AddRow("faces calibrated on", Text($"{figures.Calibrated:N0}"), "");
         Screen.Show(table);
     }
 

@@ -1,4 +1,5 @@
 using FaceEmbedWorker.Images;
+using Microsoft.Win32.SafeHandles;
 
 namespace FaceEmbedWorker.Commands;
 
@@ -11,10 +12,27 @@ internal static class OutputFile
     /// <summary>As messages call it.</summary>
     public const string Output = "standard output";
 
+    private const int BrokenPipe = 32; // EPIPE
+
     private const string Unread = "nobody has begun to read it. Start its reader first, or name a file.";
 
     /// <summary>Unbuffered: what cannot be written is told where it is written. A pipe that nobody reads is given up.</summary>
     public static FileStream Open(string path, FileMode mode = FileMode.Create) => Try(path, () => IsPipe(path) ? HandedFile.InTime(() => Opened(path, mode), Unread) : Opened(path, mode));
+
+    /// <summary>Standard output, unbuffered, that fails once its reader is gone: the console's own stream says nothing of that.</summary>
+    public static Stream OpenOutput()
+    {
+        if (Console.IsOutputRedirected)
+        {
+            var stream = new FileStream(new SafeFileHandle(1, ownsHandle: false), FileAccess.Write, bufferSize: 0);
+            if (!stream.CanSeek) // a place of its own in a file would write over what others write there
+            {
+                return stream;
+            }
+        }
+
+        return Console.OpenStandardOutput();
+    }
 
     /// <summary>What cannot be written is told before the work. A pipe is not tried: its reader would take that for the end.</summary>
     public static void MustBeWritable(string path)
@@ -32,6 +50,20 @@ internal static class OutputFile
 
     public static void CreateFolder(string path) =>
         Try(path, () => File.Exists(path) ? throw new IOException("it is a file, and a folder is wanted.") : Directory.CreateDirectory(path));
+
+    /// <summary>A folder, there by now or not, in which files can be made: that they cannot is told before the work.</summary>
+    public static void MustTakeFiles(string folder)
+    {
+        CreateFolder(folder);
+        try
+        {
+            File.Create(Path.Combine(folder, $".{Guid.NewGuid():N}.part"), bufferSize: 1, FileOptions.DeleteOnClose).Dispose();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new OutputException(folder, e is UnauthorizedAccessException ? "permission denied." : e is FileNotFoundException or DirectoryNotFoundException ? "no file can be made in it." : e.Message, e);
+        }
+    }
 
     public static void Write(string path, string text) => Write(path, System.Text.Encoding.UTF8.GetBytes(text));
 
@@ -104,6 +136,7 @@ internal static class OutputFile
         UnauthorizedAccessException => Directory.Exists(place) ? "it is a folder." : "permission denied.",
         DirectoryNotFoundException or FileNotFoundException => "there is no such folder.",
         IOException when e.Message.Contains("used by another process", StringComparison.Ordinal) => "another process has it open.",
+        IOException { HResult: BrokenPipe } => "nobody reads it any more.",
         _ => e.Message,
     };
 }

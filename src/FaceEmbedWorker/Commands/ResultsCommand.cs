@@ -25,7 +25,7 @@ internal static class ResultsCommand
         await using var watch = services.GetRequiredService<ResultWatch>();
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancel); // an orderly end is a good one
         using var lines = file is null ? null : OutputFile.Open(file, FileMode.Append);
-        using var console = Console.OpenStandardOutput();
+        using var console = OutputFile.OpenOutput();
         var asJson = lines is not null || Console.IsOutputRedirected;
         var (count, listening) = (0, false);
         try
@@ -66,7 +66,7 @@ internal static class ResultsCommand
             count++;
             if (asJson)
             {
-                OutputFile.WriteLine(lines ?? console, file ?? "standard output", result.ToJson());
+                OutputFile.WriteLine(lines ?? console, file ?? OutputFile.Output, result.ToJson());
             }
             else
             {

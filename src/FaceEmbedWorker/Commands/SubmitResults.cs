@@ -88,7 +88,7 @@ internal sealed class SubmitResults(bool tells)
     {
         lock (counts)
         {
-            return string.Join(", ", counts.Select(c => Words(c.Key, c.Value)).Concat(open.IsEmpty ? [] : [$"{open.Count} without a result yet"]));
+            return string.Join(", ", counts.Select(c => Words(c.Key, c.Value)).Concat(open.IsEmpty ? [] : [$"{open.Count:N0} without a result yet"]));
         }
     }
 

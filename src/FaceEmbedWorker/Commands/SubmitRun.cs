@@ -92,7 +92,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
     public string Summary(bool withRate)
     {
         var seconds = time.GetElapsedTime(start).TotalSeconds;
-        return $"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed} failed" : "")}{(withRate ? string.Create(CultureInfo.InvariantCulture, $", {confirmed / seconds:0}/s") : "")}"
+        return $"{Plural.Of(confirmed, "job")} confirmed by the broker{(failed > 0 ? $", {failed:N0} failed" : "")}{(withRate ? string.Create(CultureInfo.InvariantCulture, $", {confirmed / seconds:N0}/s") : "")}"
             + (journal is { Done: > 0 } ? string.Create(CultureInfo.InvariantCulture, $"; {journal.Done - journal.Failed:N0} were handed in before") : "")
             + (journal is { Failed: > 0 } ? string.Create(CultureInfo.InvariantCulture, $", and {journal.Failed:N0} failed then: what failed is not tried again.") : ".");
     }
@@ -104,7 +104,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
         var rate = (done - pace.Done) / time.GetElapsedTime(pace.Since).TotalSeconds;
         var left = nobodyTakes ? ", no worker takes jobs (0 consumers)"
             : total is { } all && rate > 0 ? $", about {Duration(TimeSpan.FromSeconds(Math.Max(0, all - (journal?.Done ?? 0) - done) / rate))} left" : "";
-        return string.Create(CultureInfo.InvariantCulture, $"{done + (journal?.Done ?? 0):N0}{(total is { } t ? $" of {t:N0}" : "")} handed in, {rate:0}/s{left}{(results is { Any: true } ? $"; {results.Summary()}" : "")}");
+        return string.Create(CultureInfo.InvariantCulture, $"{done + (journal?.Done ?? 0):N0}{(total is { } t ? $" of {t:N0}" : "")} handed in, {rate:N0}/s{left}{(results is { Any: true } ? $"; {results.Summary()}" : "")}");
 
         static string Duration(TimeSpan time) => time.TotalMinutes < 2 ? $"{time.TotalSeconds:0} s" : time.TotalHours < 2 ? $"{time.TotalMinutes:0} min" : $"{time.TotalHours:0} h";
     }
@@ -119,7 +119,7 @@ internal sealed class SubmitRun(JobPublisher publisher, SubmitOrder order, Submi
             Any = true;
             if (journal?.Fits(number, line.Name) is false)
             {
-                throw new SubmitListException($"The journal is of another list: its line {number} was not {line.Name}. Name another journal to begin anew.");
+                throw new SubmitListException($"The journal is of another list: its line {number:N0} was not {line.Name}. Name another journal to begin anew.");
             }
 
             if (number <= journal?.Done)

@@ -116,15 +116,16 @@ internal static class VerifyBoxes
     private static void Print(BoxFigures figures)
     {
         var table = new Table().AddColumns("figure", "value").HideHeaders();
-        table.AddRow("pictures, marked faces", Text($"{figures.Pictures}, {figures.Marked}"));
+        table.AddRow("pictures", Text($"{figures.Pictures:N0}"));
+        table.AddRow("marked faces", Text($"{figures.Marked:N0}"));
         foreach (var subset in figures.Subsets)
         {
-            table.AddRow(Screen.Cell($"recall, {subset.Name}"), Text($"{subset.Recall:0.000} ({subset.Found} of {subset.Marked})"));
+            table.AddRow(Screen.Cell($"recall, {subset.Name}"), Text($"{subset.Recall:0.000} ({subset.Found:N0} of {subset.Marked:N0})"));
         }
 
-        table.AddRow("boxes", Text($"{figures.Boxes}"));
-        table.AddRow("boxes that touch a face and miss it", Text($"{figures.Near}"));
-        table.AddRow("boxes that touch no face", Text($"{figures.FalseAlarms} (1 in {figures.Pictures / (double)Math.Max(1, figures.FalseAlarms):0.0} pictures)"));
+        table.AddRow("boxes", Text($"{figures.Boxes:N0}"));
+        table.AddRow("boxes that touch a face and miss it", Text($"{figures.Near:N0}"));
+        table.AddRow("boxes that touch no face", Text($"{figures.FalseAlarms:N0} (1 in {figures.Pictures / (double)Math.Max(1, figures.FalseAlarms):0.0} pictures)"));
         Screen.Show(table);
     }
 

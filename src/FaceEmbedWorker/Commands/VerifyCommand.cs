@@ -178,7 +178,7 @@ internal static class VerifyCommand
             var parents = person.Select(p => Path.GetDirectoryName(p.File)!).Distinct().ToList();
             if (parents.Count > 1 && !parents.Contains(Path.Combine(folder, person.Key)))
             {
-                Screen.Complain(Path.Combine(folder, person.Key), $"its pictures lie in {parents.Count} folders and count as one person. Where each of these is a person: face-embed verify {Path.Combine(folder, person.Key)}");
+                Screen.Complain(Path.Combine(folder, person.Key), $"its pictures lie in {parents.Count:N0} folders and count as one person. Where each of these is a person: face-embed verify {Path.Combine(folder, person.Key)}");
             }
         }
     }
@@ -218,9 +218,12 @@ internal static class VerifyCommand
         var table = new Table().AddColumns("figure", "value").HideHeaders();
         table.AddRow("verdict", Screen.Cell(figures.Verdict));
         table.AddRow("model, space", Screen.Cell($"{figures.Model}, {figures.Space}"));
-        table.AddRow("people, pictures, without a face", Text($"{figures.People}, {figures.Pictures}, {figures.WithoutFace.Count}"));
-        table.AddRow("files that give no picture", Text($"{figures.NoPicture.Count}"));
-        table.AddRow("pairs of one person, of two", Text($"{figures.SamePairs}, {figures.DifferentPairs}"));
+        table.AddRow("people", Text($"{figures.People:N0}"));
+        table.AddRow("pictures with a face", Text($"{figures.Pictures:N0}"));
+        table.AddRow("pictures without a face", Text($"{figures.WithoutFace.Count:N0}"));
+        table.AddRow("files that give no picture", Text($"{figures.NoPicture.Count:N0}"));
+        table.AddRow("pairs of one person", Text($"{figures.SamePairs:N0}"));
+        table.AddRow("pairs of two people", Text($"{figures.DifferentPairs:N0}"));
         table.AddRow("AUC", Text($"{figures.Auc:0.00000}"));
         table.AddRow(VerifyReport.IsTooLittle(figures) ? "EER" : "EER (95 % interval)", Text($"{figures.Eer * 100:0.00} %{Range(figures.EerInterval, 100, "0.00")}"));
         table.AddRow("face taken", figures.Face == Central ? "the one in the middle (--face largest: the largest)" : "the largest");

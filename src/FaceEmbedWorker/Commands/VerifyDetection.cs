@@ -158,13 +158,14 @@ internal static class VerifyDetection
     private static void Print(DetectionFigures figures)
     {
         var table = new Table().AddColumns("figure", "value").HideHeaders();
-        table.AddRow("pictures, marked faces", Text($"{figures.Pictures}, {figures.Marked}"));
-        table.AddRow("found (recall)", Text($"{figures.Found} ({100.0 * figures.Found / Math.Max(1, figures.Marked):0.0} %)"));
-        table.AddRow("boxes without a marked face", Text($"{figures.FalseAlarms}"));
-        table.AddRow("found, by pixels of the shorter side", string.Join(", ", figures.FoundBySize.Select(b => Text($"{b.Key}: {b.Value}"))));
+        table.AddRow("pictures", Text($"{figures.Pictures:N0}"));
+        table.AddRow("marked faces", Text($"{figures.Marked:N0}"));
+        table.AddRow("found (recall)", Text($"{figures.Found:N0} ({100.0 * figures.Found / Math.Max(1, figures.Marked):0.0} %)"));
+        table.AddRow("boxes without a marked face", Text($"{figures.FalseAlarms:N0}"));
+        table.AddRow("found, by pixels of the shorter side", string.Join(", ", figures.FoundBySize.Select(b => Text($"{b.Key}: {b.Value:N0}"))));
         foreach (var (what, list) in new[] { ("missed", figures.Missed), ("not marked", figures.NotMarked) }.Where(l => l.Item2.Count > 0))
         {
-            table.AddRow(what, Screen.Cell(list.Count > 20 ? [.. list.Take(20), Text($"… {list.Count - 20} more")] : list));
+            table.AddRow(what, Screen.Cell(list.Count > 20 ? [.. list.Take(20), Text($"… {list.Count - 20:N0} more")] : list));
         }
 
         Screen.Show(table);

@@ -30,7 +30,9 @@ internal static class VerifyPairs
         var deviation = Math.Sqrt(accuracies.Sum(a => (a - mean) * (a - mean)) / Math.Max(1, accuracies.Count - 1));
         var figures = new PairFigures(folds.Count, folds.Sum(f => f.Count), unfound, face, mean, deviation, deviation / Math.Sqrt(folds.Count), accuracies);
         var table = new Table().AddColumns("figure", "value").HideHeaders();
-        table.AddRow("folds, pairs, without a face", Text($"{figures.Folds}, {figures.Pairs}, {figures.WithoutFace}"));
+        table.AddRow("folds", Text($"{figures.Folds:N0}"));
+        table.AddRow("pairs", Text($"{figures.Pairs:N0}"));
+        table.AddRow("pairs without a face", Text($"{figures.WithoutFace:N0}"));
         table.AddRow("face taken", face);
         table.AddRow("accuracy, mean of the folds", Text($"{100 * mean:0.00} %"));
         table.AddRow("deviation of the folds, standard error", Text($"{100 * deviation:0.00}, {100 * figures.StandardError:0.00} points"));

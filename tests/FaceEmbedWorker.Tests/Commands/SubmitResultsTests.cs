@@ -7,6 +7,18 @@ namespace FaceEmbedWorker.Tests.Commands;
 
 public class SubmitResultsTests
 {
+    [Fact]
+    public void Thousands_have_commas()
+    {
+        var results = new SubmitResults(tells: false);
+        for (var i = 0; i < 4_913; i++)
+        {
+            results.Expect($"{i}", "photo.jpg");
+        }
+
+        Assert.Equal("4,913 without a result yet", results.Summary());
+    }
+
     /// <summary>The end is told, and the exit code made, by whoever sees that no result is missing.</summary>
     [Fact]
     public async Task What_is_not_open_any_more_is_counted()

@@ -111,7 +111,7 @@ public sealed class FileTests : IDisposable
         await File.WriteAllTextAsync(In(name), text);
         var (code, output, errors) = await FaceEmbed.RunAsync("verify", folder);
         Assert.Equal((0, ""), (code, errors));
-        Assert.Contains("pictures, marked faces", output, StringComparison.Ordinal);
+        Assert.Contains("marked faces", output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -240,6 +240,32 @@ public sealed class FileTests : IDisposable
     {
         await ShellAsync($"mkdir d; cp {TestData.GraceHopper} p.jpg");
         await ToldAsync(73, $"{Path.Combine(folder, place)}: ", "embed", In("p.jpg"), option, Path.Combine(folder, place));
+    }
+
+    [Theory]
+    [InlineData("", "ended with 73")]
+    [InlineData("--crops crops", "ended with 0")]
+    public async Task A_reader_who_is_gone_ends_what_is_done_for_it_alone(string option, string ended)
+    {
+        await ShellAsync($"mkdir d; for n in $(seq 20); do cp {TestData.GraceHopper} d/$n.jpg; done");
+        var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")} embed d {option}";
+        using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"{{ {program}; echo ended with $? >&2; }} | head -n 1"]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = folder })!;
+        var errors = (await shell.StandardError.ReadToEndAsync()).Trim().Split('\n');
+        Assert.Equal(ended, errors[^1]);
+        Assert.Equal(option == "" ? ["face-embed: standard output: it cannot be written: nobody reads it any more."] : [], errors[..^1]);
+        Assert.Equal(option == "" ? 0 : 20, Directory.GetFiles(folder, "*.png", SearchOption.AllDirectories).Length);
+    }
+
+    [Theory]
+    [InlineData("--annotate")]
+    [InlineData("--crops")]
+    public async Task A_folder_that_takes_no_files_is_told_before_the_work(string option)
+    {
+        Assert.SkipUnless(Directory.Exists("/proc"), "There is no /proc.");
+        await ToldAsync(73, "face-embed: /proc: it cannot be written: no file can be made in it.", "embed", TestData.GraceHopper, TestData.Astronaut, option, "/proc");
+        await ShellAsync($"mkdir d; cp {TestData.GraceHopper} d; chmod a+rx . d; chmod a-w d");
+        var (code, output, errors) = await AsNobodyAsync("embed", In("d"), option, In("d"));
+        Assert.Equal((73, "", $"face-embed: {In("d")}: it cannot be written: permission denied."), (code, output.Trim(), errors.Trim()));
     }
 
     [Theory]

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using RabbitMQ.Client;
 
@@ -473,6 +474,42 @@ public abstract class OperatorTests(TestBroker broker)
         File.Delete(file);
         Assert.Equal(5, probe.Results.Count);
         Assert.Equal(0, (await FaceEmbed.RunAsync(["results", .. probe.Settings])).ExitCode); // silence ends it
+    }
+
+    [Fact]
+    public async Task Results_that_cannot_be_written_end_the_watch()
+    {
+        broker.Require();
+        Assert.SkipUnless(File.Exists("/dev/full"), "There is no /dev/full.");
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await Task.WhenAll(new[]
+        {
+            (Arguments: "", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
+            (Arguments: "--follow", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
+            (Arguments: "--follow --out /dev/full", Place: "", Told: "/dev/full: it cannot be written: No space left on device"),
+            (Arguments: "--follow", Place: "| head -n 1", Told: "standard output: it cannot be written: nobody reads it any more."),
+        }.Select(async watch =>
+        {
+            var program = $"dotnet {Path.Combine(AppContext.BaseDirectory, "face-embed.dll")} results {watch.Arguments} {string.Join(' ', probe.Settings.Select(s => $"'{s}'"))}";
+            using var shell = Process.Start(new ProcessStartInfo("sh", ["-c", $"{{ {program}; echo ended with $? >&2; }} {watch.Place}"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+            Assert.Equal("Watching.", (await shell.StandardError.ReadLineAsync())?[..9]);
+            var rest = shell.StandardError.ReadToEndAsync();
+            for (var i = 0; i < 100 && !rest.IsCompleted; i++)
+            {
+                await probe.SubmitAsync([1, 2, 3], "image/jpeg", $"unwritten-{Guid.NewGuid()}");
+                await Task.WhenAny(rest, Task.Delay(TimeSpan.FromSeconds(0.2), TestContext.Current.CancellationToken));
+            }
+
+            if (!rest.IsCompleted)
+            {
+                shell.Kill(entireProcessTree: true);
+            }
+
+            var lines = (await rest).Trim().Split('\n');
+            Assert.Equal("ended with 73", lines[^1]);
+            Assert.StartsWith($"face-embed: {watch.Told}", Assert.Single(lines[..^1]), StringComparison.Ordinal);
+        }));
     }
 
     [Fact]
