@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
@@ -55,7 +54,7 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
                 async channel =>
                 {
                     var found = await channel.QueueDeclarePassiveAsync(name, token);
-                    return $", {found.MessageCount:N0} ready, {Plural.Of(found.ConsumerCount, "consumer")}";
+                    return $", {found.MessageCount:N0} ready{(name == topology.Dead ? "" : $", {Plural.Of(found.ConsumerCount, "consumer")}")}"; // of a quorum queue each letter that somebody holds counts as a consumer
                 },
                 channel => channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, arguments, cancellationToken: token), token));
         }
@@ -97,26 +96,24 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         }
 
         var policies = (await http.GetAsync($"api/queues/{http.VirtualHost}?disable_stats=true&enable_queue_totals=false", cancel) ?? JsonElement.Parse("[]")).EnumerateArray()
-            .ToDictionary(q => q.GetProperty("name").GetString()!, PolicyOf);
+            .ToDictionary(q => q.GetProperty("name").GetString()!, QueuePolicy.NameOf);
         var start = Stopwatch.GetTimestamp();
         foreach (var (queue, _, _, _) in topology.Queues)
         {
             JsonElement? found;
-            while ((found = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel)) is { } told && PolicyOf(told) != policies.GetValueOrDefault(queue) && Stopwatch.GetElapsedTime(start) < TopologyDesk.Settle)
+            while ((found = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel)) is { } told && QueuePolicy.NameOf(told) != policies.GetValueOrDefault(queue) && Stopwatch.GetElapsedTime(start) < TopologyDesk.Settle)
             {
                 await Task.Delay(500, cancel); // what a policy does is told with the figures, seconds after its name
             }
 
             if (found is { } settled) // otherwise the look at the topology says so
             {
-                findings.Add(JudgePolicy(queue, settled));
+                findings.Add(QueuePolicy.Judge(queue, topology.Role(queue), settled));
             }
         }
 
         return findings;
     }
-
-    private static string? PolicyOf(JsonElement queue) => queue.TryGetProperty("policy", out var policy) && policy.ValueKind == JsonValueKind.String ? policy.GetString() : null;
 
     /// <summary>A list, or on RabbitMQ 3.8 a text with commas.</summary>
     private static string Tags(JsonElement tags) => tags.ValueKind == JsonValueKind.Array ? string.Join(", ", tags.EnumerateArray().Select(t => t.GetString())) : tags.GetString() ?? "";
@@ -172,23 +169,6 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         var words = pattern.Split('.');
         string[] fixedWords = [.. words.Where(w => w != "#")];
         return fixedWords.Length == 0 || (fixedWords is [var word] && (word == "*" || word == key));
-    }
-
-    /// <summary>
-    /// A policy beats a queue's own argument for overflow and strategy; length, time to live and limits merge by the minimum.
-    /// </summary>
-    internal static BrokerFinding JudgePolicy(string queue, JsonElement found)
-    {
-        var keys = found.TryGetProperty("effective_policy_definition", out var definition) && definition.ValueKind == JsonValueKind.Object
-            ? definition.EnumerateObject().ToDictionary(p => p.Name, p => p.Value.ToString())
-            : [];
-        var harm = keys.GetValueOrDefault("overflow", "reject-publish") is not "reject-publish" and var overflow ? $"overflow {overflow} drops messages of a full queue"
-            : keys.GetValueOrDefault("dead-letter-strategy", "at-least-once") is not "at-least-once" and var strategy ? $"dead-letter-strategy {strategy} may lose what moves between queues"
-            : keys.TryGetValue("expires", out var expires) ? string.Create(CultureInfo.InvariantCulture, $"expires {expires} deletes the queue with its messages")
-            : null;
-        return new BrokerFinding($"policy on {queue}", harm is null, harm is null
-            ? keys.Count == 0 ? "none" : $"{PolicyOf(found)}: {string.Join(", ", keys.Keys)}; nothing of it loses messages"
-            : $"{PolicyOf(found)}: {harm}. Take it out of the policy, or let the policy's pattern pass over {queue}.");
     }
 
     /// <summary>Asks first whether it exists; only then is it declared once more, which changes nothing and tells a difference.</summary>

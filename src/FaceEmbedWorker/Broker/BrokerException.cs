@@ -8,7 +8,7 @@ namespace FaceEmbedWorker.Broker;
 internal sealed class BrokerRefusedException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>Puts what the client throws into words.</summary>
-internal static class BrokerErrors
+internal static partial class BrokerErrors
 {
     /// <summary>The refusal that an exception stands for; null where waiting may help.</summary>
     public static BrokerRefusedException? Refusal(Exception exception, Uri broker)
@@ -29,12 +29,24 @@ internal static class BrokerErrors
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 530 } reason }:
                     return NotLetIn(broker, user, reason.ReplyText, exception);
                 case OperationInterruptedException { ShutdownReason: { ReplyCode: 403 } reason }:
-                    return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. Grant the permission as deploy/README.md lists it for each role; if only declaring is refused, set Broker:Declare to false and declare as src/README.md lists.", exception);
+                    return new($"User '{user}' may not do this on the broker at {broker.Host}:{broker.Port}: {reason.ReplyText}. {Grant(reason.ReplyText)} deploy/README.md lists what each role needs; a worker that may not declare runs with Broker:Declare=false, once face-embed topology declare has.", exception);
             }
         }
 
         return null;
     }
+
+    /// <summary>What to grant, by the broker's own words (RabbitMQ 3 does not say which of the three); a queue of one's own has a name that is new each time.</summary>
+    private static string Grant(string reply) => Missing().Match(reply) is { Success: true } m
+        ? $"Grant it {(m.Groups["right"] is { Success: true } right ? right.Value : "what it lacks of configure, write and read")} on ^{Own().Replace(Regex.Escape(m.Groups["name"].Value), "$1.*")}$ (rabbitmqctl set_permissions)."
+        : "Grant the permission (rabbitmqctl set_permissions).";
+
+    [GeneratedRegex("(?:(?<right>configure|write|read) )?access to (queue|exchange|topic) '(?<name>[^']+)'")]
+    private static partial Regex Missing();
+
+    /// <summary>What is random in the names of queues that end with their connection.</summary>
+    [GeneratedRegex(@"(\.submit\\\.|^amq\\\.gen).*$")]
+    private static partial Regex Own();
 
     /// <summary>530: the virtual host is not there, is another's, or takes no more connections.</summary>
     private static BrokerRefusedException NotLetIn(Uri broker, string user, string reply, Exception e)
@@ -54,7 +66,7 @@ internal static class BrokerErrors
 
     /// <summary>The other side's certificate is not for its name, or of no authority that is trusted.</summary>
     public static BrokerRefusedException Tls(Uri broker, Exception e) =>
-        new($"The broker at {broker.Host}:{broker.Port} and this worker do not agree on TLS: {e.Message.TrimEnd('.')}. Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", e);
+        new($"{broker.Host}:{broker.Port} and this program do not agree on TLS: {e.Message.TrimEnd('.')}. Does it speak TLS at this port? Is its certificate for the name {broker.Host}, and signed by an authority in Broker:CaFile?", e);
 
     /// <summary>What is said of a connection that the broker has blocked (connection.blocked), with its own reason.</summary>
     public static string Alarm(string reason) => $"The broker takes no messages: {reason} (an alarm of its memory or disk).";

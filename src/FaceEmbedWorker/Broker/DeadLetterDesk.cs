@@ -102,6 +102,9 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     /// </summary>
     private readonly BrokerConnection publishing = Connection("dead-letters-replay", options, time, logger);
 
+    /// <summary>Between two words of how far a look has come.</summary>
+    private static readonly TimeSpan Apart = TimeSpan.FromSeconds(0.5);
+
     public string Queue => topology.Dead;
 
     /// <inheritdoc cref="IBrokerLink.Blocked"/>
@@ -176,10 +179,18 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         {
             // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
             await channel.QueueDeclarePassiveAsync(topology.Dead, cancel);
+            var (looked, began, shown) = (0L, time.GetTimestamp(), TimeSpan.Zero);
             long? left = null;
             while (left is not 0 && await BrokerConnection.Bounded(token => channel.BasicGetAsync(topology.Dead, autoAck: false, token), cancel) is { } got)
             {
                 left = (left ?? got.MessageCount + 1L) - 1;
+                looked++;
+                if (time.GetElapsedTime(began) is var passed && passed - shown > Apart)
+                {
+                    shown = passed;
+                    BrokerWait.Show?.Invoke($"Looking at the dead letters: {looked:N0} of {looked + left:N0}");
+                }
+
                 var message = new JobMessage(got.Body, got.BasicProperties);
                 message = message with { CameAsBulk = topology.DiedAsBulk(message) };
                 if (await decide(DeadLetter.Of(message), message))
@@ -190,7 +201,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         }
         catch (OperationInterruptedException e) when (e.ShutdownReason is { ReplyCode: 403 or 404 } reason)
         {
-            throw new BrokerRefusedException($"The dead letters cannot be read: {reason.ReplyText}. The queue is {topology.Dead} (Broker:Jobs), and reading it needs the permission.", e);
+            throw new BrokerRefusedException($"The dead letters cannot be read: {reason.ReplyText}. The queue is {topology.Dead} (Broker:Jobs), and reading it needs the permission: read on ^{System.Text.RegularExpressions.Regex.Escape(topology.Dead)}$.", e);
         }
         catch (Exception e) when (e is RabbitMQClientException or IOException or TimeoutException or OperationCanceledException && !cancel.IsCancellationRequested)
         {
@@ -198,6 +209,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         }
         finally
         {
+            BrokerWait.Show?.Invoke(null);
             await connection.AbandonAsync(channel); // an ack is only sent; closing waits until the broker has taken it
         }
     }

@@ -71,7 +71,7 @@ internal sealed class ManagementApi : IDisposable
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or TaskCanceledException && !cancel.IsCancellationRequested)
         {
-            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {(e is JsonException fault ? $"this is no JSON: {JsonFault.Of(fault)}" : e.Message)}", e);
+            throw new BrokerRefusedException($"The management API at {http.BaseAddress!.GetLeftPart(UriPartial.Authority)} does not answer as it should: {(e is JsonException fault ? $"this is no JSON: {JsonFault.Of(fault)}" : (e.InnerException ?? e).Message)}", e);
         }
     }
 

@@ -149,13 +149,13 @@ internal static class DeadLettersCommand
             }
             catch (JobRefusedException e)
             {
-                Screen.Say($"{count} {done}.");
+                Screen.Say($"{count:N0} {done}.");
                 Screen.Complain(name, e.Message);
                 return ExitCode.SomeFailed;
             }
-            catch (BrokerRefusedException) when (count > 0)
+            catch (BrokerRefusedException) when (seen.Count > 0)
             {
-                Screen.Say($"{count} {done}.");
+                Screen.Say($"{count:N0} {done}.");
                 throw;
             }
 
@@ -165,7 +165,7 @@ internal static class DeadLettersCommand
                 return ExitCode.SomeFailed;
             }
 
-            Screen.Say(reasons.Count == 0 ? None : $"{count} {(parsed.GetValue(dry) ? would : done)}.");
+            Screen.Say(reasons.Count == 0 ? None : $"{count:N0} {(parsed.GetValue(dry) ? would : done)}.");
 
             var missing = wanted.Except(seen).ToArray();
             foreach (var key in missing)

@@ -48,6 +48,7 @@ public abstract class RolesTests(TestBroker broker)
                 string[] command = [.. row[0].Split(' '), .. row[0].StartsWith("submit", StringComparison.Ordinal) ? [TestData.GraceHopper] : Array.Empty<string>()];
                 var (code, output, errors) = await FaceEmbed.RunAsync([.. command, .. probe.Settings, $"--Broker:Uri={Uri(role)}", "--Broker:Declare=false"]);
                 Assert.True(row[1 + Array.IndexOf(table[0][1..], role)] == $"{code}", $"{role}: {row[0]}: {code}\n{output}\n{errors}");
+                Assert.True(code != 69 || FaceEmbed.Flat(errors).Contains(" on ^", StringComparison.Ordinal), errors); // the pattern to grant
                 Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal); // no stack trace
                 Assert.True(code == 0 || FaceEmbed.Flat($"{output} {errors}").Contains("ACCESS_REFUSED", StringComparison.Ordinal) || FaceEmbed.Flat(output + errors).Contains("refused", StringComparison.OrdinalIgnoreCase), $"{role}: {row[0]}\n{output}\n{errors}");
             }

@@ -307,7 +307,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         (code, _, errors) = await FaceEmbed.RunAsync(["topology", "prune", .. settings[..^1], management.Replace("127.0.0.1", "localhost", StringComparison.Ordinal)]); // a certificate for another name
         Assert.Equal(69, code);
-        Assert.Contains($"localhost:{broker.ManagementTlsPort} and this worker do not agree on TLS", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
+        Assert.Contains($"localhost:{broker.ManagementTlsPort} and this program do not agree on TLS", Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
     }
 
     /// <summary>Half of it is written when the worker looks first: it waits for the rest.</summary>
