@@ -33,7 +33,7 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         var (code, output, errors) = await FaceEmbed.RunAsync(["submit", "--from", In("list"), "--mode", "image", "--priority", "7", .. probe.Settings]);
 
         Assert.Equal(1, code);
-        Assert.Matches(@"4 jobs confirmed by the broker, 2 failed, \d+/s\.$", output);
+        Assert.Matches(@"4 jobs confirmed by the broker, 2 failed, [\d,]+/s\.$", output);
         Assert.Contains($"{In("nowhere.jpg")}: there is no such file", errors, StringComparison.Ordinal);
         Assert.Contains("s3:///f.jpg: write s3://bucket/key", errors, StringComparison.Ordinal);
         var jobs = await TakeAllAsync(probe, probe.Topology.Jobs);
@@ -175,7 +175,7 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         string[] command = ["submit", "--from", In("list"), "--resume", In("journal"), .. probe.Settings];
         var (code, output, _) = await FaceEmbed.RunAsync(command);
         Assert.Equal(1, code);
-        Assert.Matches(@"2 jobs confirmed by the broker, 1 failed, \d+/s\.$", output);
+        Assert.Matches(@"2 jobs confirmed by the broker, 1 failed, [\d,]+/s\.$", output);
 
         (code, output, _) = await FaceEmbed.RunAsync(command);
 
