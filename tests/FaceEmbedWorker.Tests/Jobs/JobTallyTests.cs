@@ -87,6 +87,38 @@ public class JobTallyTests
         Assert.Equal(Enumerable.Range(5, 10).Reverse().Select(i => ($"job-{i}", "embedded", 1, (double)i)), tally.Results.Select(r => (r.JobId, r.Outcome, r.Faces, r.Milliseconds)));
     }
 
+    [Fact]
+    public void What_did_not_succeed_is_kept_the_newest_first()
+    {
+        for (var i = 0; i < 19; i++)
+        {
+            tally.Retried($"job-{i}", new JobOutcome.Retry("io", "away"));
+        }
+
+        time.Advance(TimeSpan.FromSeconds(1));
+        tally.Retried("late", new JobOutcome.Retry("deadline", "It took too long."));
+        tally.Dead("broken", "malformed", "It is no job.");
+
+        var at = time.GetUtcNow().UtcDateTime;
+        Assert.Equal([new JobTrouble(at, "broken", "dead_letter", "malformed", "It is no job."), new JobTrouble(at, "late", "retry", "deadline", "It took too long.")], tally.Troubles.Take(2));
+        Assert.Equal(Enumerable.Range(1, 18).Reverse().Select(i => $"job-{i}"), tally.Troubles.Skip(2).Select(t => t.JobId));
+    }
+
+    [Fact]
+    public void Outcomes_and_reasons_are_counted_since_the_start()
+    {
+        tally.Retried("a", new JobOutcome.Retry("io", "away"));
+        tally.Retried("a", new JobOutcome.Retry("io", "away"));
+        tally.Retried("b", new JobOutcome.Retry("deadline", "late"));
+        tally.Dead("c", "malformed", "no job");
+        Complete("d", 5);
+        time.Advance(TimeSpan.FromHours(2));
+
+        Assert.Equal(new Dictionary<string, long> { ["retry"] = 3, ["dead_letter"] = 1, ["embedded"] = 1 }, tally.Outcomes);
+        Assert.Equal(new Dictionary<string, long> { ["io"] = 2, ["deadline"] = 1 }, tally.Retries);
+        Assert.Equal(new Dictionary<string, long> { ["malformed"] = 1 }, tally.DeadLetters);
+    }
+
     private void Complete(string id, double milliseconds) => tally.Completed(new EmbedResult
     {
         JobId = id,
