@@ -160,13 +160,13 @@ public sealed partial class MemoryBudgetTests : IDisposable
         Assert.NotNull(await process.StandardOutput.ReadLineAsync());
         var before = Resident(process, "VmRSS:");
         await File.WriteAllTextAsync($"/proc/{process.Id}/clear_refs", "5"); // proc(5): the high water mark begins anew
-        string? line;
-        do
+        while (await process.StandardOutput.ReadLineAsync() is var line && line?.Contains(Path.GetFileName(file), StringComparison.Ordinal) != true)
         {
-            line = await process.StandardOutput.ReadLineAsync();
-            Assert.True(line is not null, await errors);
+            if (line is null)
+            {
+                Assert.Fail(await errors);
+            }
         }
-        while (!line.Contains(Path.GetFileName(file), StringComparison.Ordinal));
 
         var peak = Resident(process, "VmHWM:");
         await process.StandardOutput.ReadToEndAsync();
