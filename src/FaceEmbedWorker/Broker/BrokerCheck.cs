@@ -96,12 +96,12 @@ internal sealed class BrokerCheck(IOptions<BrokerOptions> options, Topology topo
         }
 
         var policies = (await http.GetAsync($"api/queues/{http.VirtualHost}?disable_stats=true&enable_queue_totals=false", cancel) ?? JsonElement.Parse("[]")).EnumerateArray()
-            .ToDictionary(q => q.GetProperty("name").GetString()!, QueuePolicy.NameOf);
+            .ToDictionary(q => q.GetProperty("name").GetString()!, QueuePolicy.Of);
         var start = Stopwatch.GetTimestamp();
         foreach (var (queue, _, _, _) in topology.Queues)
         {
             JsonElement? found;
-            while ((found = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel)) is { } told && QueuePolicy.NameOf(told) != policies.GetValueOrDefault(queue) && Stopwatch.GetElapsedTime(start) < TopologyDesk.Settle)
+            while ((found = await http.GetAsync($"api/queues/{http.VirtualHost}/{Uri.EscapeDataString(queue)}", cancel)) is { } told && QueuePolicy.Of(told) != policies.GetValueOrDefault(queue) && Stopwatch.GetElapsedTime(start) < TopologyDesk.Settle)
             {
                 await Task.Delay(500, cancel); // what a policy does is told with the figures, seconds after its name
             }

@@ -5,8 +5,11 @@ namespace FaceEmbedWorker.Broker;
 /// <summary>Whether a policy on a queue breaks the guarantee, as the management API tells of it.</summary>
 internal static class QueuePolicy
 {
+    /// <summary>The name of the queue's policy, which a list without figures has at once; of operator policies it tells nothing.</summary>
+    public static string? Of(JsonElement queue) => Named(queue, "policy");
+
     /// <summary>The names of the queue's policy and of its operator policy; null where it has neither.</summary>
-    public static string? NameOf(JsonElement queue) => (Named(queue, "policy"), Named(queue, "operator_policy")) switch
+    private static string? NameOf(JsonElement queue) => (Of(queue), Named(queue, "operator_policy")) switch
     {
         (var policy, null) => policy,
         (null, var ofOperator) => $"operator policy {ofOperator}",

@@ -186,6 +186,16 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         (code, output, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]);
         Assert.True(code == 0, output + errors);
 
+        await broker.ControlAsync("set_operator_policy", "deletes", $"^{probe.Topology.Dead}$", """{"delivery-limit":1}""", "--apply-to", "queues");
+        try
+        {
+            await probe.UntilAsync(() => FaceEmbed.Flat(FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.Output).Contains("operator policy deletes: delivery-limit 1 deletes what was looked at", StringComparison.Ordinal) ? probe : null, "the operator policy, which the API tells seconds later");
+        }
+        finally
+        {
+            await broker.ControlAsync("clear_operator_policy", "deletes");
+        }
+
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
 
