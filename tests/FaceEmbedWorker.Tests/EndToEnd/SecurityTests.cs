@@ -196,6 +196,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             await broker.ControlAsync("clear_operator_policy", "deletes");
         }
 
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.ExitCode == 0 ? probe : null, "no operator policy any more");
+
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
 
