@@ -485,9 +485,9 @@ public abstract class OperatorTests(TestBroker broker)
         await using var worker = await FaceEmbed.WorkerAsync(probe);
         await Task.WhenAll(new[]
         {
-            (Arguments: "", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
-            (Arguments: "--follow", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
-            (Arguments: "--follow --out /dev/full", Place: "", Told: "/dev/full: it cannot be written: No space left on device"),
+            (Arguments: "", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device."),
+            (Arguments: "--follow", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device."),
+            (Arguments: "--follow --out /dev/full", Place: "", Told: "/dev/full: it cannot be written: No space left on device."),
             (Arguments: "--follow", Place: "| head -n 1", Told: "standard output: it cannot be written: nobody reads it any more."),
         }.Select(async watch =>
         {
