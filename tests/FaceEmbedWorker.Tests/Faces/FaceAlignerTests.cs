@@ -5,6 +5,8 @@ namespace FaceEmbedWorker.Tests.Faces;
 
 public class FaceAlignerTests
 {
+    private static readonly int[] Sides = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 65, 111, 112, 113, 300, 2049];
+
     [Fact]
     public void Fit_finds_the_similarity_that_made_the_points()
     {
@@ -218,6 +220,94 @@ public class FaceAlignerTests
     {
         Assert.Contains("70.7299,92.2041 of 112] box-shrink", new FaceAligner(ModelCard.Named("w600k_mbf")).Rule, StringComparison.Ordinal);
         Assert.Contains("62.7299,92.2041 of 96x112] box-shrink", new FaceAligner(ModelCard.Named("mobilefacenet-96x112")).Rule, StringComparison.Ordinal);
+    }
+
+    /// <summary>Landmarks may be anywhere, and nowhere: no memory beyond the picture's, no exception, black outside.</summary>
+    [Fact]
+    public void A_warp_of_any_similarity_reads_inside_the_picture_only()
+    {
+        double[] scales = [1e-9, 0.001, 0.015, 0.1, 0.3, 0.49, 0.5, 0.51, 1, 3, 1000, 1e9, double.NaN, double.PositiveInfinity];
+        for (var seed = 0; seed < 3000; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, Sides[random.Next(Sides.Length)], Sides[random.Next(Sides.Length - 1)]);
+            using var target = new Picture(1 + random.Next(40), 1 + random.Next(40));
+            var (scale, angle) = (scales[random.Next(scales.Length)], random.NextDouble() * 7);
+            var shift = Math.Pow(10, random.Next(12));
+            FaceAligner.Warp(picture, new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), (random.NextDouble() - 0.5) * shift, (random.NextDouble() - 0.5) * shift), target);
+        }
+    }
+
+    /// <summary>Four pixels at a time, at borders and in targets of any width: to the bit what a pixel at a time gives.</summary>
+    [Fact]
+    public void A_warp_equals_a_slow_reference_in_any_shape()
+    {
+        for (var seed = 0; seed < 1500; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 1 + random.Next(60), 1 + random.Next(60));
+            using var target = new Picture(1 + random.Next(40), 1 + random.Next(20));
+            var (scale, angle) = (Math.Exp(random.NextDouble() * 4 - 0.69), random.NextDouble() * 7); // shrinks by less than two
+            var similarity = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-40, 60), random.Next(-40, 60) + random.NextDouble());
+            FaceAligner.Warp(picture, similarity, target);
+
+            var back = similarity.Inverse();
+            for (var v = 0; v < target.Height; v++)
+            {
+                for (var u = 0; u < target.Width; u++)
+                {
+                    var at = back.Apply(new Point(u, v));
+                    var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
+                    var (across, down) = ((float)(at.X - x), (float)(at.Y - y));
+                    for (var colour = 0; colour < 3; colour++)
+                    {
+                        var left = Value(x, y, colour) + (Value(x, y + 1, colour) - Value(x, y, colour)) * down;
+                        var right = Value(x + 1, y, colour) + (Value(x + 1, y + 1, colour) - Value(x + 1, y, colour)) * down;
+                        var expected = (byte)(left + (right - left) * across + 0.5f);
+                        Assert.True(expected == target.Row(v)[u * 3 + colour], $"seed {seed} at {u}, {v}, colour {colour}: {expected} and {target.Row(v)[u * 3 + colour]}");
+                    }
+                }
+            }
+
+            float Value(int x, int y, int colour) => x >= 0 && y >= 0 && x < picture.Width && y < picture.Height ? picture.Row(y)[x * 3 + colour] : 0;
+        }
+    }
+
+    [Fact]
+    public void A_shrinking_warp_leaves_out_only_what_is_black()
+    {
+        for (var seed = 0; seed < 300; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 40 + random.Next(200), 40 + random.Next(200));
+            using var target = new Picture(24, 18);
+            var (scale, angle) = (1 / (2 + 6 * random.NextDouble()), random.NextDouble() * 7);
+            var similarity = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-40, 40), random.Next(-40, 40));
+            FaceAligner.Warp(picture, similarity, target);
+
+            // the same in the middle of a black canvas, where nothing is near a border
+            using var canvas = new Picture(picture.Width + 1600, picture.Height + 1600);
+            canvas.Pixels.Clear();
+            for (var y = 0; y < picture.Height; y++)
+            {
+                picture.Row(y).CopyTo(canvas.Row(y + 800)[(800 * 3)..]);
+            }
+
+            using var expected = new Picture(target.Width, target.Height);
+            var (x, y2) = (similarity.A * 800 - similarity.B * 800, similarity.B * 800 + similarity.A * 800);
+            FaceAligner.Warp(canvas, similarity with { X = similarity.X - x, Y = similarity.Y - y2 }, expected);
+            for (var i = 0; i < target.Pixels.Length; i++)
+            {
+                Assert.True(Math.Abs(expected.Pixels[i] - target.Pixels[i]) <= 1, $"seed {seed}, value {i}: {expected.Pixels[i]} and {target.Pixels[i]}");
+            }
+        }
+    }
+
+    private static Picture Noise(Random random, int width, int height)
+    {
+        var picture = new Picture(width, height);
+        random.NextBytes(picture.Pixels);
+        return picture;
     }
 
     private static Point[] Points(Random random) => [.. Enumerable.Range(0, 5).Select(_ => new Point(random.Next(400), random.Next(400)))];
