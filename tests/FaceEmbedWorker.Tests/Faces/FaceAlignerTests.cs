@@ -5,6 +5,7 @@ namespace FaceEmbedWorker.Tests.Faces;
 
 public class FaceAlignerTests
 {
+    private static readonly ModelCard Card = ModelCard.Default("own", ModelCard.Embedding);
     private static readonly int[] Sides = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 65, 111, 112, 113, 300, 2049];
 
     [Fact]
@@ -147,8 +148,7 @@ public class FaceAlignerTests
     [Fact]
     public void A_template_scales_to_another_input_size()
     {
-        var card = ModelCard.Default("own", ModelCard.Embedding);
-        var aligner = new FaceAligner(card with { Input = card.Input with { Width = 160, Height = 160 } });
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 160, Height = 160 } });
         var landmarks = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] + 0.5, p[1] + 0.5));
         using var picture = new Picture(112, 112);
         picture.Pixels.Fill(90);
@@ -197,7 +197,7 @@ public class FaceAlignerTests
     {
         using var picture = new Picture(200, 100);
         new Random(2).NextBytes(picture.Pixels);
-        var card = ModelCard.Default("own", ModelCard.Embedding) with { Crop = new ModelCrop { Rule = ModelCrop.BoxSquare } };
+        var card = Card with { Crop = new ModelCrop { Rule = ModelCrop.BoxSquare } };
         var aligner = new FaceAligner(card with { Input = card.Input with { Width = 40, Height = 40 } });
         var points = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0], p[1]));
 
@@ -309,6 +309,130 @@ public class FaceAlignerTests
         random.NextBytes(picture.Pixels);
         return picture;
     }
+
+    /// <summary>The box with its margin, as far as it lies in the picture.</summary>
+    [Theory]
+    [InlineData(60, 20, 40, 40, 0.5, 50, 10, 60, 60)]
+    [InlineData(60, 20, 40, 20, 0.5, 50, 15, 60, 30)]
+    [InlineData(60, 20, 40, 40, 0, 60, 20, 40, 40)]
+    [InlineData(-5, -5, 40, 40, 0.5, 0, 0, 45, 45)]
+    [InlineData(180, 80, 40, 40, 0.5, 170, 70, 30, 30)]
+    [InlineData(500, 500, 40, 40, 0, 199, 99, 1, 1)]
+    [InlineData(-500, -500, 40, 40, 0, 0, 0, 1, 1)]
+    public void A_box_is_cut_out_with_its_margin(double x, double y, double wide, double high, double margin, int left, int upper, int width, int height)
+    {
+        using var picture = Noise(new Random(2), 200, 100);
+        var aligner = ByBox(ModelCrop.BoxMargin, margin, width, height);
+        using var crop = aligner.Align(picture, new Box(x, y, wide, high), Template(1, 0), out var error);
+        using var expected = Pixels.Cropped(picture, left, upper, width, height); // of the input's size, so that nothing is resized
+        Assert.Equal(expected.Pixels.ToArray(), crop.Pixels.ToArray());
+        Assert.True(double.IsFinite(error));
+        Assert.Null(aligner.InCrop(Template(1, 0)));
+        Assert.False(aligner.IsByLandmarks);
+    }
+
+    [Fact]
+    public void Boxes_and_points_are_in_pixels_of_the_full_size()
+    {
+        using var picture = new Picture(200, 100) { ScaleX = 2, ScaleY = 2 };
+        new Random(2).NextBytes(picture.Pixels);
+        using var crop = ByBox(ModelCrop.BoxMargin, 0, 40, 40).Align(picture, new Box(60, 20, 80, 80), Template(1, 0), out _);
+        using var square = ByBox(ModelCrop.BoxSquare, 0, 40, 40).Align(picture, new Box(60, 20, 80, 80), Template(1, 0), out _);
+        using var expected = Pixels.Cropped(picture, 30, 10, 40, 40);
+        Assert.Equal(expected.Pixels.ToArray(), crop.Pixels.ToArray());
+        Assert.Equal(expected.Pixels.ToArray(), square.Pixels.ToArray());
+
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 112, Height = 112 } });
+        using var large = new Picture(300, 300) { ScaleX = 2, ScaleY = 2 };
+        new Random(2).NextBytes(large.Pixels);
+        using var aligned = aligner.Align(large, default, [.. Template(1, 20).Select(p => new Point(p.X * 2, p.Y * 2))], out var error);
+        using var part = Pixels.Cropped(large, 20, 20, 112, 112);
+        Assert.Equal(0, error, 1e-9);
+        Assert.InRange(part.Pixels.ToArray().Zip(aligned.Pixels.ToArray(), (a, b) => Math.Abs(a - b)).Max(), 0, 1);
+        Assert.Equal(2, aligner.ScaleOf([.. Template(1, 20).Select(p => new Point(p.X * 2, p.Y * 2))]), 1e-9);
+        Assert.All(aligner.InCrop(Template(3, 20))!.Zip(Template(1, 0)), p => Assert.Equal(0, Math.Abs(p.First.X - p.Second.X) + Math.Abs(p.First.Y - p.Second.Y), 1e-9));
+    }
+
+    /// <summary>Of a 112-pixel face, whatever the embedder takes.</summary>
+    [Theory]
+    [InlineData(112)]
+    [InlineData(160)]
+    [InlineData(56)]
+    public void An_alignment_error_is_told_in_pixels_of_112(int side)
+    {
+        using var picture = Noise(new Random(1), 200, 200);
+        var points = Template(1, 30);
+        (points[0], points[1]) = (points[1], points[0]); // eyes changed over: no similarity mends that
+        using var aligned = new FaceAligner(Card with { Input = Card.Input with { Width = side, Height = side } }).Align(picture, default, points, out var error);
+        var fit = Similarity.Fit(points, Template(1, 0));
+        Assert.Equal(fit.Residual(points, Template(1, 0)), error, 1e-6);
+        Assert.InRange(error, 5, 40);
+    }
+
+    [Fact]
+    public void A_crop_of_the_inputs_size_is_taken_as_it_is_and_another_square_by_the_template()
+    {
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 112, Height = 112 } });
+        using var same = Noise(new Random(1), 112, 112);
+        using var taken = aligner.AlignCrop(same)!;
+        Assert.Equal(same.Pixels.ToArray(), taken.Pixels.ToArray());
+        using var wide = Noise(new Random(1), 113, 112);
+        Assert.Null(aligner.AlignCrop(wide));
+
+        using var ramp = new Picture(168, 168); // half as large again
+        for (var y = 0; y < 168; y++)
+        {
+            for (var x = 0; x < 168; x++)
+            {
+                ramp.Row(y).Slice(x * 3, 3).Fill((byte)x);
+            }
+        }
+
+        using var aligned = aligner.AlignCrop(ramp)!;
+        Assert.Equal((112, 112), (aligned.Width, aligned.Height));
+        Assert.All(Enumerable.Range(0, 112), u => Assert.Equal(u * 1.5, aligned.Row(50)[u * 3], 0.51));
+
+        var box = ByBox(ModelCrop.BoxMargin, 0, 40, 40);
+        using var resized = box.AlignCrop(ramp)!;
+        using var expected = Pixels.Resized(ramp, 40, 40, Card.Input.ResizeFilter);
+        Assert.Equal(expected.Pixels.ToArray(), resized.Pixels.ToArray());
+    }
+
+    [Fact]
+    public void A_rule_names_what_moves_pixels()
+    {
+        Assert.Equal("box-margin/own 0.5 pillow-bicubic", ByBox(ModelCrop.BoxMargin, 0.5, 40, 40, "own").Rule);
+        Assert.Equal("box-square/own pillow-bicubic", ByBox(ModelCrop.BoxSquare, 0.5, 40, 40, "own").Rule);
+        Assert.Equal($"box-square/{FaceDetector.CloserPoints} pillow-bicubic", ByBox(ModelCrop.BoxSquare, 0.5, 40, 40).Rule);
+        Assert.StartsWith("similarity-5pt/own[38.2946,51.6963 73.5318,51.5014 ", new FaceAligner(ModelCard.Named("w600k_mbf"), "own").Rule, StringComparison.Ordinal);
+        Assert.True(new FaceAligner(ModelCard.Named("w600k_mbf")).IsByLandmarks);
+    }
+
+    /// <summary>Turns and sizes that points and their transform tell.</summary>
+    [Theory]
+    [InlineData(3, 4, 5, 53.130102)]
+    [InlineData(0, -2, 2, -90)]
+    [InlineData(-1, 0, 1, 180)]
+    public void A_similarity_tells_its_scale_and_turn(double a, double b, double scale, double degrees)
+    {
+        var similarity = new Similarity(a, b, 7, 9);
+        Assert.Equal((scale, degrees), (similarity.Scale, Math.Round(similarity.Degrees, 6)));
+        Assert.Equal(new Point(a * 2 - b * 3 + 7, b * 2 + a * 3 + 9), similarity.Apply(new Point(2, 3)));
+    }
+
+    [Fact]
+    public void Points_that_fall_together_are_shifted_and_no_more()
+    {
+        var fit = Similarity.Fit([new(5, 6), new(5, 6)], [new(10, 20), new(30, 40)]);
+        Assert.Equal(new Similarity(1, 0, 15, 24), fit);
+        Assert.Equal(new Similarity(1e-6, 0, 10 - 1e-6, 20), Similarity.Fit([new(0, 0), new(2, 0)], [new(10, 20), new(10, 20)])); // onto one point: as small as can be
+        Assert.Equal(Math.Sqrt(200), fit.Residual([new(5, 6), new(5, 6)], [new(10, 20), new(30, 40)]), 1e-9);
+    }
+
+    private static Point[] Template(double scale, double shift) => [.. FaceAligner.ArcFaceTemplate.Select(p => new Point((p[0] + 0.5) * scale + shift, (p[1] + 0.5) * scale + shift))];
+
+    private static FaceAligner ByBox(string rule, double margin, int width, int height, string? points = null) =>
+        new(Card with { Crop = new ModelCrop { Rule = rule, Margin = margin }, Input = Card.Input with { Width = width, Height = height } }, points);
 
     private static Point[] Points(Random random) => [.. Enumerable.Range(0, 5).Select(_ => new Point(random.Next(400), random.Next(400)))];
 
