@@ -89,7 +89,7 @@ internal static class DetectorLayout
         Span<float> rest = stackalloc float[DetectorHead.Channels - 2];
         for (var i = 0; i < places; i++)
         {
-            if (!(classes[i] < least) && !(objects[i] < least) && Math.Sqrt(Sigmoid(classes[i]) * Sigmoid(objects[i])) is var score && !(score <= threshold))
+            if ((!(classes[i] < least) && !(objects[i] < least) || float.IsNaN(classes[i] + objects[i])) && Math.Sqrt(Sigmoid(classes[i]) * Sigmoid(objects[i])) is var score && !(score <= threshold))
             {
                 for (var c = 0; c < rest.Length; c++)
                 {

@@ -93,7 +93,103 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.False(received[1].TryMove(DeliveryState.Waiting, DeliveryState.Running));
     }
 
-    public void Dispose() => life.Dispose();
+    [Fact]
+    public async Task Tells_its_age_what_was_settled_and_whether_anything_came()
+    {
+        Assert.Equal((false, 0, TimeSpan.Zero, false), (life.Ready, life.Settled, life.Age, life.CameSinceLastLook()));
+        await SubscribeAsync(received.Add);
+        await channel.HandAsync([1]);
+        await channel.HandAsync([2]);
+        time.Advance(TimeSpan.FromSeconds(3));
+        Assert.Equal((true, 0, TimeSpan.FromSeconds(3), true), (life.Ready, life.Settled, life.Age, life.CameSinceLastLook()));
+        Assert.False(life.CameSinceLastLook());
+        await life.AckAsync(received[0], CancellationToken.None);
+        await life.AckAsync(received[0], CancellationToken.None); // once more
+        Assert.Equal((1, 1, 1L), (life.Settled, life.InHand, life.Bytes));
+        Assert.Equal((received[1], TimeSpan.FromSeconds(3)), (Assert.Single(life.Unsettled), time.GetElapsedTime(received[1].Since)));
+    }
+
+    [Fact]
+    public async Task A_change_is_a_delivery_that_comes_or_leaves_or_the_end_of_the_wait()
+    {
+        await SubscribeAsync(received.Add);
+        foreach (var change in new Func<Task>[] { () => channel.HandAsync([1]), () => life.AckAsync(received[0], CancellationToken.None), Later })
+        {
+            var changed = life.ChangedAsync(TimeSpan.FromSeconds(10), CancellationToken.None);
+            Assert.False(changed.IsCompleted);
+            await change();
+            await changed.WaitAsync(TimeSpan.FromSeconds(30));
+        }
+
+        using var stopping = new CancellationTokenSource();
+        var (stopped, ended) = (life.ChangedAsync(TimeSpan.FromSeconds(10), stopping.Token), life.ChangedAsync(TimeSpan.FromSeconds(10), CancellationToken.None));
+        await stopping.CancelAsync();
+        await stopped.WaitAsync(TimeSpan.FromSeconds(30));
+        await life.EndAsync("gone");
+        await ended.WaitAsync(TimeSpan.FromSeconds(30));
+
+        Task Later()
+        {
+            time.Advance(TimeSpan.FromSeconds(10));
+            return Task.CompletedTask;
+        }
+    }
+
+    [Fact]
+    public async Task A_suspect_is_taken_alone_and_without_a_subscription()
+    {
+        Assert.Null(await life.TakeAloneAsync("suspects"));
+        channel.Wait([1, 2], new RabbitMQ.Client.BasicProperties { MessageId = "s" });
+        var suspect = await life.TakeAloneAsync("suspects");
+        Assert.Equal(("s", true, true, 2L, false), (suspect!.Message.JobId, suspect.Alone, suspect.Redelivered, life.Bytes, life.Ended));
+        await SubscribeAsync(received.Add);
+        await channel.HandAsync([3]);
+        Assert.Equal((false, false), (received[0].Alone, received[0].Redelivered));
+    }
+
+    /// <summary>All others follow from it.</summary>
+    [Fact]
+    public async Task The_first_reason_for_its_end_is_told()
+    {
+        Assert.Equal("", life.Reason);
+        await life.EndAsync("the broker is gone");
+        await life.EndAsync("the channel is closed");
+        Assert.Equal("the broker is gone", life.Reason);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => life.LighterAsync(0, CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Bulk_jobs_come_by_a_subscription_of_their_own_and_both_are_ended()
+    {
+        await SubscribeAsync(received.Add);
+        await life.SubscribeAsync("bulk", 3, received.Add, (_, error) => throw error, bulk: true);
+        await channel.HandAsync([1], queue: "bulk");
+        await channel.HandAsync([1], queue: "q");
+        Assert.Equal([true, false], received.Select(d => d.IsBulk));
+        await life.UnsubscribeAsync();
+        Assert.Equal(["tag of q", "tag of bulk"], channel.Cancelled);
+        Assert.False(life.Ended);
+        await life.UnsubscribeAsync(); // nothing is subscribed any more
+        Assert.Equal(2, channel.Cancelled.Count);
+    }
+
+    [Fact]
+    public async Task A_broker_that_does_not_answer_one_cancel_is_not_asked_for_the_next()
+    {
+        channel.AnswersCancel = false;
+        await SubscribeAsync(received.Add);
+        await life.SubscribeAsync("bulk", 3, received.Add, (_, error) => throw error, bulk: true);
+        var done = life.UnsubscribeAsync();
+        time.Advance(TimeSpan.FromSeconds(5));
+        await done.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(["tag of q"], channel.Cancelled);
+    }
+
+    public void Dispose()
+    {
+        life.Dispose();
+        Assert.True(life.Closed);
+    }
 
     private Task SubscribeAsync(Action<Delivery> receive) => life.SubscribeAsync("q", 3, receive, (delivery, error) =>
     {

@@ -31,5 +31,19 @@ public class CrashCountsTests
         Assert.Equal(3, counts.Of(message));
     }
 
-    private static JobMessage Returned(long times) => new(new byte[] { 1 }, new BasicProperties { MessageId = "a", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = times } });
+    [Fact]
+    public void Ten_thousand_jobs_are_remembered_and_then_all_are_forgotten()
+    {
+        var counts = new CrashCounts();
+        for (var i = 0; i <= 10_000; i++)
+        {
+            counts.Lost(Returned(1, $"{i}"));
+        }
+
+        Assert.Equal((0, 0), (counts.Of(Returned(1, "0")), counts.Of(Returned(1, "10000"))));
+        counts.Lost(Returned(1, "one more"));
+        Assert.Equal((1, 1, 0), (counts.Of(Returned(1, "0")), counts.Of(Returned(1, "10000")), counts.Of(Returned(1, "one more"))));
+    }
+
+    private static JobMessage Returned(long times, string id = "a") => new(new byte[] { 1 }, new BasicProperties { MessageId = id, Headers = new Dictionary<string, object?> { ["x-delivery-count"] = times } });
 }

@@ -24,6 +24,60 @@ public class DeadLettersTests
         Assert.Equal((id, id), (letter.MessageId, DeadLetter.Of(new JobMessage(message.Body, letter)).Id));
     }
 
+    [Fact]
+    public void What_became_of_a_job_is_in_the_headers_of_what_is_published()
+    {
+        var (first, now) = (new DateTimeOffset(2026, 1, 31, 12, 0, 0, TimeSpan.Zero), new DateTimeOffset(2026, 1, 31, 15, 0, 0, TimeSpan.FromHours(1)));
+        var job = new JobMessage(new byte[] { 1 }, new BasicProperties { MessageId = "photo-42", Priority = 3, Headers = new Dictionary<string, object?> { ["mode"] = "image" } });
+        var retry = DeadLetters.ForRetry(job, new JobOutcome.Retry("io", "The disk is full.", "ENOSPC"), first);
+        Dictionary<string, object?> failed = new()
+        {
+            ["fw-error"] = "io",
+            ["fw-error-message"] = "The disk is full.",
+            ["fw-error-detail"] = "ENOSPC",
+            ["fw-first-failed-at"] = "2026-01-31T12:00:00.0000000Z",
+            ["fw-last-failed-at"] = "2026-01-31T12:00:00.0000000Z",
+            ["fw-worker"] = JobHandler.Worker,
+            ["fw-version"] = JobHandler.Version,
+            ["fw-attempt"] = 2,
+        };
+        Assert.Equal(failed, Written(retry));
+
+        var again = new JobMessage(job.Body, retry);
+        var letter = DeadLetters.ForDeadLetter(again, "photo-43", "refused", "No.", null, now);
+        failed["fw-error"] = "refused";
+        failed["fw-error-message"] = "No.";
+        failed["fw-last-failed-at"] = "2026-01-31T14:00:00.0000000Z"; // the first failure stays
+        failed["fw-replays"] = 0;
+        failed.Remove("fw-error-detail");
+        Assert.Equal(failed, Written(letter));
+        Assert.Equal("photo-43", letter.MessageId);
+
+        var least = DeadLetters.Least(again, letter);
+        failed["fw-error-message"] = "Its other headers could not be published again.";
+        Assert.Equal(failed, Written(least));
+        Assert.Equal((3, false), (least.Priority, least.Headers!.ContainsKey("mode")));
+        Assert.Equal(["fw-attempt"], DeadLetters.Least(again, DeadLetters.ForReturn(again)).Headers!.Keys.Where(k => k != "fw-first-failed-at"));
+        Assert.False(DeadLetters.Least(job, new BasicProperties { Headers = new Dictionary<string, object?>() }).IsPriorityPresent());
+
+        Assert.Equal(["fw-attempt", "fw-first-failed-at"], Written(DeadLetters.ForReturn(new JobMessage(job.Body, retry))).Keys.Order());
+        Assert.Equal(2, DeadLetters.ForReturn(again).Headers!["fw-attempt"]);
+        Assert.Equal([new("fw-replays", 1L)], Written(DeadLetters.ForReplay(new JobMessage(job.Body, letter))));
+
+        static Dictionary<string, object?> Written(BasicProperties properties) => properties.Headers!.Where(h => h.Key.StartsWith("fw-", StringComparison.Ordinal))
+            .ToDictionary(h => h.Key, h => h.Value is byte[] text ? Encoding.UTF8.GetString(text) : h.Value);
+    }
+
+    [Theory]
+    [InlineData("abcdef", 6, "abcdef")]
+    [InlineData("abcdefg", 6, "abc…")]
+    [InlineData("üüü", 6, "üüü")]
+    [InlineData("üüüü", 7, "üü…")]
+    [InlineData("a🙂bcde", 8, "a🙂…")]
+    [InlineData("a🙂bcd", 7, "a…")]
+    [InlineData("", 6, "")]
+    public void A_text_is_cut_to_so_many_bytes_between_characters(string text, int longest, string cut) => Assert.Equal(cut, DeadLetters.Clip(text, longest));
+
     [Theory]
     [InlineData("delivery_limit", "handed out too often, and never settled")]
     [InlineData("expired", "waited longer than its expiration")]

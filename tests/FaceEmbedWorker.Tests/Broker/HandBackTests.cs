@@ -3,6 +3,7 @@ using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using Microsoft.Extensions.Time.Testing;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.Broker;
 
@@ -14,15 +15,17 @@ public sealed class HandBackTests : IDisposable
     private readonly IntakeGate gate;
     private readonly ConsumerLife life;
     private readonly HandBack handBack;
+    private readonly ResultPublisher publisher;
+    private readonly Settler settler;
 
     public HandBackTests()
     {
         var options = Options.Create(new BrokerOptions());
         var topology = new Topology(options);
         (link, gate, life) = (new PaperLink(channel), new IntakeGate(time), new ConsumerLife(channel, time));
-        var publisher = new ResultPublisher((_, _) => link, options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
-        var settler = new Settler(publisher, topology, new JobTally(time), new CrashCounts(), time, NullLogger.Instance, CancellationToken.None);
-        handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(100), time, NullLogger.Instance);
+        publisher = new ResultPublisher((_, _) => link, options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
+        settler = new Settler(publisher, topology, new JobTally(time), new CrashCounts(), time, NullLogger.Instance, CancellationToken.None);
+        handBack = HandBack(TimeSpan.FromSeconds(100));
     }
 
     [Fact]
@@ -68,9 +71,118 @@ public sealed class HandBackTests : IDisposable
         Assert.Single(channel.Published);
     }
 
+    [Fact]
+    public async Task What_nobody_works_on_goes_back_before_the_brokers_ack_timeout_and_what_runs_does_not()
+    {
+        var taken = await TakeAsync(3);
+        Assert.True(taken[1].TryMove(DeliveryState.Waiting, DeliveryState.Running));
+        var watching = handBack.WatchAsync(life);
+        await AdvanceAsync(100);
+        Assert.Empty(channel.Published); // not older than that
+        await AdvanceAsync(11); // the next look
+        Assert.Equal([("face.jobs", "job", "1"), ("face.jobs", "job", "3")], channel.Published.Select(p => (p.Exchange, p.Key, p.Properties.MessageId)));
+        Assert.Equal([1UL, 3UL], channel.Acked);
+        Assert.Equal((false, 1), (life.Ended, life.InHand));
+        await AdvanceAsync(200);
+        Assert.Equal(2, channel.Published.Count);
+        Assert.True(taken[1].TryMove(DeliveryState.Running, DeliveryState.Waiting));
+        await AdvanceAsync(11);
+        Assert.Equal("2", channel.Published[2].Properties.MessageId);
+        Assert.False(watching.IsCompleted);
+        life.Closed = true;
+        await AdvanceAsync(11);
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task With_a_short_time_the_looks_are_ten_in_it()
+    {
+        var soon = HandBack(TimeSpan.FromSeconds(10));
+        await TakeAsync(1);
+        var watching = soon.WatchAsync(life);
+        await AdvanceAsync(10);
+        Assert.Empty(channel.Published);
+        await AdvanceAsync(1);
+        Assert.Single(channel.Published);
+        await life.EndAsync("over");
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task At_a_stop_what_is_not_begun_goes_back_first_and_then_all_but_what_runs()
+    {
+        var taken = await TakeAsync(3);
+        Assert.True(taken[0].TryMove(DeliveryState.Waiting, DeliveryState.Running));
+        Assert.True(taken[1].TryMove(DeliveryState.Waiting, DeliveryState.Settling));
+        await handBack.ReturnUnstartedAsync(life).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal([3UL], channel.Acked);
+        await handBack.ReturnAllAsync(life).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal([3UL, 2UL], channel.Acked);
+        Assert.Equal((DeliveryState.Running, 1), (taken[0].State, life.InHand));
+    }
+
+    /// <summary>The confirm of what was published before may still come: then there is no copy to be sent.</summary>
+    [Fact]
+    public async Task A_copy_waits_five_seconds_for_the_answer_to_what_was_sent_before()
+    {
+        var delivery = Assert.Single(await TakeAsync(1));
+        delivery.Settlement = new TaskCompletionSource().Task;
+        var returned = handBack.ReturnAsync(delivery);
+        await AdvanceAsync(4);
+        Assert.Empty(channel.Published);
+        var twice = handBack.ReturnAsync(delivery);
+        await AdvanceAsync(2);
+        await returned.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Single(channel.Published);
+        Assert.False(twice.IsCompleted); // it knows the first settlement alone
+    }
+
+    [Fact]
+    public async Task Who_gives_back_what_is_on_its_way_back_waits_for_it()
+    {
+        var delivery = Assert.Single(await TakeAsync(1));
+        channel.Confirms = false;
+        var first = handBack.ReturnAsync(delivery);
+        for (var end = DateTime.UtcNow.AddSeconds(30); channel.Published.Count == 0; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+        }
+
+        var second = handBack.ReturnAsync(delivery);
+        Assert.False(first.IsCompleted || second.IsCompleted);
+        await life.EndAsync("gone");
+        await Task.WhenAll(first, second).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Single(channel.Published);
+    }
+
     public void Dispose()
     {
         life.Dispose();
         gate.Dispose();
+    }
+
+    private HandBack HandBack(TimeSpan after) => new(settler, publisher, after, time, NullLogger.Instance);
+
+    /// <summary>Jobs in hand; their ids are their tags.</summary>
+    private async Task<List<Delivery>> TakeAsync(int count)
+    {
+        var taken = new List<Delivery>();
+        await life.SubscribeAsync("q", 9, taken.Add, (_, error) => throw error);
+        for (var i = 1; i <= count; i++)
+        {
+            await channel.HandAsync([1], new BasicProperties { MessageId = $"{i}" });
+        }
+
+        return taken;
+    }
+
+    /// <summary>Second by second, so that whoever waits goes on meanwhile.</summary>
+    private async Task AdvanceAsync(int seconds)
+    {
+        for (var second = 0; second < seconds; second++)
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            await Task.Delay(1);
+        }
     }
 }

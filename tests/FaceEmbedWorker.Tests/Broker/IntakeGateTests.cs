@@ -169,6 +169,80 @@ public sealed class IntakeGateTests : IDisposable
         Assert.Null(gate.Reason);
     }
 
+    [Fact]
+    public async Task Bulk_jobs_are_told_to_come_again_where_others_wait()
+    {
+        Assert.Equal((false, TimeSpan.Zero), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        FailBulk();
+        Assert.Equal((null, TimeSpan.FromSeconds(1)), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        Assert.False(await gate.EnterAsync(CancellationToken.None)); // the others are not paused
+        time.Advance(TimeSpan.FromSeconds(0.9));
+        Assert.Equal((null, TimeSpan.FromSeconds(0.1)), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        Assert.Equal(TimeSpan.Zero, gate.BulkPause);
+        Assert.Equal((true, null), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        Assert.Null(await gate.EnterBulkAsync(CancellationToken.None)); // one at a time
+        gate.Report("probe", worldFailed: true, probing: true, bulk: true);
+        Assert.Equal((null, TimeSpan.FromSeconds(2)), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        time.Advance(TimeSpan.FromHours(1));
+        Assert.Equal(TimeSpan.Zero, gate.BulkPause);
+        Assert.True(await gate.EnterBulkAsync(CancellationToken.None));
+        gate.Report("probe", worldFailed: false, probing: true, bulk: true);
+        Assert.Equal((false, TimeSpan.Zero), (await gate.EnterBulkAsync(CancellationToken.None), gate.BulkPause));
+        FailBulk();
+        Assert.Equal(TimeSpan.FromSeconds(1), gate.BulkPause); // from the first again
+
+        void FailBulk()
+        {
+            for (var i = 0; i < IntakeGate.Failures; i++)
+            {
+                gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Bulk_jobs_wait_like_others_while_the_broker_takes_nothing()
+    {
+        gate.Block("low on memory");
+        Assert.Equal(("low on memory", true), (gate.Blocked, gate.Holding));
+        var waiting = gate.EnterBulkAsync(CancellationToken.None);
+        gate.Block("low on disk");
+        Assert.Equal("low on disk", gate.Blocked);
+        Assert.False(waiting.IsCompleted);
+        gate.Block(null);
+        Assert.Equal((null, false), (gate.Blocked, gate.Holding));
+        Assert.False(await waiting.WaitAsync(TimeSpan.FromSeconds(30)));
+        gate.Block(null); // once more
+        Assert.False(gate.Holding);
+    }
+
+    [Fact]
+    public async Task Jobs_that_fail_beside_a_probe_make_its_pause_neither_longer_nor_later()
+    {
+        Fail(IntakeGate.Failures);
+        time.Advance(TimeSpan.FromSeconds(0.9));
+        gate.Report("was-running", worldFailed: true, probing: false);
+        var probe = gate.EnterAsync(CancellationToken.None);
+        Assert.False(probe.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        Assert.True(await probe.WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
+    public void Says_why_jobs_fail_and_how_many()
+    {
+        for (var i = 1; i < 8; i++)
+        {
+            Assert.Equal(i == IntakeGate.Failures, gate.Report($"job-{i}", worldFailed: true, probing: false, why: $"The disk is full ({i})."));
+        }
+
+        Assert.Equal("7 different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds. The last: The disk is full (7).", gate.Reason);
+        Assert.Null(gate.BulkReason);
+        gate.Hold("a queue is full");
+        Assert.Equal("1 message waits until the broker takes it: a queue is full", gate.Reason);
+    }
+
     public void Dispose() => gate.Dispose();
 
     /// <summary>Moves the clock until the wait ends; whoever waits may start its pause only after a first move.</summary>

@@ -272,6 +272,10 @@ public class JobMessageTests
     [Theory]
     [InlineData(3, 3)]
     [InlineData(3L, 3)]
+    [InlineData(0, 1)]
+    [InlineData(0L, 1)]
+    [InlineData((long)int.MaxValue, int.MaxValue)]
+    [InlineData(int.MaxValue + 1L, 1)]
     [InlineData(-1, 1)]
     [InlineData("many", 1)]
     [InlineData(long.MaxValue, 1)]
@@ -429,6 +433,110 @@ public class JobMessageTests
         Assert.Equal(["fw-expiration", "fw-first-failed-at", "metadata", "mode", "traceparent"], copy.Headers!.Keys.Order());
         Assert.Equal(("m", "image/png", "c", "r", "t", DeliveryModes.Persistent), (copy.MessageId, copy.ContentType, copy.CorrelationId, copy.ReplyTo, copy.Type, copy.DeliveryMode));
         Assert.False(copy.IsExpirationPresent() || copy.IsUserIdPresent());
+    }
+
+    /// <summary>What a job asks for stays as wrong as it was; of the rest nothing is better than half.</summary>
+    [Theory]
+    [InlineData("mode", 256, true)]
+    [InlineData("metadata", 16 * 1024 + 1, true)]
+    [InlineData("detail", 256, true)]
+    [InlineData("deadline", 256, true)]
+    [InlineData("vector_encoding", 256, true)]
+    [InlineData("max_faces", 256, true)]
+    [InlineData("min_face_size", 256, true)]
+    [InlineData("return_crops", 256, true)]
+    [InlineData("landmarks", 1025, true)]
+    [InlineData("traceparent", 100, false)]
+    [InlineData("tracestate", 1024, false)]
+    [InlineData("baggage", 8 * 1024, false)]
+    [InlineData("fw-first-failed-at", 40, false)]
+    [InlineData("fw-replays", 0, false)]
+    [InlineData("modus", 256, true)] // what the result warns of
+    public void A_header_goes_along_as_far_as_it_may(string name, int longest, bool cut)
+    {
+        foreach (var text in new object[] { new string('a', longest), new byte[longest] })
+        {
+            Assert.Equal(longest, Assert.IsType<byte[]>(Copied(text)).Length);
+        }
+
+        Assert.Equal(cut ? longest : null, (Copied(new byte[longest + 1]) as byte[])?.Length);
+        Assert.Equal(cut ? true : null, Copied(new List<object?>()));
+        Assert.Equal(cut ? 1.5 : null, Copied(1.5));
+        Assert.Equal(cut ? 1.5f : null, Copied(1.5f));
+        Assert.Equal(cut ? 1.5m : null, Copied(1.5m));
+        Assert.All(new object[] { (sbyte)7, (byte)7, (short)7, (ushort)7, 7, 7U, 7L }, number => Assert.Equal(number, Copied(number)));
+        Assert.Null(Copied(null));
+
+        object? Copied(object? value) => Message([1], headers: new() { [name] = value }).CopyProperties().Headers!.TryGetValue(name, out var copied) ? copied : null;
+    }
+
+    [Theory]
+    [InlineData("1234567890", "1234567890")]
+    [InlineData("12345678901", null)]
+    [InlineData("", null)]
+    [InlineData("1 0", null)]
+    [InlineData("-1", null)]
+    public void An_expiry_is_milliseconds_as_AMQP_has_them(string sent, string? told)
+    {
+        Assert.Equal(told, new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = sent }).Expiration);
+        Assert.Equal(told, Message([1], headers: new() { ["fw-expiration"] = Encoding.ASCII.GetBytes(sent) }).Expiration);
+    }
+
+    [Fact]
+    public void A_job_that_waits_exactly_as_long_as_it_may_is_not_late()
+    {
+        var (message, now) = (new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = "1000" }), DateTimeOffset.UnixEpoch);
+        Assert.False(message.ExpiresBefore(now.AddSeconds(1), now));
+        Assert.True(message.ExpiresBefore(now.AddMilliseconds(1001), now));
+        Assert.False(Message([1]).ExpiresBefore(now.AddYears(1), now));
+    }
+
+    [Fact]
+    public void Properties_of_a_copy_are_the_producers_as_far_as_AMQP_has_room()
+    {
+        var time = new AmqpTimestamp(1_700_000_000);
+        var full = new BasicProperties { ContentEncoding = "utf-8", AppId = "uploader", Timestamp = time, CorrelationId = new string('c', 255), ReplyTo = new string('r', 256), Type = new string('ü', 128), MessageId = new string('m', 300), ContentType = new string('x', 300) };
+        var copy = new JobMessage(new byte[] { 1 }, full).CopyProperties();
+        Assert.Equal(("utf-8", "uploader", time, full.CorrelationId), (copy.ContentEncoding, copy.AppId, copy.Timestamp, copy.CorrelationId));
+        Assert.Equal((new string('r', 252) + "…", new string('ü', 126) + "…", new string('m', 252) + "…", new string('x', 252) + "…"), (copy.ReplyTo, copy.Type, copy.MessageId, copy.ContentType));
+
+        var none = Message([1]).CopyProperties();
+        Assert.False(none.IsTimestampPresent() || none.IsContentEncodingPresent() || none.IsAppIdPresent() || none.IsPriorityPresent() || none.IsReplyToPresent());
+        Assert.Empty(none.Headers!);
+    }
+
+    [Fact]
+    public void Returns_are_the_larger_of_two_counts()
+    {
+        Assert.Equal(5, Message([1], headers: new() { ["x-delivery-count"] = 3L, ["x-acquired-count"] = 5L }).Returns);
+        Assert.Equal(4, Message([1], headers: new() { ["x-delivery-count"] = 4 }).Returns);
+        Assert.Equal(0, Message([1], headers: new() { ["x-delivery-count"] = "4" }).Returns);
+    }
+
+    [Fact]
+    public void A_header_says_that_a_job_is_a_bulk_job()
+    {
+        Assert.True(Message([1], headers: new() { ["fw-bulk"] = 1 }).IsBulk);
+        Assert.False(Message([1], headers: new() { ["fw-bulk"] = 0 }).IsBulk);
+    }
+
+    [Fact]
+    public void A_body_that_shares_its_array_is_copied()
+    {
+        byte[] all = [1, 2, 3, 4];
+        Assert.Same(all, new JobMessage(all, new BasicProperties()).Bytes());
+        Assert.Equal([2, 3], new JobMessage(all.AsMemory(1, 2), new BasicProperties()).Bytes());
+        Assert.Equal([1, 2], new JobMessage(all.AsMemory(0, 2), new BasicProperties()).Bytes());
+    }
+
+    [Theory]
+    [InlineData(100, 100)]
+    [InlineData(101, 101)] // the ellipsis stands for one
+    [InlineData(500, 101)]
+    public void What_an_error_quotes_is_cut(int length, int quoted)
+    {
+        var clipped = JobMessage.Clip(new string('a', length));
+        Assert.Equal((quoted, length > 100), (clipped.Length, clipped.EndsWith('…')));
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using FaceEmbedWorker.Broker;
+using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -254,10 +255,126 @@ public sealed class JobSlotsTests : IDisposable
         await UntilAsync(() => running is not null);
         slots.EndWhereStuck();
         Assert.Equal(0, stuck);
-        time.Advance(TimeSpan.FromSeconds(2 * 60) + JobSlots.StuckTime + TimeSpan.FromSeconds(1));
+        time.Advance(TimeSpan.FromSeconds(2 * 60) + JobSlots.StuckTime);
+        slots.EndWhereStuck();
+        Assert.Equal(0, stuck);
+        time.Advance(TimeSpan.FromTicks(1));
         slots.EndWhereStuck();
         Assert.Equal(1, stuck);
         running!.SetResult(new JobOutcome.Retry("deadline", "late"));
+    }
+
+    /// <summary>What was handed out again has a result already: it is sent as it was, and the job is not done twice.</summary>
+    [Theory]
+    [InlineData(true, 0)]
+    [InlineData(false, 1)]
+    public async Task A_job_that_comes_again_is_answered_from_the_recent_results(bool redelivered, int handled)
+    {
+        var slots = await SlotsAsync();
+        var first = Delivery(1, "photo", redelivered: false);
+        slots.Add(first);
+        await UntilAsync(() => running is not null);
+        var completed = Of(job!, [1]);
+        running!.SetResult(completed);
+        await UntilAsync(() => settled.Count == 1);
+        running = null;
+        slots.Add(Delivery(2, "photo", redelivered));
+        if (handled > 0)
+        {
+            await UntilAsync(() => running is not null);
+            running!.SetResult(completed);
+        }
+
+        await UntilAsync(() => settled.Count == 2);
+        Assert.Equal((handled > 0, completed), (running is not null, settled.Last().Outcome));
+    }
+
+    [Fact]
+    public async Task Jobs_that_are_given_up_are_not_settled()
+    {
+        var slots = await SlotsAsync();
+        await HandAsync("runs", bulk: false);
+        await HandAsync("waits", bulk: false);
+        await UntilAsync(() => running is not null);
+        await abandon.CancelAsync();
+        running!.SetException(new OperationCanceledException());
+        slots.Close();
+        await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Empty(settled);
+        Assert.Empty(slots.Running);
+        Assert.All(life.Unsettled, d => Assert.Equal(DeliveryState.Waiting, d.State)); // for whoever gives them back
+    }
+
+    [Fact]
+    public async Task What_a_job_throws_is_an_outcome_and_the_world_is_blamed_as_by_one()
+    {
+        await SlotsAsync();
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            running = null;
+            await HandAsync($"job-{i}", bulk: false);
+            await UntilAsync(() => running is not null);
+            running!.SetException(new IOException("The disk is full."));
+            await UntilAsync(() => settled.Count == i + 1);
+            Assert.Equal("io", Assert.IsType<JobOutcome.Retry>(settled.Last().Outcome).Reason);
+        }
+
+        Assert.EndsWith("The last: The disk is full.", gate.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_a_job_throws_for_its_own_fault_blames_nobody()
+    {
+        await SlotsAsync();
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            running = null;
+            await HandAsync($"job-{i}", bulk: false);
+            await UntilAsync(() => running is not null);
+            running!.SetException(new ImageException(ImageFault.Refused, "No."));
+            await UntilAsync(() => settled.Count == i + 1);
+            Assert.Equal("refused", Assert.IsType<JobOutcome.Rejected>(settled.Last().Outcome).Reason);
+        }
+
+        Assert.Null(gate.Reason);
+    }
+
+    [Fact]
+    public async Task Whoever_waits_for_idle_slots_waits_for_the_last_job_and_a_job_is_handled_once()
+    {
+        var slots = await SlotsAsync();
+        await slots.IdleAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        var delivery = Delivery(1, "alone", redelivered: false);
+        var handling = slots.HandleAsync(delivery);
+        await UntilAsync(() => running is not null);
+        Assert.Equal((null, null), await slots.HandleAsync(delivery)); // it runs
+        var idle = slots.IdleAsync(CancellationToken.None);
+        time.Advance(TimeSpan.FromSeconds(1));
+        await Task.Delay(5);
+        Assert.False(idle.IsCompleted);
+        running!.SetResult(new JobOutcome.Rejected("refused", "No."));
+        Assert.Equal("alone", (await handling).Job!.Id);
+        Assert.Equal(DeliveryState.Running, delivery.State); // until it is settled
+        for (var end = DateTime.UtcNow.AddSeconds(30); !idle.IsCompleted; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+            time.Advance(TimeSpan.FromMilliseconds(20));
+        }
+    }
+
+    [Fact]
+    public async Task The_longest_running_job_is_told_first()
+    {
+        var slots = await SlotsAsync(parallelism: 3);
+        foreach (var id in new[] { "c", "a", "b" })
+        {
+            running = null;
+            await HandAsync(id, bulk: false);
+            await UntilAsync(() => running is not null);
+            time.Advance(TimeSpan.FromSeconds(1.234));
+        }
+
+        Assert.Equal([new("c", 1, 3.7), new("a", 1, 2.47), new("b", 1, 1.23)], slots.Running);
     }
 
     public void Dispose()
@@ -307,14 +424,19 @@ public sealed class JobSlotsTests : IDisposable
         return slots;
     }
 
-    private async Task<JobSlots> SlotsAsync()
+    private Delivery Delivery(ulong tag, string id, bool redelivered) => new(life, tag, redelivered, false, new JobMessage(new byte[] { 1 }, new BasicProperties { MessageId = id }), time.GetTimestamp());
+
+    /// <summary>Its result.</summary>
+    private static JobOutcome.Completed Of(EmbedJob job, byte[] picture) => new(Completed.Result with { JobId = job.Id, Image = new ResultImage(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(picture))) });
+
+    private async Task<JobSlots> SlotsAsync(int parallelism = 1)
     {
         var slots = new JobSlots((asked, _) =>
         {
             job = asked;
             return (running = new TaskCompletionSource<JobOutcome>()).Task;
         }, (delivery, _, outcome) => settled.Enqueue((delivery, outcome)), gate, new CrashCounts(),
-            new JobOptions { Parallelism = 1 }, "q", time, NullLogger.Instance, abandon.Token);
+            new JobOptions { Parallelism = parallelism }, "q", time, NullLogger.Instance, abandon.Token);
         slots.Start();
         await life.SubscribeAsync("q", 9, d => slots.Add(d), (_, error) => throw error);
         return slots;

@@ -8,7 +8,7 @@ internal sealed class PaperChannel : IBrokerChannel
 {
     private Func<string, Task> closed = _ => Task.CompletedTask;
     private readonly Dictionary<string, Func<Handed, Task>> received = [];
-    private Func<Task> ended = () => Task.CompletedTask;
+    private readonly Dictionary<string, Func<Task>> ended = [];
     private readonly Queue<Handed> waiting = new();
     private ulong tag;
 
@@ -25,6 +25,9 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public List<ulong> Rejected { get; } = [];
 
+    /// <summary>Tags of subscriptions that were to end.</summary>
+    public List<string> Cancelled { get; } = [];
+
     /// <summary>What is published, by exchange.</summary>
     public List<(string Exchange, string Key, BasicProperties Properties)> Published { get; } = [];
 
@@ -38,7 +41,7 @@ internal sealed class PaperChannel : IBrokerChannel
     /// <summary>Puts a message where it is asked for.</summary>
     public void Wait(byte[] body, BasicProperties properties) => waiting.Enqueue(new Handed(++tag, true, body, properties));
 
-    public Task EndSubscriptionAsync() => ended();
+    public Task EndSubscriptionAsync() => ended.Values.Single()();
 
     public Task CloseAsync(string reason)
     {
@@ -50,11 +53,15 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public Task<string> ConsumeAsync(string queue, ushort prefetch, Func<Handed, Task> received, Func<Task> ended, CancellationToken cancel)
     {
-        (this.received[queue], this.ended) = (received, ended);
-        return Task.FromResult("tag");
+        (this.received[queue], this.ended[queue]) = (received, ended);
+        return Task.FromResult($"tag of {queue}");
     }
 
-    public Task CancelAsync(string tag, CancellationToken cancel) => AnswersCancel ? ended() : Task.Delay(Timeout.Infinite, cancel);
+    public Task CancelAsync(string tag, CancellationToken cancel)
+    {
+        Cancelled.Add(tag);
+        return AnswersCancel ? ended[tag["tag of ".Length..]]() : Task.Delay(Timeout.Infinite, cancel);
+    }
 
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => AnswersGet ? Task.FromResult(waiting.TryDequeue(out var next) ? next : null) : new TaskCompletionSource<Handed?>().Task;
 
@@ -100,7 +107,17 @@ internal sealed class PaperLink(PaperChannel channel) : IBrokerLink
 
     public Task DeclareAsync(CancellationToken cancel) => Task.CompletedTask;
 
-    public Task<Dictionary<string, QueueCount>> CountsAsync(IEnumerable<string> queues, CancellationToken cancel) => Task.FromResult(new Dictionary<string, QueueCount>());
+    /// <summary>What its queues tell; null: it cannot be asked.</summary>
+    public Dictionary<string, QueueCount>? Counts { get; set; } = [];
+
+    /// <summary>How often they were asked.</summary>
+    public int Looks { get; private set; }
+
+    public Task<Dictionary<string, QueueCount>> CountsAsync(IEnumerable<string> queues, CancellationToken cancel)
+    {
+        Looks++;
+        return Task.FromResult(queues.Where((Counts ?? throw new IOException("away")).ContainsKey).ToDictionary(q => q, q => Counts[q]));
+    }
 
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 }

@@ -43,6 +43,80 @@ public class QueueDepthsTests
         }
     }
 
+    [Fact]
+    public void A_trend_is_told_from_the_fifth_second_on_and_over_half_a_minute_at_most()
+    {
+        var time = new FakeTimeProvider();
+        var watched = new QueueDepths(null!, new Topology(Options.Create(new BrokerOptions())), time);
+        watched.Look(100);
+        Assert.Null(After(4.9, 50).PerSecond);
+        Assert.Equal(-10, After(0.1, 50).PerSecond); // 50 in 5 s
+        Assert.Equal(-3.33, After(25, 0).PerSecond); // 100 in 30 s
+        Assert.Equal(-1.98, After(0.1, 0).PerSecond); // 50 in 25.2 s: what is older than half a minute is gone
+        Assert.Equal(new Backlog(7, -2).SecondsLeft, 4); // 3.5
+        Assert.Null(new Backlog(7, 0).SecondsLeft);
+        Assert.Null(new Backlog(7, null).SecondsLeft);
+
+        Backlog After(double seconds, long jobs)
+        {
+            time.Advance(TimeSpan.FromSeconds(seconds));
+            return watched.Look(jobs);
+        }
+    }
+
+    [Fact]
+    public async Task What_waits_is_all_jobs_and_suspects_apart()
+    {
+        var link = new PaperLink(new PaperChannel()) { Counts = new() { ["face.jobs"] = new(3, 1), ["face.jobs.bulk"] = new(40, 1), ["face.jobs.suspect"] = new(2, 0), ["face.jobs.dead"] = new(500, 0) } };
+        Assert.Equal((43, 2), await new QueueDepths(link, new Topology(Options.Create(new BrokerOptions { BulkQueue = true })), TimeProvider.System).AskAsync(CancellationToken.None));
+        Assert.Equal((3, 2), await new QueueDepths(link, new Topology(Options.Create(new BrokerOptions())), TimeProvider.System).AskAsync(CancellationToken.None));
+    }
+
+    [Fact]
+    public async Task Queues_are_asked_every_five_seconds_and_every_half_while_one_is_in_doubt()
+    {
+        var (time, link) = (new FakeTimeProvider(), new PaperLink(new PaperChannel()) { Counts = new() { ["face.jobs"] = new(3, 1), ["face.jobs.dead"] = new(5, 0) } });
+        var watched = new QueueDepths(link, new Topology(Options.Create(new BrokerOptions())), time);
+        using var stopping = new CancellationTokenSource();
+        Assert.Null(watched.Backlog);
+        var watching = watched.WatchAsync(stopping.Token);
+        Assert.Equal(new Dictionary<string, long> { ["face.jobs"] = 3, ["face.jobs.dead"] = 5 }, watched.Ready);
+        Assert.Equal(new Backlog(3, null), watched.Backlog);
+
+        link.Counts = new() { ["face.jobs.dead"] = new(6, 0) };
+        await NextAsync(5);
+        Assert.Equal(6, Assert.Single(watched.Ready).Value);
+        Assert.Null(watched.Backlog); // there is no queue of jobs
+
+        link.Counts = new() { ["face.jobs"] = new(4, 1), ["face.jobs.results"] = new(0, 0), ["face.results"] = new(0, 0) };
+        await NextAsync(5);
+        Assert.Equal(4, Assert.Single(watched.Ready).Value);
+        await NextAsync(0.5); // one of them is in doubt
+        link.Counts = null;
+        await NextAsync(0.5);
+        Assert.Equal((0, null), (watched.Ready.Count, watched.Backlog));
+        link.Counts = [];
+        await NextAsync(0.5);
+        await NextAsync(0.5);
+        await stopping.CancelAsync();
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+
+        async Task NextAsync(double seconds)
+        {
+            var before = link.Looks;
+            time.Advance(TimeSpan.FromSeconds(seconds) - TimeSpan.FromMilliseconds(1));
+            await Task.Delay(5);
+            Assert.Equal(before, link.Looks);
+            time.Advance(TimeSpan.FromMilliseconds(1));
+            for (var end = DateTime.UtcNow.AddSeconds(30); link.Looks == before; await Task.Delay(1))
+            {
+                Assert.True(DateTime.UtcNow < end);
+            }
+
+            await Task.Delay(5); // until it waits again
+        }
+    }
+
     private List<long?> Look(int times, long ready, long consumers) => [.. Enumerable.Range(0, times)
         .Select(_ => depths.Believed(new Dictionary<string, QueueCount> { ["q"] = new(ready, consumers) }).TryGetValue("q", out var told) ? told : (long?)null)];
 }

@@ -41,6 +41,64 @@ public class RecentResultsTests
         Assert.Null(small.Find(Job, "sum"));
     }
 
+    [Fact]
+    public void A_result_that_takes_anothers_place_takes_no_room_of_its_own()
+    {
+        var recent = new RecentResults(most: 2, mostBytes: 10_000);
+        recent.Add(Job with { Id = "other" }, Result(10));
+        for (var i = 0; i < 20; i++)
+        {
+            recent.Add(Job, Result(1000)); // nearly half of it each time
+        }
+
+        Assert.NotNull(recent.Find(Job with { Id = "other" }, "sum"));
+        Assert.Equal(1000, recent.Find(Job, "sum")!.Model.Dimensions);
+        recent.Add(Job, Result(10));
+        Assert.Equal(10, recent.Find(Job, "sum")!.Model.Dimensions); // the latest
+    }
+
+    [Fact]
+    public void Room_is_counted_for_all_that_a_result_keeps()
+    {
+        var (vector, nothing) = (Result(100).Embeddings[0], Result(0) with { Embeddings = [] });
+        Assert.Equal(500 + 4 * 7, Room(nothing)); // the job's metadata
+        Assert.Equal(500, Room(nothing, Job with { Metadata = null }));
+        Assert.Equal(500 + 4 * 7 + 2 * (400 + 400), Room(nothing with { Embeddings = [vector, vector] }));
+        Assert.Equal(500 + 4 * 7 + 400 + 400 + 3000, Room(nothing with { Embeddings = [vector with { Crop = new("png", new byte[3000]) }] }));
+        Assert.Equal(500 + 4 * 7 + 3 * 400, Room(nothing with { Skipped = [.. Enumerable.Repeat(new SkippedFace(new(0, 0, 1, 1), 0.5, null, ["small"]), 3)] }));
+
+        static int Room(EmbedResult result, EmbedJob? job = null)
+        {
+            return Enumerable.Range(1, 10_000).First(most =>
+            {
+                var recent = new RecentResults(mostBytes: most);
+                recent.Add(job ?? Job, result);
+                return recent.Find(job ?? Job, "sum") is not null;
+            });
+        }
+    }
+
+    [Fact]
+    public void What_went_leaves_its_room_to_others()
+    {
+        var recent = new RecentResults(most: 2, mostBytes: 10_000);
+        for (var i = 0; i < 20; i++)
+        {
+            recent.Add(Job with { Id = $"{i}" }, Result(1000));
+        }
+
+        Assert.All(new[] { "18", "19" }, id => Assert.NotNull(recent.Find(Job with { Id = id }, "sum")));
+    }
+
+    [Fact]
+    public void What_is_ignored_in_a_job_is_part_of_the_answer()
+    {
+        var recent = new RecentResults();
+        recent.Add(Job with { Warnings = ["a", "b"], Deadline = DateTimeOffset.UnixEpoch }, Result(10));
+        Assert.NotNull(recent.Find(Job with { Warnings = ["a", "b"] }, "sum")); // another list, the same words, and whatever deadline
+        Assert.All(new IReadOnlyList<string>?[] { null, ["a"], ["ab"] }, warnings => Assert.Null(recent.Find(Job with { Warnings = warnings }, "sum")));
+    }
+
     private static EmbedResult Result(int floats) => new()
     {
         JobId = "a",

@@ -13,6 +13,7 @@ public sealed class SuspectLaneTests : IDisposable
     private readonly PaperChannel channel = new();
     private readonly IntakeGate gate;
     private readonly SuspectLane lane;
+    private Task<JobOutcome> outcome = Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No."));
 
     public SuspectLaneTests()
     {
@@ -21,7 +22,7 @@ public sealed class SuspectLaneTests : IDisposable
         var topology = new Topology(options);
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
-        var slots = new JobSlots((_, _) => Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No.")), settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
+        var slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, NullLogger.Instance);
     }
 
@@ -55,6 +56,47 @@ public sealed class SuspectLaneTests : IDisposable
         await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
 
         Assert.Equal([("suspect", reason), ("next", "crash_loop")], channel.Published.Select(p => (p.Properties.MessageId, (string)p.Properties.Headers!["fw-error"]!)));
+    }
+
+    [Fact]
+    public async Task No_suspect_is_taken_before_all_else_is_done_nor_while_the_broker_takes_nothing()
+    {
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        using var life = new ConsumerLife(channel, time);
+        Delivery? other = null;
+        await life.SubscribeAsync("q", 1, delivery => other = delivery, (_, error) => throw error);
+        await channel.HandAsync([1]);
+        gate.Hold("a queue is full");
+        var running = lane.RunAsync(life, CancellationToken.None);
+        Assert.Equal((1, false), (channel.Cancelled.Count, running.IsCompleted));
+        await life.AckAsync(other!, CancellationToken.None);
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Empty(channel.Published);
+
+        gate.Release();
+        using var stopping = new CancellationTokenSource();
+        await stopping.CancelAsync();
+        await lane.RunAsync(life, stopping.Token).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Empty(channel.Published); // the worker stops
+        await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal("suspect", Assert.Single(channel.Published).Properties.MessageId);
+        await lane.IdleAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task A_suspect_outlives_its_connection_and_nothing_runs_beside_it()
+    {
+        var handling = new TaskCompletionSource<JobOutcome>();
+        outcome = handling.Task;
+        channel.Wait([1], new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = 2L } });
+        using var life = new ConsumerLife(channel, time);
+        var running = lane.RunAsync(life, CancellationToken.None);
+        var idle = lane.IdleAsync(CancellationToken.None);
+        await life.EndAsync("gone");
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.False(idle.IsCompleted);
+        handling.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await idle.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
     public void Dispose() => gate.Dispose();

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using Microsoft.Extensions.Options;
+using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.Broker;
 
@@ -36,6 +37,53 @@ public class TopologyTests
         Assert.Equal(("face.jobs.bulk", "face.jobs", "bulk", "bulk"), (name, exchange, Assert.Single(keys), with.Role(name)));
         Assert.Equal(with.Queues.Single(q => q.Name == with.Jobs).Arguments, arguments);
     }
+
+    /// <summary>As README and docs tell them: another argument would be another topology, which brokers with the present one refuse.</summary>
+    [Fact]
+    public void Queues_are_as_they_are_on_the_brokers_of_users()
+    {
+        var topology = new Topology(Options.Create(new BrokerOptions { Jobs = "j", Results = "r", BulkQueue = true, RetryDelays = "0.5,1.5,0.5" }));
+        const string ToDead = "x-dead-letter-exchange=j.dead x-dead-letter-routing-key=broker x-dead-letter-strategy=at-least-once";
+        const string ToJobs = "x-dead-letter-exchange=j x-dead-letter-routing-key=job x-dead-letter-strategy=at-least-once";
+        const string Quorum = "x-overflow=reject-publish x-queue-type=quorum";
+        Assert.Equal(
+        [
+            $"dead j.dead <- j.dead/worker,broker: x-delivery-limit=1000000 {Quorum}",
+            $"jobs j <- j/job: {ToDead} x-delivery-limit=20 {Quorum}",
+            $"bulk j.bulk <- j/bulk: {ToDead} x-delivery-limit=20 {Quorum}",
+            $"suspect j.suspect <- j/suspect: {ToDead} x-delivery-limit=3 {Quorum}",
+            $"wait j.wait.500 <- j.retry/500: {ToJobs} x-message-ttl=500 {Quorum}",
+            $"wait j.wait.1500 <- j.retry/1500: {ToJobs} x-message-ttl=1500 {Quorum}",
+            $"results r <- r/#: x-delivery-limit=1000000 {Quorum}",
+        ], topology.Queues.Select(q => $"{topology.Role(q.Name)} {q.Name} <- {q.Exchange}/{string.Join(',', q.Keys)}: {string.Join(' ', q.Arguments.OrderBy(a => a.Key, StringComparer.Ordinal).Select(a => $"{a.Key}={a.Value}"))}"));
+        Assert.Equal([("j", "direct"), ("j.retry", "direct"), ("j.dead", "direct"), ("r", "topic")], topology.Exchanges);
+        Assert.DoesNotContain("r", new Topology(Options.Create(new BrokerOptions { Results = "r", ResultsQueue = false })).Queues.Select(q => q.Name));
+    }
+
+    [Theory]
+    [InlineData("j", "job", "j")]
+    [InlineData("j", "suspect", "j.suspect")]
+    [InlineData("j", "bulk", null)] // there is none
+    [InlineData("j.retry", "500", "j.wait.500")]
+    [InlineData("j.retry", "job", null)]
+    [InlineData("j.dead", "worker", "j.dead")]
+    [InlineData("r", "#", null)] // others may take them too
+    public void Each_key_but_those_of_results_has_one_queue(string exchange, string key, string? queue) =>
+        Assert.Equal(queue, new Topology(Options.Create(new BrokerOptions { Jobs = "j", Results = "r", RetryDelays = "0.5" })).OnlyQueue(exchange, key));
+
+    [Theory]
+    [InlineData("j.bulk", true)]
+    [InlineData("j", false)]
+    [InlineData(null, false)]
+    public void A_letter_of_the_queue_of_bulk_jobs_is_known_whether_or_not_there_is_one_now(string? queue, bool bulk) => Assert.Equal(bulk,
+        new Topology(Options.Create(new BrokerOptions { Jobs = "j" })).DiedAsBulk(new JobMessage(new byte[] { 1 }, new BasicProperties { Headers = new Dictionary<string, object?> { ["x-first-death-queue"] = queue } })));
+
+    [Fact]
+    public void What_is_no_difference_is_told_in_the_brokers_words() => Assert.Equal("The broker refused the topology: PRECONDITION_FAILED - why ever", Topology.Words("PRECONDITION_FAILED - why ever"));
+
+    [Fact]
+    public void A_difference_is_told_with_the_ways_out() => Assert.EndsWith(" Move its messages away and delete it, give this worker other names (Broker:Jobs, Broker:Results), or set Broker:Declare to false to use it as it is.",
+        Topology.Words("inequivalent arg 'type' for exchange 'r' in vhost '/': received 'topic' but current is 'fanout'"), StringComparison.Ordinal);
 
     [Theory]
     [InlineData(1, null, 1.0)]

@@ -63,6 +63,81 @@ public sealed class WaitingJobsTests : IDisposable
         Assert.Same(alive, await waiting.NextAsync().WaitAsync(TimeSpan.FromSeconds(30)));
     }
 
+    [Fact]
+    public async Task Bulk_jobs_wait_for_the_end_of_their_pause_and_others_do_not()
+    {
+        var time = new FakeTimeProvider();
+        TimeSpan? pause = TimeSpan.FromSeconds(2);
+        var paused = new WaitingJobs(25, () => pause, time);
+        var (bulk, job) = (Delivery(bulk: true), Delivery(bulk: false));
+        paused.Add(bulk);
+        var next = paused.NextAsync();
+        Assert.False(next.IsCompleted);
+        paused.Add(job);
+        Assert.Same(job, await next.WaitAsync(TimeSpan.FromSeconds(30)));
+
+        next = paused.NextAsync();
+        time.Advance(TimeSpan.FromSeconds(2));
+        pause = TimeSpan.Zero;
+        await Task.Delay(5);
+        Assert.False(next.IsCompleted);
+        time.Advance(TimeSpan.FromMilliseconds(1)); // a pause's part of a millisecond
+        Assert.Same(bulk, await next.WaitAsync(TimeSpan.FromSeconds(30)));
+
+        pause = null; // a probe is under way
+        paused.Add(bulk);
+        next = paused.NextAsync();
+        time.Advance(TimeSpan.FromHours(1));
+        await Task.Delay(5);
+        Assert.False(next.IsCompleted);
+        pause = TimeSpan.Zero;
+        paused.Look();
+        Assert.Same(bulk, await next.WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
+    public async Task Paused_bulk_jobs_are_handed_out_when_it_closes()
+    {
+        var paused = new WaitingJobs(25, () => null, new FakeTimeProvider());
+        paused.Add(Delivery(bulk: true));
+        var next = paused.NextAsync();
+        paused.Close();
+        Assert.NotNull(await next.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Null(await paused.NextAsync().WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
+    public async Task Who_has_a_slot_for_a_while_gets_jobs_that_are_no_bulk_jobs_until_then()
+    {
+        var until = new TaskCompletionSource();
+        var (bulk, job) = (Delivery(bulk: true), Delivery(bulk: false));
+        waiting.Add(bulk);
+        waiting.Add(job);
+        Assert.Same(job, await waiting.NextAsync(until.Task).WaitAsync(TimeSpan.FromSeconds(30)));
+        var next = waiting.NextAsync(until.Task);
+        Assert.False(next.IsCompleted);
+        until.SetResult();
+        Assert.Null(await next.WaitAsync(TimeSpan.FromSeconds(30)));
+        waiting.Add(job);
+        Assert.Null(await waiting.NextAsync(until.Task).WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal("jb", await BegunAsync(2));
+    }
+
+    /// <summary>What others took meanwhile counts, but a bulk job that could not be taken is not made up for beyond one.</summary>
+    [Fact]
+    public async Task The_share_holds_where_slots_are_lent_too()
+    {
+        var until = new TaskCompletionSource().Task;
+        Add(bulk: true, 3);
+        Add(bulk: false, 12);
+        for (var i = 0; i < 6; i++)
+        {
+            Assert.False((await waiting.NextAsync(until))!.IsBulk);
+        }
+
+        Assert.Equal("bjjjbjjjb", await BegunAsync(9));
+    }
+
     public void Dispose() => life.Dispose();
 
     private void Add(bool bulk, int count)

@@ -136,6 +136,168 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Contains($"write its card, {Path.ChangeExtension(file, ".json")}", message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void Scrfd_and_YuNet_outputs_become_boxes_and_points()
+    {
+        // place (3, 2) of stride 8 in an input 64 wide: x 24, y 16
+        var (scores, distances, points) = (new float[8 * 8 * 2], new float[8 * 8 * 2 * 4], new float[8 * 8 * 2 * 10]);
+        var i = (2 * 8 + 3) * 2 + 1; // the second anchor
+        scores[i] = 0.9f;
+        float[] sides = [1, 0.5f, 2, 3];
+        sides.CopyTo(distances, i * 4);
+        for (var p = 0; p < 10; p++)
+        {
+            points[i * 10 + p] = p / 10f;
+        }
+
+        var found = new List<Detection>();
+        DetectorLayout.Scrfd(scores, distances, points, 2, 8, 64, 0.5, found);
+        var face = Assert.Single(found);
+        Assert.Equal((new Box(16, 12, 24, 28), 0.9f), (face.Box, (float)face.Score));
+        Assert.Equal(new Point(24 + 0.2f * 8 + 0.5, 16 + 0.3f * 8 + 0.5), face.Landmarks![1]);
+
+        var (classes, objects, boxes, five) = (new float[64], new float[64], new float[64 * 4], new float[64 * 10]);
+        i = 2 * 8 + 3;
+        (classes[i], objects[i]) = (0.81f, 1.2f); // clamped to 1
+        float[] centre = [0.5f, -0.25f, (float)Math.Log(4), (float)Math.Log(2)];
+        centre.CopyTo(boxes, i * 4);
+        five[i * 10 + 4] = 1;
+        found.Clear();
+        DetectorLayout.YuNet(classes, objects, boxes, five, 8, 64, 0.5, found);
+        face = Assert.Single(found);
+        Assert.Equal(0.9, face.Score, 1e-6);
+        Assert.Equal((12.0, 6.0, 32.0, 16.0), (Math.Round(face.Box.X, 4), Math.Round(face.Box.Y, 4), Math.Round(face.Box.Width, 4), Math.Round(face.Box.Height, 4)));
+        Assert.Equal(new Point(24 + 8 + 0.5, 16 + 0.5), face.Landmarks![2]);
+    }
+
+    /// <summary>A card that names another layout than the file has is refused when the model is loaded, by every command alike.</summary>
+    [Theory]
+    [InlineData("scrfd", "yunet", "no output 'cls_8' of [64,1]")]
+    [InlineData("yunet", "scrfd", "has 12 outputs, and layout scrfd has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
+    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and layout scrfd-boxes has 6 or 10 (with points, 9 or 15: scrfd)")]
+    [InlineData("scrfd", "rfb", "does not give scores of [n,2] and boxes of [n,4], as layout rfb does")]
+    [InlineData("yunet", null, "as it should where a card names no output.layout")]
+    public void Outputs_of_another_layout_are_refused_when_the_detector_is_loaded(string made, string? said, string told)
+    {
+        var file = Path.Combine(folder, "detector.onnx");
+        File.WriteAllBytes(file, TinyOnnx.Detector(made, size: 64));
+        var card = ModelCard.Named(made);
+        var own = Path.Combine(folder, "detector-card.json");
+        File.WriteAllBytes(own, (card with { Filter = null, Input = card.Input with { Name = "", Multiple = 0, Width = 64, Height = 64 }, Output = card.Output with { Layout = said } }).ToJson());
+
+        var fault = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: own));
+
+        Assert.Contains(told, fault.Message, StringComparison.Ordinal);
+        Assert.StartsWith($"The detector {file} ", fault.Message, StringComparison.Ordinal);
+        Assert.Contains("Correct output.layout or the input's size in its card", fault.Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>A score that is no number is told, so that a broken network is no picture without faces.</summary>
+    [Theory]
+    [InlineData(0.5f, false)]
+    [InlineData(0.51f, true)]
+    [InlineData(float.NaN, true)]
+    public void What_scores_over_the_threshold_is_a_candidate(float score, bool isOne)
+    {
+        var found = new List<Detection>();
+        DetectorLayout.Rfb([0.9f, score, 0.9f, 0.1f], [0.25f, 0.5f, 0.5f, 0.75f, 0, 0, 1, 1], 320, 240, 0.5, found);
+        Assert.Equal(isOne ? [new Box(80, 120, 80, 60)] : [], found.Select(f => f.Box));
+        found.Clear();
+        DetectorLayout.Scrfd([0, score], new float[8], default, 1, 8, 16, 0.5, found);
+        Assert.Equal(isOne ? [new Box(8, 0, 0, 0)] : [], found.Select(f => f.Box));
+        Assert.All(found, f => Assert.Null(f.Landmarks));
+        found.Clear();
+        DetectorLayout.YuNet([0, score * score], [0, 1], new float[8], new float[20], 8, 16, 0.5, found);
+        Assert.Equal(isOne ? [new Box(4, -4, 8, 8)] : [], found.Select(f => f.Box));
+    }
+
+    /// <summary>SCRFD pads a width to whole strides; a place has its anchors one after the other.</summary>
+    [Fact]
+    public void Places_go_row_by_row_over_whole_strides()
+    {
+        var found = new List<Detection>();
+        DetectorLayout.Scrfd(Enumerable.Repeat(1f, 16).ToArray(), Enumerable.Repeat(1f, 64).ToArray(), default, 2, 8, 25, 0.5, found); // 4 columns of 8
+        Assert.Equal(Enumerable.Range(0, 16).Select(i => new Box(i / 2 % 4 * 8 - 8, i / 8 * 8 - 8, 16, 16)), found.Select(f => f.Box));
+    }
+
+    [Theory]
+    [InlineData(0.3)]
+    [InlineData(0.6)]
+    [InlineData(1)]
+    [InlineData(1.5)]
+    public void A_joined_head_gives_what_its_parts_give(double threshold)
+    {
+        const int stride = 8, width = 40, places = 5 * 3;
+        var random = new Random(6);
+        var head = Enumerable.Range(0, DetectorHead.Channels * places).Select(_ => (float)(random.NextDouble() * 6 - 3)).ToArray();
+        (head[3], head[places + 3]) = (float.NaN, -3); // no number, beside a score that none passes with
+        var (joined, apart) = (new List<Detection>(), new List<Detection>());
+        DetectorLayout.YuNet(head, stride, width, threshold, joined);
+        DetectorLayout.YuNet(Rows(0, 1, sigmoid: true), Rows(1, 1, sigmoid: true), Rows(2, 4, sigmoid: false), Rows(6, 10, sigmoid: false), stride, width, threshold, apart);
+        Assert.Equal(apart.Count, joined.Count);
+        Assert.Equal(threshold < 1 ? 2 : 1, Math.Min(2, joined.Count)); // what is no number passes each threshold
+        foreach (var (a, b) in apart.Zip(joined))
+        {
+            Assert.Equal(a.Box, b.Box);
+            Assert.Equal(a.Landmarks!, b.Landmarks!);
+            Assert.Equal(a.Score, b.Score, 1e-6);
+        }
+
+        float[] Rows(int first, int channels, bool sigmoid) => [.. Enumerable.Range(0, places * channels).Select(i => head[(first + i % channels) * places + i / channels]).Select(v => sigmoid ? (float)(1 / (1 + Math.Exp(-v))) : v)];
+    }
+
+    [Theory]
+    [InlineData("yunet", "cls_8 1 cls_16 1 cls_32 1 kps_8 10 kps_16 10 kps_32 10")]
+    [InlineData(null, "cls_8 1 cls_16 1 kps_8 10 kps_16 10 kps_32 10")]
+    [InlineData(null, "cls_8 1 cls_16 1 cls_32 1 kps_8 10 kps_16 10")]
+    [InlineData("rfb", "a 2 b 4")]
+    [InlineData("rfb", "a 4 b 2")]
+    [InlineData(null, "a 4 b 4")]
+    [InlineData(null, "a 2 b 4 c 2")]
+    [InlineData("scrfd-boxes", "a 1 b 1 c 1 d 4 e 4 f 4")]
+    [InlineData("scrfd-boxes", "a 1 b 1 c 1 d 1 e 1 f 4 g 4 h 4 i 4 j 4")]
+    [InlineData("scrfd", "a 1 b 1 c 1 d 4 e 4 f 4 g 10 h 10 i 10")]
+    [InlineData("scrfd", "a 10 b 4 c 1 d 10 e 4 f 1 g 10 h 4 i 1")]
+    [InlineData("scrfd", "a 1 b 0 c 1 d 4 e 4 f 0 g 10 h 10 i 10")] // sizes that the file leaves open
+    [InlineData("scrfd", "a 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0")]
+    [InlineData(null, "a 1 b 1 c 1 d 1 e 4 f 4 g 10 h 10 i 10")]
+    [InlineData(null, "a 1 b 1 c 1 d 4 e 4 f 4 g 10 h 10 i 3")]
+    [InlineData(null, "a 1 b 1 c 4 d 4 e 4 f 4")]
+    [InlineData(null, "a 1 b 1 c 1 d 4 e 4 f 4 g 4 h 10 i 10")]
+    [InlineData(null, "a 1 b 1 c 1 d 4 e 4")]
+    [InlineData(null, "")]
+    public void A_layout_is_told_by_the_outputs(string? layout, string outputs)
+    {
+        var words = outputs.Split(' ', StringSplitOptions.RemoveEmptyEntries);
+        GraphValue[] values = [.. words.Chunk(2).Select(w => new GraphValue(w[0], [1, 0, int.Parse(w[1], System.Globalization.CultureInfo.InvariantCulture)]))];
+        Assert.Equal(layout, DetectorLayout.Told(values));
+        Assert.Equal(layout is not null, DetectorLayout.IsDetector(values));
+    }
+
+    [Fact]
+    public void A_detector_whose_anchors_are_not_decoded_is_one_all_the_same()
+    {
+        Assert.True(DetectorLayout.IsDetector([new("loc", [1, 0, 4]), new("conf", [1, 0, 2]), new("landms", [1, 0, 10])]));
+        Assert.False(DetectorLayout.IsDetector([new("loc", [1, 0, 4]), new("conf", [1, 0, 2]), new("landms", [1, 0, 11])]));
+        Assert.False(DetectorLayout.IsDetector([new("vector", [1, 512])]));
+    }
+
+    [Fact]
+    public void Six_outputs_are_shown()
+    {
+        GraphValue[] seven = [.. Enumerable.Range(0, 7).Select(i => new GraphValue($"o{i}", [1, i]))];
+        Assert.Equal("o0 [1,any], o1 [1,1], o2 [1,2], o3 [1,3], o4 [1,4], o5 [1,5]", DetectorLayout.Shown(seven[..6]));
+        Assert.Equal("o0 [1,any], o1 [1,1], o2 [1,2], o3 [1,3], o4 [1,4], o5 [1,5], …", DetectorLayout.Shown(seven));
+    }
+
+    [Theory]
+    [InlineData("scrfd", true)]
+    [InlineData("yunet", true)]
+    [InlineData("scrfd-boxes", false)]
+    [InlineData("rfb", false)]
+    [InlineData(null, false)]
+    public void Layouts_with_points_are_known(string? layout, bool points) => Assert.Equal(points, DetectorLayout.HasPoints(layout));
+
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
     private string Write(byte[] bytes)

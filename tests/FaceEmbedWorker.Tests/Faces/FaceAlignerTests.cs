@@ -5,6 +5,9 @@ namespace FaceEmbedWorker.Tests.Faces;
 
 public class FaceAlignerTests
 {
+    private static readonly ModelCard Card = ModelCard.Default("own", ModelCard.Embedding);
+    private static readonly int[] Sides = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 65, 111, 112, 113, 300, 2049];
+
     [Fact]
     public void Fit_finds_the_similarity_that_made_the_points()
     {
@@ -145,8 +148,7 @@ public class FaceAlignerTests
     [Fact]
     public void A_template_scales_to_another_input_size()
     {
-        var card = ModelCard.Default("own", ModelCard.Embedding);
-        var aligner = new FaceAligner(card with { Input = card.Input with { Width = 160, Height = 160 } });
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 160, Height = 160 } });
         var landmarks = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] + 0.5, p[1] + 0.5));
         using var picture = new Picture(112, 112);
         picture.Pixels.Fill(90);
@@ -195,7 +197,7 @@ public class FaceAlignerTests
     {
         using var picture = new Picture(200, 100);
         new Random(2).NextBytes(picture.Pixels);
-        var card = ModelCard.Default("own", ModelCard.Embedding) with { Crop = new ModelCrop { Rule = ModelCrop.BoxSquare } };
+        var card = Card with { Crop = new ModelCrop { Rule = ModelCrop.BoxSquare } };
         var aligner = new FaceAligner(card with { Input = card.Input with { Width = 40, Height = 40 } });
         var points = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0], p[1]));
 
@@ -219,6 +221,218 @@ public class FaceAlignerTests
         Assert.Contains("70.7299,92.2041 of 112] box-shrink", new FaceAligner(ModelCard.Named("w600k_mbf")).Rule, StringComparison.Ordinal);
         Assert.Contains("62.7299,92.2041 of 96x112] box-shrink", new FaceAligner(ModelCard.Named("mobilefacenet-96x112")).Rule, StringComparison.Ordinal);
     }
+
+    /// <summary>Landmarks may be anywhere, and nowhere: no memory beyond the picture's, no exception, black outside.</summary>
+    [Fact]
+    public void A_warp_of_any_similarity_reads_inside_the_picture_only()
+    {
+        double[] scales = [1e-9, 0.001, 0.015, 0.1, 0.3, 0.49, 0.5, 0.51, 1, 3, 1000, 1e9, double.NaN, double.PositiveInfinity];
+        for (var seed = 0; seed < 3000; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, Sides[random.Next(Sides.Length)], Sides[random.Next(Sides.Length - 1)]);
+            using var target = new Picture(1 + random.Next(40), 1 + random.Next(40));
+            var (scale, angle) = (scales[random.Next(scales.Length)], random.NextDouble() * 7);
+            var shift = Math.Pow(10, random.Next(12));
+            FaceAligner.Warp(picture, new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), (random.NextDouble() - 0.5) * shift, (random.NextDouble() - 0.5) * shift), target);
+        }
+    }
+
+    /// <summary>Four pixels at a time, at borders and in targets of any width: to the bit what a pixel at a time gives.</summary>
+    [Fact]
+    public void A_warp_equals_a_slow_reference_in_any_shape()
+    {
+        for (var seed = 0; seed < 1500; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 1 + random.Next(60), 1 + random.Next(60));
+            using var target = new Picture(1 + random.Next(40), 1 + random.Next(20));
+            var (scale, angle) = (Math.Exp(random.NextDouble() * 4 - 0.69), random.NextDouble() * 7); // shrinks by less than two
+            var similarity = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-40, 60), random.Next(-40, 60) + random.NextDouble());
+            FaceAligner.Warp(picture, similarity, target);
+
+            var back = similarity.Inverse();
+            for (var v = 0; v < target.Height; v++)
+            {
+                for (var u = 0; u < target.Width; u++)
+                {
+                    var at = back.Apply(new Point(u, v));
+                    var (x, y) = ((int)Math.Floor(at.X), (int)Math.Floor(at.Y));
+                    var (across, down) = ((float)(at.X - x), (float)(at.Y - y));
+                    for (var colour = 0; colour < 3; colour++)
+                    {
+                        var left = Value(x, y, colour) + (Value(x, y + 1, colour) - Value(x, y, colour)) * down;
+                        var right = Value(x + 1, y, colour) + (Value(x + 1, y + 1, colour) - Value(x + 1, y, colour)) * down;
+                        var expected = (byte)(left + (right - left) * across + 0.5f);
+                        Assert.True(expected == target.Row(v)[u * 3 + colour], $"seed {seed} at {u}, {v}, colour {colour}: {expected} and {target.Row(v)[u * 3 + colour]}");
+                    }
+                }
+            }
+
+            float Value(int x, int y, int colour) => x >= 0 && y >= 0 && x < picture.Width && y < picture.Height ? picture.Row(y)[x * 3 + colour] : 0;
+        }
+    }
+
+    [Fact]
+    public void A_shrinking_warp_leaves_out_only_what_is_black()
+    {
+        for (var seed = 0; seed < 300; seed++)
+        {
+            var random = new Random(seed);
+            using var picture = Noise(random, 40 + random.Next(200), 40 + random.Next(200));
+            using var target = new Picture(24, 18);
+            var (scale, angle) = (1 / (2 + 6 * random.NextDouble()), random.NextDouble() * 7);
+            var similarity = new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), random.Next(-40, 40), random.Next(-40, 40));
+            FaceAligner.Warp(picture, similarity, target);
+
+            // the same in the middle of a black canvas, where nothing is near a border
+            using var canvas = new Picture(picture.Width + 1600, picture.Height + 1600);
+            canvas.Pixels.Clear();
+            for (var y = 0; y < picture.Height; y++)
+            {
+                picture.Row(y).CopyTo(canvas.Row(y + 800)[(800 * 3)..]);
+            }
+
+            using var expected = new Picture(target.Width, target.Height);
+            var (x, y2) = (similarity.A * 800 - similarity.B * 800, similarity.B * 800 + similarity.A * 800);
+            FaceAligner.Warp(canvas, similarity with { X = similarity.X - x, Y = similarity.Y - y2 }, expected);
+            for (var i = 0; i < target.Pixels.Length; i++)
+            {
+                Assert.True(Math.Abs(expected.Pixels[i] - target.Pixels[i]) <= 1, $"seed {seed}, value {i}: {expected.Pixels[i]} and {target.Pixels[i]}");
+            }
+        }
+    }
+
+    private static Picture Noise(Random random, int width, int height)
+    {
+        var picture = new Picture(width, height);
+        random.NextBytes(picture.Pixels);
+        return picture;
+    }
+
+    /// <summary>The box with its margin, as far as it lies in the picture.</summary>
+    [Theory]
+    [InlineData(60, 20, 40, 40, 0.5, 50, 10, 60, 60)]
+    [InlineData(60, 20, 40, 20, 0.5, 50, 15, 60, 30)]
+    [InlineData(60, 20, 40, 40, 0, 60, 20, 40, 40)]
+    [InlineData(-5, -5, 40, 40, 0.5, 0, 0, 45, 45)]
+    [InlineData(180, 80, 40, 40, 0.5, 170, 70, 30, 30)]
+    [InlineData(500, 500, 40, 40, 0, 199, 99, 1, 1)]
+    [InlineData(-500, -500, 40, 40, 0, 0, 0, 1, 1)]
+    public void A_box_is_cut_out_with_its_margin(double x, double y, double wide, double high, double margin, int left, int upper, int width, int height)
+    {
+        using var picture = Noise(new Random(2), 200, 100);
+        var aligner = ByBox(ModelCrop.BoxMargin, margin, width, height);
+        using var crop = aligner.Align(picture, new Box(x, y, wide, high), Template(1, 0), out var error);
+        using var expected = Pixels.Cropped(picture, left, upper, width, height); // of the input's size, so that nothing is resized
+        Assert.Equal(expected.Pixels.ToArray(), crop.Pixels.ToArray());
+        Assert.True(double.IsFinite(error));
+        Assert.Null(aligner.InCrop(Template(1, 0)));
+        Assert.False(aligner.IsByLandmarks);
+    }
+
+    [Fact]
+    public void Boxes_and_points_are_in_pixels_of_the_full_size()
+    {
+        using var picture = new Picture(200, 100) { ScaleX = 2, ScaleY = 2 };
+        new Random(2).NextBytes(picture.Pixels);
+        using var crop = ByBox(ModelCrop.BoxMargin, 0, 40, 40).Align(picture, new Box(60, 20, 80, 80), Template(1, 0), out _);
+        using var square = ByBox(ModelCrop.BoxSquare, 0, 40, 40).Align(picture, new Box(60, 20, 80, 80), Template(1, 0), out _);
+        using var expected = Pixels.Cropped(picture, 30, 10, 40, 40);
+        Assert.Equal(expected.Pixels.ToArray(), crop.Pixels.ToArray());
+        Assert.Equal(expected.Pixels.ToArray(), square.Pixels.ToArray());
+
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 112, Height = 112 } });
+        using var large = new Picture(300, 300) { ScaleX = 2, ScaleY = 2 };
+        new Random(2).NextBytes(large.Pixels);
+        using var aligned = aligner.Align(large, default, [.. Template(1, 20).Select(p => new Point(p.X * 2, p.Y * 2))], out var error);
+        using var part = Pixels.Cropped(large, 20, 20, 112, 112);
+        Assert.Equal(0, error, 1e-9);
+        Assert.InRange(part.Pixels.ToArray().Zip(aligned.Pixels.ToArray(), (a, b) => Math.Abs(a - b)).Max(), 0, 1);
+        Assert.Equal(2, aligner.ScaleOf([.. Template(1, 20).Select(p => new Point(p.X * 2, p.Y * 2))]), 1e-9);
+        Assert.All(aligner.InCrop(Template(3, 20))!.Zip(Template(1, 0)), p => Assert.Equal(0, Math.Abs(p.First.X - p.Second.X) + Math.Abs(p.First.Y - p.Second.Y), 1e-9));
+    }
+
+    /// <summary>Of a 112-pixel face, whatever the embedder takes.</summary>
+    [Theory]
+    [InlineData(112)]
+    [InlineData(160)]
+    [InlineData(56)]
+    public void An_alignment_error_is_told_in_pixels_of_112(int side)
+    {
+        using var picture = Noise(new Random(1), 200, 200);
+        var points = Template(1, 30);
+        (points[0], points[1]) = (points[1], points[0]); // eyes changed over: no similarity mends that
+        using var aligned = new FaceAligner(Card with { Input = Card.Input with { Width = side, Height = side } }).Align(picture, default, points, out var error);
+        var fit = Similarity.Fit(points, Template(1, 0));
+        Assert.Equal(fit.Residual(points, Template(1, 0)), error, 1e-6);
+        Assert.InRange(error, 5, 40);
+    }
+
+    [Fact]
+    public void A_crop_of_the_inputs_size_is_taken_as_it_is_and_another_square_by_the_template()
+    {
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = 112, Height = 112 } });
+        using var same = Noise(new Random(1), 112, 112);
+        using var taken = aligner.AlignCrop(same)!;
+        Assert.Equal(same.Pixels.ToArray(), taken.Pixels.ToArray());
+        using var wide = Noise(new Random(1), 113, 112);
+        Assert.Null(aligner.AlignCrop(wide));
+
+        using var ramp = new Picture(168, 168); // half as large again
+        for (var y = 0; y < 168; y++)
+        {
+            for (var x = 0; x < 168; x++)
+            {
+                ramp.Row(y).Slice(x * 3, 3).Fill((byte)x);
+            }
+        }
+
+        using var aligned = aligner.AlignCrop(ramp)!;
+        Assert.Equal((112, 112), (aligned.Width, aligned.Height));
+        Assert.All(Enumerable.Range(0, 112), u => Assert.Equal(u * 1.5, aligned.Row(50)[u * 3], 0.51));
+
+        var box = ByBox(ModelCrop.BoxMargin, 0, 40, 40);
+        using var resized = box.AlignCrop(ramp)!;
+        using var expected = Pixels.Resized(ramp, 40, 40, Card.Input.ResizeFilter);
+        Assert.Equal(expected.Pixels.ToArray(), resized.Pixels.ToArray());
+    }
+
+    [Fact]
+    public void A_rule_names_what_moves_pixels()
+    {
+        Assert.Equal("box-margin/own 0.5 pillow-bicubic", ByBox(ModelCrop.BoxMargin, 0.5, 40, 40, "own").Rule);
+        Assert.Equal("box-square/own pillow-bicubic", ByBox(ModelCrop.BoxSquare, 0.5, 40, 40, "own").Rule);
+        Assert.Equal($"box-square/{FaceDetector.CloserPoints} pillow-bicubic", ByBox(ModelCrop.BoxSquare, 0.5, 40, 40).Rule);
+        Assert.StartsWith("similarity-5pt/own[38.2946,51.6963 73.5318,51.5014 ", new FaceAligner(ModelCard.Named("w600k_mbf"), "own").Rule, StringComparison.Ordinal);
+        Assert.True(new FaceAligner(ModelCard.Named("w600k_mbf")).IsByLandmarks);
+    }
+
+    /// <summary>Turns and sizes that points and their transform tell.</summary>
+    [Theory]
+    [InlineData(3, 4, 5, 53.130102)]
+    [InlineData(0, -2, 2, -90)]
+    [InlineData(-1, 0, 1, 180)]
+    public void A_similarity_tells_its_scale_and_turn(double a, double b, double scale, double degrees)
+    {
+        var similarity = new Similarity(a, b, 7, 9);
+        Assert.Equal((scale, degrees), (similarity.Scale, Math.Round(similarity.Degrees, 6)));
+        Assert.Equal(new Point(a * 2 - b * 3 + 7, b * 2 + a * 3 + 9), similarity.Apply(new Point(2, 3)));
+    }
+
+    [Fact]
+    public void Points_that_fall_together_are_shifted_and_no_more()
+    {
+        var fit = Similarity.Fit([new(5, 6), new(5, 6)], [new(10, 20), new(30, 40)]);
+        Assert.Equal(new Similarity(1, 0, 15, 24), fit);
+        Assert.Equal(new Similarity(1e-6, 0, 10 - 1e-6, 20), Similarity.Fit([new(0, 0), new(2, 0)], [new(10, 20), new(10, 20)])); // onto one point: as small as can be
+        Assert.Equal(Math.Sqrt(200), fit.Residual([new(5, 6), new(5, 6)], [new(10, 20), new(30, 40)]), 1e-9);
+    }
+
+    private static Point[] Template(double scale, double shift) => [.. FaceAligner.ArcFaceTemplate.Select(p => new Point((p[0] + 0.5) * scale + shift, (p[1] + 0.5) * scale + shift))];
+
+    private static FaceAligner ByBox(string rule, double margin, int width, int height, string? points = null) =>
+        new(Card with { Crop = new ModelCrop { Rule = rule, Margin = margin }, Input = Card.Input with { Width = width, Height = height } }, points);
 
     private static Point[] Points(Random random) => [.. Enumerable.Range(0, 5).Select(_ => new Point(random.Next(400), random.Next(400)))];
 

@@ -239,33 +239,6 @@ public class FindingTests
         Assert.InRange(deciles[0].Share, 0, 0.5);
     }
 
-    [Fact]
-    public void A_looks_sides_follow_the_picture_and_stay_within_bounds()
-    {
-        Assert.Equal([(320, 0.0)], Scales.Looks(1, 4000, 3000));
-        Assert.Equal([(640, 0.0), (160, 50.0)], Scales.Looks(2, 4000, 3000));
-        Assert.Equal([(960, 0.0), (240, 50.0)], Scales.Looks(3, 4000, 3000));
-        Assert.Equal([(250, 0.0)], Scales.Looks(2, 250, 250)); // enlarged by the finest detail alone
-        Assert.Equal([(375, 0.0)], Scales.Looks(4, 250, 250));
-        Assert.Equal([(1280, 0.0), (320, 50.0)], Scales.Looks(4, 1024, 768));
-        Assert.Equal([1280, 1281, 1920, 1920], new[] { 1280, 1281, 1920, 8000 }.Select(side => Scales.Looks(4, side, 100).First().Side));
-        Assert.Equal((562, 1920, 1920), (Scales.Finer(4, 250, 250), Scales.Finer(4, 1024, 768), Scales.Finer(4, 100, 1300)));
-        Assert.Equal([320, 640, 960, 1920], Enumerable.Range(1, 4).Select(Scales.Finest));
-        Assert.Equal((1280, 960), Scales.Fit(4000, 3000, 1280));
-        Assert.Equal((1440, 1920), Scales.Fit(3000, 4000, Scales.Finest(4)));
-        Assert.Equal((960, 960, 0), (Scales.Finer(2, 640, 480), Scales.Finer(2, 4000, 3000), Scales.Finer(4, 4000, 3000)));
-        Assert.Equal((300, 200), Scales.Fit(300, 200, 640));
-        foreach (var (width, height) in new[] { (1, 1_000_000), (1_000_000, 1), (100_000, 3), (1, 1) })
-        {
-            for (var detail = 1; detail <= 4; detail++)
-            {
-                var fit = Scales.Fit(width, height, Scales.Finest(detail));
-                Assert.InRange(fit.Width, 1, 1920);
-                Assert.InRange(fit.Height, 1, 1920);
-            }
-        }
-    }
-
     [Theory]
     [InlineData(1, 200_000)]
     [InlineData(200_000, 1)]
@@ -279,14 +252,6 @@ public class FindingTests
         {
             Assert.Empty(Pipeline.Detector.Detect(picture, detail));
         }
-    }
-
-    [Fact]
-    public void A_face_seen_twice_stays_once_and_a_part_of_a_larger_one_goes()
-    {
-        var (fine, surer, part, other) = (new Detection(new Box(10, 10, 40, 50), 0.8), new Detection(new Box(12, 9, 38, 50), 0.9), new Detection(new Box(15, 15, 15, 20), 0.7), new Detection(new Box(200, 10, 40, 50), 0.75));
-        Assert.Equal([surer, other], Scales.Merge([fine, part, other], [surer], 0.3));
-        Assert.Equal([surer, other], Scales.Merge([surer, other], [fine], 0.3));
     }
 
     [Theory]
@@ -304,31 +269,6 @@ public class FindingTests
         }
 
         Assert.Equal(100, found);
-    }
-
-    [Fact]
-    public void A_view_shows_what_a_point_is_told_back_from()
-    {
-        using var picture = new Picture(60, 40) { ScaleX = 2, ScaleY = 2 };
-        picture.Pixels.Clear();
-        picture.Row(10)[30 * 3] = 255; // a red pixel at (30, 10): full size (61, 21)
-        foreach (var view in View.Turned.Append(View.Padded).Append(View.Plain))
-        {
-            using var shown = view.Apply(picture);
-            var at = Enumerable.Range(0, shown.Width * shown.Height).Single(i => shown.Pixels[i * 3] == 255 && shown.Pixels[i * 3 + 1] == 0);
-            var back = view.Back(new Point((at % shown.Width + 0.5) * 2, (at / shown.Width + 0.5) * 2), picture);
-            Assert.Equal((61.0, 21.0), (back.X, back.Y));
-        }
-    }
-
-    [Fact]
-    public void A_pose_is_that_of_the_points_that_were_projected()
-    {
-        foreach (var (yaw, pitch, roll) in new[] { (0.0, 0.0, 0.0), (30, 0, 0), (-45, 10, 0), (0, -20, 15), (20, 15, -30) })
-        {
-            var pose = Pose.Of(Pose.Project(yaw, pitch, roll, scale: 3, x: 400, y: 300));
-            Assert.Equal((yaw, pitch, roll), (Math.Round(pose.Yaw, 3), Math.Round(pose.Pitch, 3), Math.Round(pose.Roll, 3)));
-        }
     }
 
     [Fact]

@@ -250,40 +250,6 @@ public sealed class SelfTestTests : IDisposable
         Assert.Equal("3d45b4915f1f", new FaceEmbedder(Pipeline.EmbeddingModel, FaceDetector.LandmarkPoints).FaceSpace); // and those of faces aligned by 68 landmarks
     }
 
-    [Fact]
-    public void Scrfd_and_YuNet_outputs_become_boxes_and_points()
-    {
-        // place (3, 2) of stride 8 in an input 64 wide: x 24, y 16
-        var (scores, distances, points) = (new float[8 * 8 * 2], new float[8 * 8 * 2 * 4], new float[8 * 8 * 2 * 10]);
-        var i = (2 * 8 + 3) * 2 + 1; // the second anchor
-        scores[i] = 0.9f;
-        float[] sides = [1, 0.5f, 2, 3];
-        sides.CopyTo(distances, i * 4);
-        for (var p = 0; p < 10; p++)
-        {
-            points[i * 10 + p] = p / 10f;
-        }
-
-        var found = new List<Detection>();
-        DetectorLayout.Scrfd(scores, distances, points, 2, 8, 64, 0.5, found);
-        var face = Assert.Single(found);
-        Assert.Equal((new Box(16, 12, 24, 28), 0.9f), (face.Box, (float)face.Score));
-        Assert.Equal(new Point(24 + 0.2f * 8 + 0.5, 16 + 0.3f * 8 + 0.5), face.Landmarks![1]);
-
-        var (classes, objects, boxes, five) = (new float[64], new float[64], new float[64 * 4], new float[64 * 10]);
-        i = 2 * 8 + 3;
-        (classes[i], objects[i]) = (0.81f, 1.2f); // clamped to 1
-        float[] centre = [0.5f, -0.25f, (float)Math.Log(4), (float)Math.Log(2)];
-        centre.CopyTo(boxes, i * 4);
-        five[i * 10 + 4] = 1;
-        found.Clear();
-        DetectorLayout.YuNet(classes, objects, boxes, five, 8, 64, 0.5, found);
-        face = Assert.Single(found);
-        Assert.Equal(0.9, face.Score, 1e-6);
-        Assert.Equal((12.0, 6.0, 32.0, 16.0), (Math.Round(face.Box.X, 4), Math.Round(face.Box.Y, 4), Math.Round(face.Box.Width, 4), Math.Round(face.Box.Height, 4)));
-        Assert.Equal(new Point(24 + 8 + 0.5, 16 + 0.5), face.Landmarks![2]);
-    }
-
     /// <summary>
     /// Detectors of both layouts with outputs that never change: a face found by one of them is embedded by its own points.
     /// </summary>
@@ -306,28 +272,6 @@ public sealed class SelfTestTests : IDisposable
         var points = face.Landmarks!;
         Assert.Equal(5, points.Length);
         Assert.All(points, p => Assert.InRange(p.X, 0, 600));
-    }
-
-    /// <summary>A card that names another layout than the file has is refused when the model is loaded, by every command alike.</summary>
-    [Theory]
-    [InlineData("scrfd", "yunet", "no output 'cls_8' of [64,1]")]
-    [InlineData("yunet", "scrfd", "has 12 outputs, and layout scrfd has 9 or 15 (without points, 6 or 10: scrfd-boxes)")]
-    [InlineData("scrfd", "scrfd-boxes", "has 9 outputs, and layout scrfd-boxes has 6 or 10 (with points, 9 or 15: scrfd)")]
-    [InlineData("scrfd", "rfb", "does not give scores of [n,2] and boxes of [n,4], as layout rfb does")]
-    [InlineData("yunet", null, "as it should where a card names no output.layout")]
-    public void Outputs_of_another_layout_are_refused_when_the_detector_is_loaded(string made, string? said, string told)
-    {
-        var file = Path.Combine(folder, "detector.onnx");
-        File.WriteAllBytes(file, TinyOnnx.Detector(made, size: 64));
-        var card = ModelCard.Named(made);
-        var own = Path.Combine(folder, "detector-card.json");
-        File.WriteAllBytes(own, (card with { Filter = null, Input = card.Input with { Name = "", Multiple = 0, Width = 64, Height = 64 }, Output = card.Output with { Layout = said } }).ToJson());
-
-        var fault = Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: own));
-
-        Assert.Contains(told, fault.Message, StringComparison.Ordinal);
-        Assert.StartsWith($"The detector {file} ", fault.Message, StringComparison.Ordinal);
-        Assert.Contains("Correct output.layout or the input's size in its card", fault.Message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -57,6 +57,61 @@ public class VerificationIntervalsTests
         Assert.InRange(held / (double)rounds, 0.85, 1);
     }
 
+    /// <summary>Of a thousand draws of as many people, the middle 95 in 100.</summary>
+    [Fact]
+    public void An_interval_is_the_middle_of_what_draws_give()
+    {
+        var (pairs, pictures) = Make(new Random(8), people: 15, spread: 0.4);
+        var intervals = new VerificationIntervals(pairs, pictures);
+        var (random, eers, tars) = (new Random(1), new List<double>(), Fmrs.Select(_ => new List<double>()).ToArray());
+        for (var draw = 0; draw < 1000; draw++)
+        {
+            var weights = new int[pictures.Length];
+            foreach (var _ in weights)
+            {
+                weights[random.Next(weights.Length)]++;
+            }
+
+            var figures = intervals.Figures(weights, Fmrs)!.Value;
+            eers.Add(figures.Eer);
+            for (var i = 0; i < Fmrs.Length; i++)
+            {
+                tars[i].Add(figures.Tar[i]);
+            }
+        }
+
+        var (eer, tar) = intervals.Estimate(Fmrs);
+        Assert.Equal(Middle(eers), eer);
+        Assert.Equal(tars.Select(Middle), tar);
+        Assert.True(eer.Low < eer.High && tar[3].Low < tar[3].High);
+
+        static Interval Middle(List<double> values) => new(values.Order().ElementAt(24), values.Order().ElementAt(975)); // .025 and .975 of 999, to the outside
+    }
+
+    [Fact]
+    public void Draws_without_pairs_give_no_interval()
+    {
+        var (eer, tar) = new VerificationIntervals([(0, 1, 0.1)], [1, 1]).Estimate([0.1]);
+        Assert.Equal((new Interval(double.NaN, double.NaN), new Interval(double.NaN, double.NaN)), (eer, Assert.Single(tar)));
+    }
+
+    [Fact]
+    public void People_who_are_told_apart_in_each_pair_give_no_error()
+    {
+        var figures = new VerificationIntervals([(0, 0, 0.8), (1, 1, 0.9), (0, 1, 0.3), (0, 1, 0.2), (0, 1, 0.1), (0, 1, 0)], [2, 2]).Figures([1, 1], Fmrs)!.Value;
+        Assert.Equal(0, figures.Eer);
+        Assert.Equal([1, 1, 1, 1], figures.Tar);
+    }
+
+    /// <summary>Four pairs of one person, and of two people four: in falling order 1 s, .9 d, .8 s, .7 d, .6 s, .5 d, .4 s, .3 d.</summary>
+    [Fact]
+    public void The_equal_error_rate_is_where_as_many_are_missed_as_match()
+    {
+        var figures = new VerificationIntervals([(0, 0, 1), (1, 1, 0.8), (2, 2, 0.6), (3, 3, 0.4), (0, 1, 0.9), (1, 2, 0.7), (2, 3, 0.5), (3, 0, 0.3), (0, 2, 0), (1, 3, 0)], [2, 2, 2, 2]).Figures([1, 1, 1, 1], [0, 0.05, 0.5])!.Value;
+        Assert.Equal([0.25, 0.5, 1], figures.Tar); // of 24 pairs of two people .9 alone is one: .0417
+        Assert.Equal(0.125 / 3, figures.Eer, 0.2);
+    }
+
     [Fact]
     public void Nothing_to_compare_gives_no_figures() => Assert.Null(new VerificationIntervals([(0, 0, 0.5), (0, 1, 0.1)], [2, 1]).Figures([0, 1], Fmrs));
 

@@ -45,6 +45,26 @@ public class VerificationTests
     }
 
     [Fact]
+    public void The_curve_goes_from_nothing_to_everything_by_each_score()
+    {
+        var verification = new Verification([0.3, 0.6, 0.9], [0.1, 0.6]);
+        Assert.Equal((3, 2), (verification.SamePairs, verification.DifferentPairs));
+        Assert.Equal([(0, 0), (0, 0), (0, 1 / 3.0), (0.5, 2 / 3.0), (0.5, 1), (1, 1)], verification.Curve()); // above .9, .6, .3 and .1
+        Assert.Equal((0.5, 2 / 3.0), (verification.Fmr(0.3), verification.Tar(0.3))); // a score that is the threshold does not match
+        Assert.Equal((1 + 1.5 + 2) / 6, verification.Auc); // a tie counts half
+    }
+
+    /// <summary>In the middle between the last pair kept out and the first let in, of whichever kind; where there is none, that pair itself.</summary>
+    [Fact]
+    public void A_threshold_lies_between_two_scores()
+    {
+        Assert.Equal(0.65, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(0.25), 1e-12); // .6 and .7
+        Assert.Equal(0.75, new Verification([0.3, 0.9], [0.1, 0.2, 0.7, 0.8]).Threshold(0.25), 1e-12); // .7 and .8
+        Assert.Equal(0.8, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(0), 1e-12);
+        Assert.Equal(0.15, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(1), 1e-12); // the lowest that there is: .1 itself matches nobody
+    }
+
+    [Fact]
     public void Without_any_difference_the_equal_error_rate_is_a_half()
     {
         double[] scores = [0.1, 0.2, 0.3, 0.4];

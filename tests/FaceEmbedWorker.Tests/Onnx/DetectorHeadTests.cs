@@ -117,6 +117,31 @@ public class DetectorHeadTests
         }
     }
 
+    /// <summary>Damaged weights are no picture without faces, joined or not.</summary>
+    [Theory]
+    [InlineData("cls_8", true)]
+    [InlineData("obj_8", true)]
+    [InlineData("cls_8", false)]
+    public void Scores_that_are_no_numbers_are_told_of_a_picture_without_faces(string output, bool prepare)
+    {
+        var model = ModelProto.Parser.ParseFrom(Shipped);
+        Weights.Write(model.Graph.Initializer.Single(t => t.Name == Back(model.Graph, output, "Conv").Input[2]), [float.NaN]);
+        var folder = Directory.CreateTempSubdirectory("face-embed-heads-");
+        try
+        {
+            var file = Path.Combine(folder.FullName, "detector.onnx");
+            File.WriteAllBytes(file, model.ToByteArray());
+            using var damaged = Model.Load(file, ModelCard.Detection, prepare: prepare);
+            using var grey = new FaceEmbedWorker.Images.Picture(320, 240);
+            grey.Pixels.Fill(128);
+            Assert.Contains("gave a face that is not finite", Assert.Throws<ModelException>(() => new FaceDetector(damaged, null, Options.Create(new FaceOptions())).Detect(grey)).Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
     private static Dictionary<string, float[]> Run(byte[] model, int width, int height)
     {
         using var session = new InferenceSession(GraphPreparation.WithOpenSize(model, 2));

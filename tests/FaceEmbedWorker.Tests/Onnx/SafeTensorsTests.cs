@@ -58,6 +58,68 @@ public class SafeTensorsTests
     }
 
     [Theory]
+    [InlineData("F64", 8)]
+    [InlineData("I64", 8)]
+    [InlineData("U64", 8)]
+    [InlineData("F32", 4)]
+    [InlineData("I32", 4)]
+    [InlineData("U32", 4)]
+    [InlineData("F16", 2)]
+    [InlineData("BF16", 2)]
+    [InlineData("I16", 2)]
+    [InlineData("U16", 2)]
+    [InlineData("I8", 1)]
+    [InlineData("U8", 1)]
+    [InlineData("BOOL", 1)]
+    public void Types_have_their_sizes(string type, int size)
+    {
+        var file = FileOf($$$"""{"a":{"dtype":"{{{type}}}","shape":[2,3],"data_offsets":[0,{{{6 * size}}}]}}""", new byte[6 * size]);
+        var tensor = Assert.Single(SafeTensors.Read(file));
+        Assert.Equal(("a", type, size, file.Length - 6 * size, 6 * size), (tensor.Name, tensor.Type, tensor.Size, tensor.From, tensor.Length));
+        Assert.Equal([2, 3], tensor.Shape);
+    }
+
+    /// <summary>Tensors come in any order, some have no values, and a number has no sides.</summary>
+    [Fact]
+    public void Tensors_cover_the_data_in_any_order()
+    {
+        var tensors = SafeTensors.Read(FileOf("""{"__metadata__":{"format":"pt"},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]},"none":{"dtype":"U8","shape":[0,5],"data_offsets":[1,1]},"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}""", new byte[3]));
+        Assert.Equal(["b 2", "none 0", "a 1"], tensors.Select(t => $"{t.Name} {t.Length}"));
+        Assert.Empty(SafeTensors.Read(FileOf("{}", [])));
+    }
+
+    [Fact]
+    public void A_tensor_has_eight_dimensions_at_most()
+    {
+        Assert.Equal(8, SafeTensors.Read(FileOf("""{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,2],"data_offsets":[0,2]}}""", new byte[2]))[0].Shape.Length);
+        Assert.Contains("'a' is too large", Assert.Throws<InvalidDataException>(() => SafeTensors.Read(FileOf("""{"a":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,2],"data_offsets":[0,2]}}""", new byte[2]))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("{\"a\"", 0x80, true)]
+    [InlineData("{}", 2, true)]
+    [InlineData("{ ", 2, true)]
+    [InlineData("{\t", 2, true)]
+    [InlineData("{\r", 2, true)]
+    [InlineData("{\n", 2, true)]
+    [InlineData("{a", 2, false)]
+    [InlineData("[]", 2, false)]
+    [InlineData("{", 2, false)] // too short to tell
+    public void The_start_of_a_file_is_a_number_and_a_brace(string start, byte length, bool isOne) => Assert.Equal(isOne, SafeTensors.IsStartOf([length, 0, 0, 0, 0, 0, 0, 0, .. Encoding.ASCII.GetBytes(start)]));
+
+    /// <summary>Eight letters are no number, though JSON may follow.</summary>
+    [Fact]
+    public void Text_is_no_start_of_one() => Assert.False(SafeTensors.IsStartOf("metadata{}"u8));
+
+    [Theory]
+    [InlineData("{\"a\" 1}", "no JSON at line 1, byte 6")]
+    [InlineData("{\n \"a\": x}", "no JSON at line 2, byte 7")]
+    [InlineData("{\"a\":1,\"a\":1}", "a name is there twice")]
+    [InlineData("[]", "its header is not as the format wants it")]
+    public void What_is_wrong_of_a_header_is_told_with_its_place(string header, string told) =>
+        Assert.Contains(told, Assert.Throws<InvalidDataException>(() => SafeTensors.Read(FileOf(header, []))).Message, StringComparison.Ordinal);
+
+    [Theory]
     [InlineData(ulong.MaxValue)]
     [InlineData(1UL << 40)]
     [InlineData(200UL)]
