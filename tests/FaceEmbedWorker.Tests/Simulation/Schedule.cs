@@ -79,6 +79,8 @@ internal sealed class Schedule : IWatcher, INetwork
     private static readonly string BodySha256 = Convert.ToHexStringLower(SHA256.HashData(Body));
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
+    /// <summary>So often, docs/delivery.md says, a job that is alone may end its worker before it is given up.</summary>
+    private const int Blows = 3;
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(30);
 
     /// <summary>Faults that were begun are over by then, and what the broker was asked again.</summary>
@@ -320,7 +322,7 @@ internal sealed class Schedule : IWatcher, INetwork
     {
         var worker = (SimulatedWorker)channel.Link.Party;
         var alone = broker.Queues[topology.Suspects].Messages.Concat(worker.Links.SelectMany(l => l.Current?.Unacked ?? []).Where(u => u.Queue.Name == topology.Suspects).Select(u => u.Message));
-        var spared = alone.Any(m => CrashCounts.IsCondemned(m.Returns + 1) && !jobs[m.Job].IsGuilty); // nobody could tell the last blow from guilt
+        var spared = alone.Any(m => m.Returns + 1 >= Blows && !jobs[m.Job].IsGuilty); // nobody could tell the last blow from guilt
         switch (random.Next(13))
         {
             case 0 or 1 when !spared:
