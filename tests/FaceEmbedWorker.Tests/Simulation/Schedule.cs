@@ -81,6 +81,11 @@ internal sealed class Schedule : IWatcher, INetwork
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
     /// <summary>So often, docs/delivery.md says, a job that is alone may end its worker before it is given up.</summary>
     private const int Blows = 3;
+    /// <summary>The longest fault is an alarm of 90 s.</summary>
+    private static readonly TimeSpan FaultTime = TimeSpan.FromSeconds(100);
+
+    /// <summary>By then, where nothing else struck, a worker that was told to stop has given back what it has not begun.</summary>
+    private static readonly TimeSpan ReturnTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(30);
 
     /// <summary>Faults that were begun are over by then, and what the broker was asked again.</summary>
@@ -98,6 +103,8 @@ internal sealed class Schedule : IWatcher, INetwork
     private readonly List<string> broken = [];
     private readonly double danger;
     private int faultsLeft;
+    private int strikes;
+    private TimeSpan restless = -FaultTime;
     private int started;
     private int unconfirmed;
     private bool outage;
@@ -334,6 +341,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
             case 4 when !spared || workers.Count == 1 || channel.Link.Role != "consume":
                 Note($"fault: '{what}' of {worker} takes long");
+                (strikes, restless) = (strikes + 1, agenda.Now);
                 return Short(20);
             case 5 when jobs.Values.Where(j => j.Confirmed).ToArray() is { Length: > 0 } sent:
                 var again = sent[random.Next(sent.Length)];
@@ -354,7 +362,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
             case 9:
                 Soon(() => worker.Stop());
-                break;
+                return TimeSpan.Zero; // it disturbs nothing
             case 10:
                 Soon(() => MoveLeader(broker.Queues.Values.ElementAt(random.Next(broker.Queues.Count))));
                 break;
@@ -374,6 +382,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
         }
 
+        (strikes, restless) = (strikes + 1, agenda.Now);
         return TimeSpan.Zero;
     }
 
@@ -514,6 +523,7 @@ internal sealed class Schedule : IWatcher, INetwork
             {
                 schedule.Note($"fault: {this} crashes {why}");
                 Dead = true;
+                (schedule.strikes, schedule.restless) = (schedule.strikes + 1, schedule.agenda.Now);
                 schedule.workers.Remove(this);
                 Links.ForEach(l => l.Vanish(schedule.Short(0.05)));
                 schedule.agenda.After(schedule.Short(3), schedule.Begin);
@@ -526,10 +536,23 @@ internal sealed class Schedule : IWatcher, INetwork
             {
                 schedule.Note($"{this} is told to stop");
                 stopping = StopAsync();
+                var strikes = schedule.strikes;
+                if (schedule.agenda.Now - schedule.restless > FaultTime)
+                {
+                    schedule.agenda.After(ReturnTime, () => Returns(strikes));
+                }
             }
         }
 
         public override string ToString() => $"worker {number}";
+
+        private void Returns(int strikes)
+        {
+            if (!Dead && strikes == schedule.strikes && health.Life is { Ended: false } life && life.Unsettled.Where(d => d.State == DeliveryState.Waiting).ToArray() is { Length: > 0 } kept)
+            {
+                schedule.broken.Add($"{this} was told to stop {ReturnTime.TotalSeconds:0} s ago and keeps {string.Join(" and ", kept.Select(d => d.Message.JobId))}, not begun");
+            }
+        }
 
         private async Task StopAsync()
         {
