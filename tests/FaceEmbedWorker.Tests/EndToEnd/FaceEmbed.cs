@@ -28,7 +28,6 @@ internal sealed class FaceEmbed : IAsyncDisposable
             start.Environment.Remove(name);
         }
 
-        start.Environment["DOTNET_TC_QuickJitForLoops"] = "1"; // most of them live for seconds: compiling each loop in full first would be a third of their work
         foreach (var (name, value) in environment ?? [])
         {
             start.Environment[name] = value;
