@@ -2,15 +2,15 @@ using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
-using Microsoft.Extensions.Time.Testing;
 using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.Broker;
 
 public sealed class HandBackTests : IDisposable
 {
-    private readonly FakeTimeProvider time = new();
+    private readonly CountedTime time = new();
     private readonly PaperChannel channel = new();
+    private readonly PaperLog log = new();
     private readonly PaperLink link;
     private readonly IntakeGate gate;
     private readonly ConsumerLife life;
@@ -77,21 +77,26 @@ public sealed class HandBackTests : IDisposable
         var taken = await TakeAsync(3);
         Assert.True(taken[1].TryMove(DeliveryState.Waiting, DeliveryState.Running));
         var watching = handBack.WatchAsync(life);
-        await AdvanceAsync(100);
+        for (var look = 1; look <= 10; look++)
+        {
+            await time.NextAsync(10);
+        }
+
         Assert.Empty(channel.Published); // not older than that
-        await AdvanceAsync(20, until: () => life.InHand == 1); // the next look
+        await time.NextAsync(10);
+        await UntilAsync(() => channel.Acked.Count == 2);
         Assert.Equal([("face.jobs", "job", "1"), ("face.jobs", "job", "3")], channel.Published.Select(p => (p.Exchange, p.Key, p.Properties.MessageId)));
         Assert.Equal([1UL, 3UL], channel.Acked);
         Assert.Equal((false, 1), (life.Ended, life.InHand));
-        await AdvanceAsync(200);
-        Assert.Equal(2, channel.Published.Count);
+        Assert.Equal("Warning: 2 jobs in hand for longer than 100 s: back to the queue as fresh copies, before the broker takes back what waits as if the worker had crashed", Assert.Single(log.Lines));
+
+        await time.NextAsync(10);
+        Assert.Equal(2, channel.Published.Count); // it runs
         Assert.True(taken[1].TryMove(DeliveryState.Running, DeliveryState.Waiting));
-        await AdvanceAsync(20, until: () => channel.Published.Count == 3);
-        Assert.Equal("2", channel.Published[2].Properties.MessageId);
+        await UntilAsync(() => channel.Acked.Count == 3, step: 10);
         Assert.False(watching.IsCompleted);
         life.Closed = true;
-        await AdvanceAsync(20, until: () => watching.IsCompleted);
-        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+        await UntilAsync(() => watching.IsCompleted, step: 10);
     }
 
     [Fact]
@@ -100,10 +105,14 @@ public sealed class HandBackTests : IDisposable
         var soon = HandBack(TimeSpan.FromSeconds(10));
         await TakeAsync(1);
         var watching = soon.WatchAsync(life);
-        await AdvanceAsync(10);
+        for (var look = 1; look <= 10; look++)
+        {
+            await time.NextAsync(1);
+        }
+
         Assert.Empty(channel.Published);
-        await AdvanceAsync(5, until: () => channel.Published.Count == 1);
-        Assert.Single(channel.Published);
+        await time.NextAsync(1);
+        await UntilAsync(() => channel.Published.Count == 1);
         await life.EndAsync("over");
         await watching.WaitAsync(TimeSpan.FromSeconds(30));
     }
@@ -128,10 +137,11 @@ public sealed class HandBackTests : IDisposable
         var delivery = Assert.Single(await TakeAsync(1));
         delivery.Settlement = new TaskCompletionSource().Task;
         var returned = handBack.ReturnAsync(delivery);
-        await AdvanceAsync(4);
-        Assert.Empty(channel.Published);
+        time.Advance(TimeSpan.FromSeconds(4.9));
         var twice = handBack.ReturnAsync(delivery);
-        await AdvanceAsync(4, until: () => returned.IsCompleted);
+        Assert.False(returned.IsCompleted);
+        Assert.Empty(channel.Published);
+        time.Advance(TimeSpan.FromSeconds(0.1));
         await returned.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Single(channel.Published);
         Assert.False(twice.IsCompleted); // it knows the first settlement alone
@@ -143,11 +153,7 @@ public sealed class HandBackTests : IDisposable
         var delivery = Assert.Single(await TakeAsync(1));
         channel.Confirms = false;
         var first = handBack.ReturnAsync(delivery);
-        for (var end = DateTime.UtcNow.AddSeconds(30); channel.Published.Count == 0; await Task.Delay(1))
-        {
-            Assert.True(DateTime.UtcNow < end);
-        }
-
+        await UntilAsync(() => channel.Published.Count == 1);
         var second = handBack.ReturnAsync(delivery);
         Assert.False(first.IsCompleted || second.IsCompleted);
         await life.EndAsync("gone");
@@ -161,7 +167,7 @@ public sealed class HandBackTests : IDisposable
         gate.Dispose();
     }
 
-    private HandBack HandBack(TimeSpan after) => new(settler, publisher, after, time, NullLogger.Instance);
+    private HandBack HandBack(TimeSpan after) => new(settler, publisher, after, time, log);
 
     /// <summary>Jobs in hand; their ids are their tags.</summary>
     private async Task<List<Delivery>> TakeAsync(int count)
@@ -176,13 +182,13 @@ public sealed class HandBackTests : IDisposable
         return taken;
     }
 
-    /// <summary>Second by second, so that whoever waits goes on meanwhile; on a busy machine that may be a second or two late.</summary>
-    private async Task AdvanceAsync(int seconds, Func<bool>? until = null)
+    /// <param name="step">Seconds by which time goes on meanwhile.</param>
+    private async Task UntilAsync(Func<bool> come, int step = 0)
     {
-        for (var second = 0; second < seconds && until?.Invoke() != true; second++)
+        for (var end = DateTime.UtcNow.AddSeconds(30); !come(); await Task.Delay(1))
         {
-            time.Advance(TimeSpan.FromSeconds(1));
-            await Task.Delay(until is null ? 1 : 5);
+            Assert.True(DateTime.UtcNow < end);
+            time.Advance(TimeSpan.FromSeconds(step));
         }
     }
 }

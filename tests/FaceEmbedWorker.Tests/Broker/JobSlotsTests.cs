@@ -2,7 +2,6 @@ using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
-using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 using RabbitMQ.Client;
 
@@ -15,6 +14,7 @@ public sealed class JobSlotsTests : IDisposable
     private readonly IntakeGate gate;
     private readonly ConsumerLife life;
     private readonly CancellationTokenSource abandon = new();
+    private readonly PaperLog log = new();
     private readonly System.Collections.Concurrent.ConcurrentQueue<(Delivery Delivery, JobOutcome Outcome)> settled = new();
     private TaskCompletionSource<JobOutcome>? running;
     private EmbedJob? job;
@@ -130,6 +130,7 @@ public sealed class JobSlotsTests : IDisposable
         running!.SetResult(Completed);
         await UntilAsync(() => settled.Count == IntakeGate.Failures + 5);
         Assert.False(gate.IsFailing(bulk: true));
+        Assert.Equal(["Error: Pausing bulk jobs: 5 different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: away", "Information: Resuming bulk jobs: a job succeeded"], log.Lines);
         await RunAsync("bulk-free", bulk: true, new JobOutcome.Rejected("refused", "No."));
         slots.Close();
         await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
@@ -261,6 +262,7 @@ public sealed class JobSlotsTests : IDisposable
         time.Advance(TimeSpan.FromTicks(1));
         slots.EndWhereStuck();
         Assert.Equal(1, stuck);
+        Assert.Equal("Critical: Job endless has run for 130 s and does not heed its deadline of 60 s: the worker ends, to be started again. If the job does that again, it goes to the dead letters as crash_loop", Assert.Single(log.Lines));
         running!.SetResult(new JobOutcome.Retry("deadline", "late"));
     }
 
@@ -320,6 +322,15 @@ public sealed class JobSlotsTests : IDisposable
         }
 
         Assert.EndsWith("The last: The disk is full.", gate.Reason, StringComparison.Ordinal);
+        Assert.Equal("Error: Pausing: 5 different jobs in a row failed for no fault of theirs. One at a time is tried until one succeeds. The last: The disk is full.", Assert.Single(log.Lines));
+        running = null;
+        await HandAsync("probe", bulk: false);
+        await Task.Delay(30); // it waits for the pause's end
+        time.Advance(TimeSpan.FromSeconds(1.1));
+        await UntilAsync(() => running is not null);
+        running!.SetResult(Completed);
+        await UntilAsync(() => log.Lines.Count == 2);
+        Assert.Equal("Information: Resuming: a job succeeded", log.Lines.Last());
     }
 
     [Fact]
@@ -436,7 +447,7 @@ public sealed class JobSlotsTests : IDisposable
             job = asked;
             return (running = new TaskCompletionSource<JobOutcome>()).Task;
         }, (delivery, _, outcome) => settled.Enqueue((delivery, outcome)), gate, new CrashCounts(),
-            new JobOptions { Parallelism = parallelism }, "q", time, NullLogger.Instance, abandon.Token);
+            new JobOptions { Parallelism = parallelism }, "q", time, log, abandon.Token);
         slots.Start();
         await life.SubscribeAsync("q", 9, d => slots.Add(d), (_, error) => throw error);
         return slots;

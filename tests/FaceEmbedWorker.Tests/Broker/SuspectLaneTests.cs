@@ -11,6 +11,7 @@ public sealed class SuspectLaneTests : IDisposable
 {
     private readonly FakeTimeProvider time = new();
     private readonly PaperChannel channel = new();
+    private readonly PaperLog log = new();
     private readonly IntakeGate gate;
     private readonly SuspectLane lane;
     private Task<JobOutcome> outcome = Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No."));
@@ -23,7 +24,7 @@ public sealed class SuspectLaneTests : IDisposable
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
         var slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
-        lane = new SuspectLane(slots, settler, crashes, gate, topology, NullLogger.Instance);
+        lane = new SuspectLane(slots, settler, crashes, gate, topology, log);
     }
 
     /// <summary>The broker may have handed it out into the channel that was given up: nobody handled it then.</summary>
@@ -55,6 +56,7 @@ public sealed class SuspectLaneTests : IDisposable
         using var life = new ConsumerLife(channel, time);
         await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
 
+        Assert.Equal([$"Information: Job suspect is a crash suspect (crashes alone so far: {returns - (inVain ? 1 : 0)}): handling it with nothing else in hand", "Information: Job next is a crash suspect (crashes alone so far: 3): handling it with nothing else in hand"], log.Lines);
         Assert.Equal([("suspect", reason), ("next", "crash_loop")], channel.Published.Select(p => (p.Properties.MessageId, (string)p.Properties.Headers!["fw-error"]!)));
     }
 

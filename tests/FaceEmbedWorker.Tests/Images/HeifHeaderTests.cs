@@ -1,0 +1,130 @@
+using System.Buffers.Binary;
+using System.Text;
+using FaceEmbedWorker.Images;
+
+namespace FaceEmbedWorker.Tests.Images;
+
+/// <summary>Boxes as ISO/IEC 14496-12 and 23008-12 have them.</summary>
+public class HeifHeaderTests
+{
+    private static readonly byte[] Size = Box("ispe", [0, 0, 0, 0, .. Four(300), .. Four(200)]);
+    private static readonly byte[] Quarter = Box("irot", [1]);
+
+    [Fact]
+    public void A_picture_is_as_large_as_its_property_says_and_weighs_what_its_stream_may()
+    {
+        var header = Read(Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1])))));
+        Assert.Equal(new ImageHeader("heic", 300, 200) { Whole = true, Held = 300 * 200 * (long)Av1.MostPixelBytes }, header);
+    }
+
+    [Theory]
+    [InlineData(new byte[] { 0 }, 300, 200)]
+    [InlineData(new byte[] { 1 }, 200, 300)]
+    [InlineData(new byte[] { 2 }, 300, 200)]
+    [InlineData(new byte[] { 3 }, 200, 300)]
+    [InlineData(new byte[] { 1, 1 }, 300, 200)] // twice
+    public void Quarters_change_its_sides_over(byte[] turns, int width, int height) => Equal(width, height, [Size, .. turns.Select(t => Box("irot", [t]))]);
+
+    /// <summary>Fractions, rounded; in the order in which they are given.</summary>
+    [Fact]
+    public void A_clean_aperture_cuts_it()
+    {
+        var aperture = Box("clap", [.. Four(201), .. Four(2), .. Four(100), .. Four(1), .. new byte[16]]);
+        Equal(101, 100, [Size, aperture]); // 100.5
+        Equal(100, 101, [Size, aperture, Quarter]);
+        Equal(101, 100, [Size, Quarter, aperture]);
+        Equal(100, 100, [Size, Box("clap", [.. Four(301), .. Four(3), .. Four(100), .. Four(1), .. new byte[16]])]); // 100.3
+        Corrupt("it is cut to no size", Meta(Pitm(1), Properties([Size, Box("clap", [.. Four(1), .. Four(0), .. Four(1), .. Four(1), .. new byte[16]])], Map(0, false, (1, [1, 2])))));
+        var held = Read(Meta(Pitm(1), Properties([Size, aperture], Map(0, false, (1, [1, 2]))))).Held;
+        Assert.Equal(300 * 200 * (long)Av1.MostPixelBytes, held); // all of it is decoded
+    }
+
+    /// <summary>Numbers of items are wide in other versions, and those of properties where a flag says so.</summary>
+    [Theory]
+    [InlineData(0, false)]
+    [InlineData(0, true)]
+    [InlineData(1, false)]
+    [InlineData(1, true)]
+    public void Properties_are_those_of_the_primary_item(int version, bool wide)
+    {
+        var other = Box("ispe", [0, 0, 0, 0, .. Four(30), .. Four(20)]);
+        var item = version == 0 ? 7u : 70_000u;
+        byte[] pitm = version == 0 ? Pitm(7) : Box("pitm", [1, 0, 0, 0, .. Four(70_000)]);
+        var header = Read(Meta(pitm, Properties([other, Size, Quarter], Map(version, wide, (3, [1]), (item, [0x80 | 2, 3]), (4, [1])))));
+        Assert.Equal((200, 300), (header.Width, header.Height)); // a bit says that a property is essential
+        Assert.Equal((300, 200), Read(Meta(pitm, Properties([Size], Map(version, wide, (item, [1, 0, 2]))))) is var none ? (none.Width, none.Height) : default); // no property has these numbers
+        Corrupt("the properties of its picture are given twice", Meta(pitm, Properties([Size], Map(version, wide, (item, [1]), (item, [1])))));
+    }
+
+    [Fact]
+    public void What_says_nothing_of_its_picture_is_corrupt()
+    {
+        Corrupt("it has no picture", Box("free", []));
+        Corrupt("it does not say which picture is its own", Meta(Properties([Size], Map(0, false, (1, [1])))));
+        Corrupt("its header says that a side has 0 pixels", Meta(Pitm(1)));
+        Corrupt("its header says that a side has 0 pixels", Meta(Pitm(1), Properties([Size], Map(0, false, (2, [1])))));
+        Assert.Equal("a sequence of heic pictures without a still one", Read(Box("moov", [])).Unsupported);
+    }
+
+    /// <summary>A box's length may be told by what is around it; one of 64 bits holds pixels.</summary>
+    [Fact]
+    public void Boxes_have_lengths_of_three_kinds()
+    {
+        var meta = Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))));
+        byte[] large = [0, 0, 0, 1, .. "mdat"u8, 0, 0, 0, 0, 0, 0, 0, 26, .. new byte[10]];
+        Assert.Equal(300, Read([.. large, .. meta]).Width);
+        byte[] toTheEnd = [0, 0, 0, 0, .. meta[4..]];
+        Assert.Equal(300, Read(toTheEnd).Width);
+        Corrupt("it has no picture", [0, 0, 0, 7, .. "free"u8, .. meta]); // shorter than its head: nothing follows
+        Assert.Equal(300, Read([0, 0, 0, 8, .. "free"u8, .. meta]).Width);
+    }
+
+    [Fact]
+    public void A_picture_in_several_pieces_is_named()
+    {
+        Assert.Null(Read(WithItem(extents: 1)).Unsupported);
+        Assert.Equal("an heic whose picture lies in several pieces", Read(WithItem(extents: 2)).Unsupported);
+        Assert.Null(Read(WithItem(extents: 2, type: "Exif")).Unsupported); // not the picture
+
+        static byte[] WithItem(int extents, string type = "av01") => Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))),
+            Box("iinf", [0, 0, 0, 0, 0, 1, .. Box("infe", [2, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0])]),
+            Box("iloc", [0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0, (byte)extents, .. Enumerable.Repeat((byte[])[.. Four(1_000_000), .. Four(4)], extents).SelectMany(e => e)])); // beyond the file: not read
+    }
+
+    [Fact]
+    public void Parts_of_a_file_are_counted_to_4096()
+    {
+        byte[] end = Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))));
+        Assert.Equal(300, Read([.. Enumerable.Repeat(Box("free", []), 4095).SelectMany(b => b), .. end]).Width);
+        Corrupt("it is made of 4,097 parts, and no picture has more than 4,096", [.. Enumerable.Repeat(Box("free", []), 4097).SelectMany(b => b), .. end]);
+    }
+
+    private static void Equal(int width, int height, byte[][] properties)
+    {
+        var header = Read(Meta(Pitm(1), Properties(properties, Map(0, false, (1, [.. Enumerable.Range(1, properties.Length)])))));
+        Assert.Equal((width, height), (header.Width, header.Height));
+    }
+
+    private static ImageHeader Read(byte[] boxes) => ImageHeader.Read("heic", [.. Box("ftyp", "heic\0\0\0\0mif1"u8), .. boxes]);
+
+    private static void Corrupt(string why, byte[] boxes) => Assert.Contains($"The heic is truncated or corrupt: {why}", Assert.Throws<ImageException>(() => Read(boxes)).Message, StringComparison.Ordinal);
+
+    private static byte[] Meta(params byte[][] boxes) => Box("meta", [0, 0, 0, 0, .. boxes.SelectMany(b => b)]);
+
+    private static byte[] Pitm(byte item) => Box("pitm", [0, 0, 0, 0, 0, item]);
+
+    private static byte[] Properties(byte[][] properties, byte[] map) => Box("iprp", [.. Box("ipco", [.. properties.SelectMany(p => p)]), .. map]);
+
+    private static byte[] Map(int version, bool wide, params (uint Item, int[] Properties)[] entries) => Box("ipma", [(byte)version, 0, 0, (byte)(wide ? 1 : 0), .. Four((uint)entries.Length),
+        .. entries.SelectMany(e => (byte[])[.. version == 0 ? Four(e.Item)[2..] : Four(e.Item), (byte)e.Properties.Length,
+            .. e.Properties.SelectMany(p => wide ? new[] { (byte)(p & 0x80), (byte)(p & 0x7F) } : [(byte)p])])]);
+
+    private static byte[] Box(string type, ReadOnlySpan<byte> data) => [.. Four((uint)data.Length + 8), .. Encoding.ASCII.GetBytes(type), .. data];
+
+    private static byte[] Four(uint value)
+    {
+        var bytes = new byte[4];
+        BinaryPrimitives.WriteUInt32BigEndian(bytes, value);
+        return bytes;
+    }
+}
