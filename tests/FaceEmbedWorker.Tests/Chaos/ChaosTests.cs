@@ -72,7 +72,7 @@ public abstract class ChaosTests(TestBroker broker)
     public Task A_broker_that_is_away_for_longer_than_the_heartbeat_loses_nothing() => AttackAsync("broker away for longer than the heartbeat", async probe =>
     {
         var heartbeat = Ledger.Full ? 30 : 2;
-        await broker.SetAsync("heartbeat", heartbeat);
+        await broker.SetAsync(("heartbeat", heartbeat));
         await using var workers = await Fleet.StartAsync(probe);
         await Ledger.MoreAsync(probe, 30);
         await broker.PauseAsync();
@@ -97,8 +97,7 @@ public abstract class ChaosTests(TestBroker broker)
     public async Task A_channel_closed_by_the_ack_timeout_makes_no_job_a_suspect()
     {
         broker.Require();
-        await broker.SetAsync("consumer_timeout", 2000);
-        await broker.SetAsync("channel_tick_interval", 500);
+        await broker.SetAsync(("consumer_timeout", 2000), ("channel_tick_interval", 500));
         try
         {
             await using var probe = await new BrokerProbe(broker.Uri, o => o.ResultsQueue = false).ConnectAsync();
@@ -119,8 +118,7 @@ public abstract class ChaosTests(TestBroker broker)
         }
         finally
         {
-            await broker.SetAsync("consumer_timeout", 1_800_000);
-            await broker.SetAsync("channel_tick_interval", 60_000);
+            await broker.SetAsync(("consumer_timeout", 1_800_000), ("channel_tick_interval", 60_000));
         }
     }
 
@@ -175,8 +173,7 @@ public abstract class ChaosTests(TestBroker broker)
     {
         broker.Require();
         var (timeout, handBack) = Ledger.Full ? (6, 2) : (4, 1); // seconds
-        await broker.SetAsync("consumer_timeout", 1000 * timeout);
-        await broker.SetAsync("channel_tick_interval", 500);
+        await broker.SetAsync(("consumer_timeout", 1000 * timeout), ("channel_tick_interval", 500));
         try
         {
             await using var probe = await new BrokerProbe(broker.Uri, o => (o.ResultsQueue, o.HandBackSeconds) = (false, handBack)).ConnectAsync();
@@ -200,8 +197,7 @@ public abstract class ChaosTests(TestBroker broker)
         }
         finally
         {
-            await broker.SetAsync("consumer_timeout", 1_800_000);
-            await broker.SetAsync("channel_tick_interval", 60_000);
+            await broker.SetAsync(("consumer_timeout", 1_800_000), ("channel_tick_interval", 60_000));
         }
     }
 
@@ -472,7 +468,7 @@ public abstract class ChaosTests(TestBroker broker)
         await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port));
         var direct = probe.Options.Uri;
         probe.Options.Uri = direct.Replace($":{new Uri(direct).Port}", $":{proxy.Port}", StringComparison.Ordinal);
-        await broker.SetAsync("heartbeat", Math.Max(heartbeat, 2));
+        await broker.SetAsync(("heartbeat", Math.Max(heartbeat, 2)));
         await using var workers = await Fleet.StartAsync(probe);
         foreach (var seconds in cuts)
         {
@@ -481,7 +477,7 @@ public abstract class ChaosTests(TestBroker broker)
         }
 
         probe.Options.Uri = direct;
-        await broker.SetAsync("heartbeat", 60);
+        await broker.SetAsync(("heartbeat", 60));
         await probe.AllAsync(probe.Submitted, seconds: 120 + 30 * Scale);
         return cuts.Length;
     });
@@ -493,7 +489,7 @@ public abstract class ChaosTests(TestBroker broker)
         await Ledger.SubmitAsync(probe, 100 * Scale);
         await using var running = worker ? await Fleet.StartAsync(probe) : null;
         var attacks = await attack(probe);
-        await using var late = running is null ? await Fleet.StartAsync(probe) : null;
+        await using var late = running is null ? await Fleet.StartAsync(probe, 1) : null; // for what the attack left
         await probe.AllAsync(probe.Submitted, seconds: 120 + 30 * Scale);
         Assert.Empty(probe.Dead);
         Assert.All(await (running ?? late!).TerminateAsync(), code => Assert.Equal(0, code));
@@ -507,7 +503,7 @@ public abstract class ChaosTests(TestBroker broker)
 
         public string Output => string.Join('\n', workers.Select(w => w.Output));
 
-        public static async Task<Fleet> StartAsync(BrokerProbe probe, params string[] settings) => new(await Task.WhenAll(Enumerable.Range(0, Ledger.Workers).Select(_ => FaceEmbed.WorkerAsync(probe, settings))));
+        public static async Task<Fleet> StartAsync(BrokerProbe probe, int? workers = null) => new(await Task.WhenAll(Enumerable.Range(0, workers ?? Ledger.Workers).Select(_ => FaceEmbed.WorkerAsync(probe))));
 
         public Task<int[]> TerminateAsync() => Task.WhenAll(workers.Select(w => w.TerminateAsync()));
 

@@ -15,6 +15,8 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
 {
     private protected readonly string folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
 
+    protected TestBroker Broker => broker;
+
     [Fact]
     public async Task Bulk_jobs_go_to_their_queue_and_no_more_wait_there_than_was_said()
     {
@@ -48,22 +50,6 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         await probe.UntilAsync(() => submit.Errors.Contains("5 of 5,000 handed in, 0/s, no worker takes jobs (0 consumers)", StringComparison.Ordinal) ? probe : null, "how far it is", seconds: 60);
         Assert.DoesNotContain(" left", submit.Errors, StringComparison.Ordinal);
         Assert.Equal(130, await submit.InterruptAsync());
-    }
-
-    /// <summary>
-    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
-    /// </summary>
-    [Fact]
-    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
-    {
-        await using var probe = await ProbeAsync();
-        var list = await ListAsync(600);
-        await broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
-        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
-        await Task.Delay(TimeSpan.FromSeconds(26));
-        Assert.True(submit.Running, submit.Output + submit.Errors);
-        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
-        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
     }
 
     [Fact]
@@ -414,5 +400,22 @@ public sealed class SubmitOnRabbitMq4Tests(ContainerBroker broker) : SubmitTests
             await probe.Channel.QueuePurgeAsync(probe.Topology.Jobs);
             return (peak, submit.Output.Split('\n')[^1]);
         }
+    }
+
+    /// <summary>
+    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can, on
+    /// either broker (<see cref="OperatorTests"/>).
+    /// </summary>
+    [Fact]
+    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
+    {
+        await using var probe = await ProbeAsync();
+        var list = await ListAsync(600);
+        await Broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
+        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
+        await Task.Delay(TimeSpan.FromSeconds(26));
+        Assert.True(submit.Running, submit.Output + submit.Errors);
+        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
+        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
     }
 }

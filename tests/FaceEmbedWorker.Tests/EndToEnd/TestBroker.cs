@@ -63,8 +63,8 @@ public abstract class TestBroker : IAsyncLifetime
     /// <summary>Connections that the broker knows of.</summary>
     public async Task<int> ConnectionsAsync() => int.Parse((await ControlAsync("eval", "length(rabbit_networking:connections()).")).Trim(), System.Globalization.CultureInfo.InvariantCulture);
 
-    /// <summary>Sets one of the broker's own parameters, for connections and channels from now on, while it runs.</summary>
-    public Task SetAsync(string parameter, int value) => ControlAsync("eval", $"application:set_env(rabbit, {parameter}, {value}).");
+    /// <summary>Sets some of the broker's own parameters, for connections and channels from now on, while it runs.</summary>
+    public Task SetAsync(params (string Parameter, int Value)[] parameters) => ControlAsync("eval", $"{string.Join(", ", parameters.Select(p => $"application:set_env(rabbit, {p.Parameter}, {p.Value})"))}.");
 
     /// <summary>What this machine lacks to run it; null: nothing.</summary>
     protected abstract string? Missing();

@@ -434,15 +434,16 @@ public abstract class WorkerTests(TestBroker broker)
     public async Task Two_thousand_jobs_survive_a_stopped_worker_and_a_restarted_broker()
     {
         const int jobs = 2000;
+        const string mode = "--Jobs:Mode=Image"; // a third of the work, and the same messages
         var probe = await ProbeAsync(listen: false);
         await using (probe)
         {
             await SubmitManyAsync(probe, 0, jobs);
-            await using var first = await FaceEmbed.WorkerAsync(probe);
+            await using var first = await FaceEmbed.WorkerAsync(probe, mode);
             await UntilReadyAsync(probe, probe.Topology.Results, 300);
             Assert.Equal(0, await first.TerminateAsync());
 
-            await using var second = await FaceEmbed.WorkerAsync(probe);
+            await using var second = await FaceEmbed.WorkerAsync(probe, mode);
             await UntilReadyAsync(probe, probe.Topology.Results, 800);
             await broker.RestartAsync();
             await second.SaidAsync("The broker went away");
