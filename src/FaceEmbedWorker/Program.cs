@@ -4,7 +4,6 @@ using FaceEmbedWorker.Commands;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 
-Heaps.BeFew();
 var root = new RootCommand("Takes photos from a RabbitMQ queue, finds and aligns every face, and publishes an embedding of each. Settings: --Section:Key=value.");
 try
 {

@@ -23,7 +23,7 @@ internal static class QualityMeasure
         var (images, faces) = (Options.Create(new ImageOptions()), Options.Create(new FaceOptions()));
         var decoder = new ImageDecoder(images);
         var handler = new JobHandler(new ImageFetcher(Options.Create(new SourceOptions()), images, TimeProvider.System), decoder, new FaceDetector(detection, null, faces),
-            new FaceAligner(embedding.Card), new FaceEmbedder(embedding), Options.Create(new JobOptions()), faces, TimeProvider.System);
+            new FaceAligner(embedding.Card), new FaceEmbedder(embedding), Options.Create(new JobOptions()), faces, WarmThreads.Shared, TimeProvider.System);
         var files = Directory.EnumerateFiles(folder, "*.jpg", SearchOption.AllDirectories).Order(StringComparer.Ordinal).ToArray();
         var clean = files.Select(f => (Person: Path.GetDirectoryName(f)!, File: f, Face: Central(File.ReadAllBytes(f)))).Where(p => p.Face is not null).ToArray();
         Percentiles("norm", clean.Select(p => p.Face!.Quality!.Norm));

@@ -31,11 +31,11 @@ internal static class Pipeline
 
     public static FaceDetector DetectorOf(FaceOptions options) => new(Detection.Value, null, Options.Create(options));
 
-    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null, SourceOptions? sources = null, FaceDetector? detector = null)
+    public static JobHandler Handler(JobOptions? options = null, TimeProvider? time = null, ImageOptions? images = null, Model? embedding = null, FaceOptions? faces = null, SourceOptions? sources = null, FaceDetector? detector = null, WarmThreads? threads = null)
     {
         var model = embedding ?? Embedding.Value;
         return new JobHandler(new ImageFetcher(Options.Create(sources ?? new SourceOptions()), Options.Create(images ?? new ImageOptions()), TimeProvider.System), new ImageDecoder(Options.Create(images ?? new ImageOptions())), detector ?? Detector, new FaceAligner(model.Card), new FaceEmbedder(model),
-            Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), time ?? TimeProvider.System);
+            Options.Create(options ?? new JobOptions()), Options.Create(faces ?? new FaceOptions()), threads ?? WarmThreads.Shared, time ?? TimeProvider.System);
     }
 
     public static async Task<EmbedResult> EmbedAsync(byte[] picture, EmbedMode mode = EmbedMode.Faces)

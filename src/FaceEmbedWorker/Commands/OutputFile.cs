@@ -13,6 +13,7 @@ internal static class OutputFile
     public const string Output = "standard output";
 
     private const int BrokenPipe = 32; // EPIPE
+    private const int NoSpace = 28; // ENOSPC
 
     private const string Unread = "nobody has begun to read it. Start its reader first, or name a file.";
 
@@ -137,6 +138,7 @@ internal static class OutputFile
         DirectoryNotFoundException or FileNotFoundException => "there is no such folder.",
         IOException when e.Message.Contains("used by another process", StringComparison.Ordinal) => "another process has it open.",
         IOException { HResult: BrokenPipe } => "nobody reads it any more.",
+        IOException { HResult: NoSpace } => "No space left on device.", // the name stands before it
         _ => e.Message,
     };
 }

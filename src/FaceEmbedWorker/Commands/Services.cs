@@ -43,6 +43,7 @@ internal static partial class Services
         .AddSingleton(s => new FaceEmbedder(Load(s, o => o.EmbeddingModel, ModelCard.Embedding, o => o.EmbeddingCard), s.GetRequiredService<FaceDetector>().Points))
         .AddSingleton(s => new FaceAligner(s.GetRequiredService<FaceEmbedder>().Card, s.GetRequiredService<FaceDetector>().Points))
         .AddSingleton(services => ActivatorUtilities.CreateInstance<SelfTest>(services, new ImageDecoder(Options.Create(new ImageOptions { Decoder = services.GetRequiredService<IOptions<ImageOptions>>().Value.Decoder })))) // its own photos are within no limits that are set
+        .AddSingleton(WarmThreads.Shared)
         .AddSingleton<JobHandler>()
         .AddSingleton<Topology>()
         .AddSingleton<IntakeGate>()

@@ -5,16 +5,6 @@ namespace FaceEmbedWorker.Images;
 /// <summary>What the process holds of the system's memory and needs no more.</summary>
 internal static partial class Heaps
 {
-    /// <summary>
-    /// glibc makes a heap for each thread, up to eight a core, and each keeps what its largest job took: jobs move from thread to thread,
-    /// and memory grows with each that has had one. One a core is enough. For the program's first line: heaps that are there stay.
-    /// </summary>
-    public static void BeFew()
-    {
-        const int most = -8; // malloc.h
-        Set(most, Environment.ProcessorCount);
-    }
-
     /// <summary>Sets a parameter of glibc's malloc; of another C library's, nothing.</summary>
     public static void Set(int parameter, int value)
     {

@@ -196,7 +196,7 @@ internal sealed class ImageDecoder : IDisposable
     private Picture Alone(Func<Picture> decode, CancellationToken cancel)
     {
         places.Wait(cancel);
-        var running = Task.Factory.StartNew(decode, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default); // a thread of its own: this one waits
+        var running = WarmThreads.Shared.RunAsync(decode); // this one waits
         try
         {
             running.Wait(cancel);

@@ -10,7 +10,7 @@ namespace FaceEmbedWorker.Jobs;
 /// The life of one job, from its picture to its outcome. The same bytes give the same vectors, whatever runs beside them.
 /// </summary>
 internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, FaceDetector detector, FaceAligner aligner, FaceEmbedder embedder,
-    IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, TimeProvider time)
+    IOptions<JobOptions> options, IOptions<FaceOptions> faceOptions, WarmThreads threads, TimeProvider time)
 {
     /// <summary>Of a result's crops: it has to go through brokers that take 16 MiB, in base64 and beside the vectors.</summary>
     private const int MostCropBytes = 4 * 1024 * 1024;
@@ -66,13 +66,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
                 await TurnAsync(job, clock, deadline, stopping);
             }
 
-            var encoded = decoder.Open(bytes);
-            return mode switch
-            {
-                EmbedMode.Faces => EmbedFaces(job, bytes, encoded, clock, cancel),
-                EmbedMode.Aligned => EmbedAligned(job, bytes, encoded, clock, cancel),
-                _ => EmbedWhole(job, bytes, encoded, clock, cancel),
-            };
+            return await threads.RunAsync(() => Embed(job, mode, bytes, clock, cancel));
         }
         catch (ImageException e) when (e.Fault == ImageFault.Undecodable && options.Undecodable == UndecodablePolicy.Stub)
         {
@@ -95,6 +89,17 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
             deadline.CancelAfter(left > TimeSpan.Zero ? left : TimeSpan.Zero);
             clock.Skip();
         }
+    }
+
+    private JobOutcome Embed(EmbedJob job, EmbedMode mode, byte[] bytes, StageClock clock, CancellationToken cancel)
+    {
+        var encoded = decoder.Open(bytes);
+        return mode switch
+        {
+            EmbedMode.Faces => EmbedFaces(job, bytes, encoded, clock, cancel),
+            EmbedMode.Aligned => EmbedAligned(job, bytes, encoded, clock, cancel),
+            _ => EmbedWhole(job, bytes, encoded, clock, cancel),
+        };
     }
 
     private JobOutcome.Completed EmbedFaces(EmbedJob job, byte[] bytes, EncodedImage encoded, StageClock clock, CancellationToken cancel)

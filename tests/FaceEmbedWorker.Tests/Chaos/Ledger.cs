@@ -15,6 +15,9 @@ internal static class Ledger
 
     public static bool Full => Scale > 1;
 
+    /// <summary>Where an attack needs no single one: each start is a second of a core.</summary>
+    public static int Workers => Full ? 3 : 2;
+
     /// <summary>Of a long alarm; FACE_EMBED_ALARM.</summary>
     public static int AlarmSeconds { get; } = int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_ALARM") ?? "120", CultureInfo.InvariantCulture);
 

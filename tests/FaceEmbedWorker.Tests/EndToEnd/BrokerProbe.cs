@@ -93,10 +93,11 @@ internal sealed class BrokerProbe : IAsyncDisposable
 
     public Task<Seen> DeadLetterAsync(string? id = null, int seconds = 30) => UntilAsync(() => dead.FirstOrDefault(d => id is null || d.Properties.MessageId == id), $"a dead letter {id}", seconds);
 
-    public async Task<T> UntilAsync<T>(Func<T?> look, string what, int seconds = 30)
+    /// <param name="pause">Milliseconds between two looks: more, where each is a program of its own and what it waits for takes seconds.</param>
+    public async Task<T> UntilAsync<T>(Func<T?> look, string what, int seconds = 30, int pause = 20)
         where T : class
     {
-        for (var end = DateTime.UtcNow.AddSeconds(seconds); ; await Task.Delay(20))
+        for (var end = DateTime.UtcNow.AddSeconds(seconds); ; await Task.Delay(pause))
         {
             if (look() is { } found)
             {

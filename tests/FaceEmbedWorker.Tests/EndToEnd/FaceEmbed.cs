@@ -28,7 +28,6 @@ internal sealed class FaceEmbed : IAsyncDisposable
             start.Environment.Remove(name);
         }
 
-        start.Environment["DOTNET_TieredPGO"] = "0"; // most of them live for seconds
         foreach (var (name, value) in environment ?? [])
         {
             start.Environment[name] = value;

@@ -7,13 +7,13 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 [Collection(AroundRabbitMq310.Name)]
 public sealed class OperatorOnRabbitMq310Tests(DebianBroker broker) : OperatorTests(broker);
 
-[Collection(AroundRabbitMq4.Name)]
-public sealed class OperatorOnRabbitMq4Tests(ContainerBroker broker) : OperatorTests(broker);
-
 /// <summary>The desk of dead letters and the other tools of operators, as processes on a real broker.</summary>
 public abstract class OperatorTests(TestBroker broker)
 {
-    private const string None = "There are no dead letters, or another program is looking at them.";
+    private protected const string None = "There are no dead letters, or another program is looking at them.";
+
+    protected TestBroker Broker => broker;
+
 
     [Fact]
     public async Task Five_hundred_dead_letters_are_listed_filtered_and_replayed_with_the_tool_killed_in_between()
@@ -146,83 +146,6 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.Equal("behind", JsonElement.Parse(output).GetProperty("letters")[0].GetProperty("id").GetString());
     }
 
-    /// <summary>Two pictures that were sent with one id: neither is shown, replayed or discarded for the other.</summary>
-    [Fact]
-    public async Task Dead_letters_of_one_id_are_told_apart_by_their_keys()
-    {
-        broker.Require();
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
-        await BuryAsync(probe, "photo-1", "malformed", "The first of them.", [1]);
-        await BuryAsync(probe, "photo-1", "expired", "The second of them.", [2]);
-        await BuryAsync(probe, "photo-2", "expired", "Another id.", [3]);
-        var list = JsonElement.Parse((await RunAsync("list", "--json")).Output);
-        var second = list.GetProperty("letters").EnumerateArray().Single(l => l.GetProperty("message").GetString() == "The second of them.").GetProperty("key").GetString()!;
-
-        var (code, output, errors) = await RunAsync("show", "photo-1");
-        Assert.Equal((1, ""), (code, output));
-        Assert.Matches($@"photo-1: 2 dead letters have this id\. Name one by its key: [0-9a-f]{{8}} \(malformed, .*\), {second[..8]} \(expired, .*\)\.$", errors);
-
-        (code, output, _) = await RunAsync("show", second[..8]);
-        Assert.Equal(0, code);
-        Assert.Contains("The second of them.", output, StringComparison.Ordinal);
-        Assert.Contains(second, output, StringComparison.Ordinal);
-        Assert.Equal((0, "photo-1: discarded\n1 discarded.", ""), await RunAsync("discard", second[..8].ToUpperInvariant()));
-        Assert.Contains("The first of them.", (await RunAsync("show", "photo-1")).Output, StringComparison.Ordinal);
-        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are expired, malformed."), await RunAsync("discard", "--reason", "nonsense"));
-        Assert.Equal((0, "2 discarded.", ""), await RunAsync("discard", "--all"));
-        Assert.Equal((0, None, ""), await RunAsync("discard", "--all"));
-        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are no dead letters, or another program is looking at them."), await RunAsync("discard", "--reason", "nonsense"));
-
-        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
-    }
-
-    [Fact]
-    public async Task Dead_letters_take_a_line_each_and_the_question_ends_with_Ctrl_C_at_once()
-    {
-        broker.Require();
-        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
-        const string path = "photos/2026/summer/by the sea.jpg";
-        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "attempts_exhausted", "Attempt 6 of 6, source_unavailable: the host photos.example.org did not answer in 10 s.", [1]);
-        await BuryAsync(probe, "019a2f3d-1111-7000-8000-000000000002", "undecodable", "The picture is corrupt: its data ends early.", [2], $$"""{"file":"{{path}}"}""");
-        await BuryAsync(probe, "customers/4711/photos/2026/summer/img  0001.jpg", "malformed", "写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真", [3]);
-
-        foreach (var (columns, expected) in new[]
-        {
-            (80, new[] { "019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", "…", "…" }),
-            (180, ["019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", path, "did not answer in 10 s."]),
-        })
-        {
-            await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
-            var screen = await wide.ShowsAsync("EXIT 0");
-            var lines = screen[screen.IndexOf("failed last", StringComparison.Ordinal)..].Split('\n');
-            Assert.Equal(7, lines.Length); // the heading, one each, the counts, the end
-            Assert.Equal(["3 dead letters: 1 attempts_exhausted, 1 malformed, 1 undecodable.", "3 of 3 shown.", "EXIT 0"], lines[4..]);
-            Assert.All(expected, text => Assert.Contains(text, screen, StringComparison.Ordinal));
-            Assert.All(lines[1..4], line => Assert.Matches(" 20[0-9-]{8} [0-9:]{5}  ", line));
-        }
-
-        var piped = (await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])).Output.Split('\n');
-        Assert.Equal(3, piped.Length);
-        Assert.Matches(@"^019a2f3d-1111-7000-8000-000000000002\tundecodable\t20[0-9T:.-]+Z\t[0-9a-f]{32}\t1\t0\tphotos/2026/summer/by the sea\.jpg: The picture is corrupt: its data ends early\.$", piped[1]);
-        Assert.Equal(["customers/4711/photos/2026/summer/img  0001.jpg", "019a2f3d-1111-7000-8000-000000000002", "019a2f3c-1111-7000-8000-000000000001"], piped.Select(line => line.Split('\t')[0])); // the newest first
-
-        await using var terminal = await Terminal.RunAsync(80, 40, ["dead-letters", "discard", "--all", .. probe.Settings]);
-        await terminal.ShowsAsync("discard all 3 dead letters? [y/N]");
-        await terminal.PressAsync("C-c");
-        await terminal.ShowsAsync("EXIT 130", seconds: 4); // it was ended after 5
-        Assert.Contains("\nface-embed: interrupted.\n", await terminal.ScreenAsync(), StringComparison.Ordinal);
-        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
-
-        // a pipe takes the output: the question is asked on the terminal all the same
-        await using var piping = await Terminal.RunPipedAsync(80, 40, "sed s/^/piped:/", ["dead-letters", "discard", "--all", .. probe.Settings]);
-        Assert.StartsWith("discard all 3 dead letters? [y/N]", await piping.ShowsAsync("[y/N]"), StringComparison.Ordinal);
-        await piping.PressAsync("n");
-        await piping.PressAsync("Enter");
-        Assert.Contains("piped:Nothing was discarded.", await piping.ShowsAsync("EXIT 1"), StringComparison.Ordinal);
-        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
-    }
-
     /// <summary>An alarm of the broker: what waits for it says so, and ends with 69 where it stays.</summary>
     [Fact]
     public async Task An_alarm_of_the_broker_is_told_and_waited_for()
@@ -260,33 +183,6 @@ public abstract class OperatorTests(TestBroker broker)
         }
 
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the letter, where it was");
-    }
-
-    /// <summary>An erasure of photo-42 is none of photo-421.</summary>
-    [Fact]
-    public async Task A_letter_is_taken_by_its_whole_id_and_a_made_one_by_its_beginning_too()
-    {
-        broker.Require();
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
-        await BuryAsync(probe, "photo-421", "malformed", "Another's.", [1]);
-        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "malformed", "Made by submit.", [2]);
-        await BuryAsync(probe, "019a2f3c-2222-7000-8000-000000000002", "malformed", "Made a little later.", [3]);
-
-        foreach (var (name, complaint) in new[] { ("photo-42", "there is no such dead letter"), ("019a2f3", "there is no such dead letter"), ("019a2f3c", "several dead letters begin so: 019a2f3c-1111-7000-8000-000000000001, 019a2f3c-2222-7000-8000-000000000002.") })
-        {
-            foreach (var verb in new[] { "discard", "replay", "show" })
-            {
-                var (code, output, errors) = await RunAsync(verb, name);
-                Assert.Equal((1, ""), (code, output));
-                Assert.StartsWith($"face-embed: {name}: {complaint}", errors, StringComparison.Ordinal);
-            }
-        }
-
-        Assert.Equal((0, "019a2f3c-2222-7000-8000-000000000002: discarded\n1 discarded.", ""), await RunAsync("discard", "019A2F3C-2"));
-        Assert.Equal((0, "photo-421: discarded\n1 discarded.", ""), await RunAsync("discard", "photo-421"));
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the one that is left");
-
-        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
     }
 
     /// <summary>Whoever has a queue of results of their own has deleted the default one.</summary>
@@ -382,6 +278,174 @@ public abstract class OperatorTests(TestBroker broker)
         Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(start).TotalSeconds, 0, 20); // Broker:ConfirmSeconds is 30
     }
 
+    [Fact]
+    public async Task Results_are_watched_beside_their_consumer()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        var file = Path.GetTempFileName();
+        await using (var watch = FaceEmbed.Start(["results", "--follow", "--out", file, .. probe.Settings]))
+        {
+            await probe.UntilAsync(() => watch.Errors.Contains("Watching", StringComparison.Ordinal) ? probe : null, "a watcher");
+            for (var i = 0; i < 5; i++)
+            {
+                await probe.SubmitAsync([1, 2, 3], "image/jpeg", $"watched-{i}");
+            }
+
+            await probe.UntilAsync(() => File.ReadAllLines(file).Length == 5 ? probe : null, "five lines");
+            Assert.Equal(0, await watch.TerminateAsync());
+        }
+
+        Assert.Equal(5, (await File.ReadAllLinesAsync(file)).Select(l => JsonElement.Parse(l).GetProperty("job_id").GetString()).Distinct().Count());
+        File.Delete(file);
+        Assert.Equal(5, probe.Results.Count);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["results", .. probe.Settings])).ExitCode); // silence ends it
+    }
+
+    [Fact]
+    public async Task The_topology_is_shown_and_declared()
+    {
+        broker.Require();
+        await using var probe = new BrokerProbe(broker.Uri);
+        var (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Contains("missing", output, StringComparison.Ordinal);
+        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "declare", .. probe.Settings, "--Broker:Declare=false"])).ExitCode);
+        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(0, code);
+        Assert.DoesNotContain("missing", output, StringComparison.Ordinal);
+        Assert.Contains(output.Split('\n'), line => line.Trim('│', ' ') == "x-overflow reject-publish"); // a line each
+        Assert.DoesNotContain('\uFFFD', output);
+        await probe.ConnectAsync(listen: false);
+        await probe.Channel.QueueDeleteAsync(probe.Topology.Suspects, false, false);
+        await probe.Channel.QueueDeclareAsync(probe.Topology.Suspects, durable: true, exclusive: false, autoDelete: false);
+        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
+    }
+
+    /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
+    private protected static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string? metadata = null)
+    {
+        var headers = new Dictionary<string, object?> { ["fw-error"] = reason, ["fw-error-message"] = message, ["fw-attempt"] = 1, ["fw-last-failed-at"] = DateTime.UtcNow.ToString("O", System.Globalization.CultureInfo.InvariantCulture) };
+        if (metadata is not null)
+        {
+            headers["metadata"] = metadata;
+        }
+
+        await probe.Channel.BasicPublishAsync(probe.Topology.Dead, "worker", mandatory: true, new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent, Headers = headers }, body);
+    }
+}
+
+/// <summary>Once, and here: which letters are meant, and what is written where.</summary>
+[Collection(AroundRabbitMq4.Name)]
+public sealed class OperatorOnRabbitMq4Tests(ContainerBroker broker) : OperatorTests(broker)
+{
+    /// <summary>Two pictures that were sent with one id: neither is shown, replayed or discarded for the other.</summary>
+    [Fact]
+    public async Task Dead_letters_of_one_id_are_told_apart_by_their_keys()
+    {
+        Broker.Require();
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-1", "malformed", "The first of them.", [1]);
+        await BuryAsync(probe, "photo-1", "expired", "The second of them.", [2]);
+        await BuryAsync(probe, "photo-2", "expired", "Another id.", [3]);
+        var list = JsonElement.Parse((await RunAsync("list", "--json")).Output);
+        var second = list.GetProperty("letters").EnumerateArray().Single(l => l.GetProperty("message").GetString() == "The second of them.").GetProperty("key").GetString()!;
+
+        var (code, output, errors) = await RunAsync("show", "photo-1");
+        Assert.Equal((1, ""), (code, output));
+        Assert.Matches($@"photo-1: 2 dead letters have this id\. Name one by its key: [0-9a-f]{{8}} \(malformed, .*\), {second[..8]} \(expired, .*\)\.$", errors);
+
+        (code, output, _) = await RunAsync("show", second[..8]);
+        Assert.Equal(0, code);
+        Assert.Contains("The second of them.", output, StringComparison.Ordinal);
+        Assert.Contains(second, output, StringComparison.Ordinal);
+        Assert.Equal((0, "photo-1: discarded\n1 discarded.", ""), await RunAsync("discard", second[..8].ToUpperInvariant()));
+        Assert.Contains("The first of them.", (await RunAsync("show", "photo-1")).Output, StringComparison.Ordinal);
+        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are expired, malformed."), await RunAsync("discard", "--reason", "nonsense"));
+        Assert.Equal((0, "2 discarded.", ""), await RunAsync("discard", "--all"));
+        Assert.Equal((0, None, ""), await RunAsync("discard", "--all"));
+        Assert.Equal((1, "", "face-embed: nonsense: no dead letter has this reason; there are no dead letters, or another program is looking at them."), await RunAsync("discard", "--reason", "nonsense"));
+
+        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+    }
+
+    [Fact]
+    public async Task Dead_letters_take_a_line_each_and_the_question_ends_with_Ctrl_C_at_once()
+    {
+        Broker.Require();
+        Assert.SkipUnless(Terminal.Exists, "There is no tmux.");
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync(listen: false);
+        const string path = "photos/2026/summer/by the sea.jpg";
+        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "attempts_exhausted", "Attempt 6 of 6, source_unavailable: the host photos.example.org did not answer in 10 s.", [1]);
+        await BuryAsync(probe, "019a2f3d-1111-7000-8000-000000000002", "undecodable", "The picture is corrupt: its data ends early.", [2], $$"""{"file":"{{path}}"}""");
+        await BuryAsync(probe, "customers/4711/photos/2026/summer/img  0001.jpg", "malformed", "写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真 写真", [3]);
+
+        foreach (var (columns, expected) in new[]
+        {
+            (80, new[] { "019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", "…", "…" }),
+            (180, ["019a2f3c  ", "019a2f3d  ", "customers/4711/phot…  ", path, "did not answer in 10 s."]),
+        })
+        {
+            await using var wide = await Terminal.RunAsync(columns, 40, ["dead-letters", "list", .. probe.Settings]);
+            var screen = await wide.ShowsAsync("EXIT 0");
+            var lines = screen[screen.IndexOf("failed last", StringComparison.Ordinal)..].Split('\n');
+            Assert.Equal(7, lines.Length); // the heading, one each, the counts, the end
+            Assert.Equal(["3 dead letters: 1 attempts_exhausted, 1 malformed, 1 undecodable.", "3 of 3 shown.", "EXIT 0"], lines[4..]);
+            Assert.All(expected, text => Assert.Contains(text, screen, StringComparison.Ordinal));
+            Assert.All(lines[1..4], line => Assert.Matches(" 20[0-9-]{8} [0-9:]{5}  ", line));
+        }
+
+        var piped = (await FaceEmbed.RunAsync(["dead-letters", "list", .. probe.Settings])).Output.Split('\n');
+        Assert.Equal(3, piped.Length);
+        Assert.Matches(@"^019a2f3d-1111-7000-8000-000000000002\tundecodable\t20[0-9T:.-]+Z\t[0-9a-f]{32}\t1\t0\tphotos/2026/summer/by the sea\.jpg: The picture is corrupt: its data ends early\.$", piped[1]);
+        Assert.Equal(["customers/4711/photos/2026/summer/img  0001.jpg", "019a2f3d-1111-7000-8000-000000000002", "019a2f3c-1111-7000-8000-000000000001"], piped.Select(line => line.Split('\t')[0])); // the newest first
+
+        await using var terminal = await Terminal.RunAsync(80, 40, ["dead-letters", "discard", "--all", .. probe.Settings]);
+        await terminal.ShowsAsync("discard all 3 dead letters? [y/N]");
+        await terminal.PressAsync("C-c");
+        await terminal.ShowsAsync("EXIT 130", seconds: 4); // it was ended after 5
+        Assert.Contains("\nface-embed: interrupted.\n", await terminal.ScreenAsync(), StringComparison.Ordinal);
+        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
+
+        // a pipe takes the output: the question is asked on the terminal all the same
+        await using var piping = await Terminal.RunPipedAsync(80, 40, "sed s/^/piped:/", ["dead-letters", "discard", "--all", .. probe.Settings]);
+        Assert.StartsWith("discard all 3 dead letters? [y/N]", await piping.ShowsAsync("[y/N]"), StringComparison.Ordinal);
+        await piping.PressAsync("n");
+        await piping.PressAsync("Enter");
+        Assert.Contains("piped:Nothing was discarded.", await piping.ShowsAsync("EXIT 1"), StringComparison.Ordinal);
+        Assert.Equal(3u, await probe.ReadyAsync(probe.Topology.Dead));
+    }
+
+    /// <summary>An erasure of photo-42 is none of photo-421.</summary>
+    [Fact]
+    public async Task A_letter_is_taken_by_its_whole_id_and_a_made_one_by_its_beginning_too()
+    {
+        Broker.Require();
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync(listen: false);
+        await BuryAsync(probe, "photo-421", "malformed", "Another's.", [1]);
+        await BuryAsync(probe, "019a2f3c-1111-7000-8000-000000000001", "malformed", "Made by submit.", [2]);
+        await BuryAsync(probe, "019a2f3c-2222-7000-8000-000000000002", "malformed", "Made a little later.", [3]);
+
+        foreach (var (name, complaint) in new[] { ("photo-42", "there is no such dead letter"), ("019a2f3", "there is no such dead letter"), ("019a2f3c", "several dead letters begin so: 019a2f3c-1111-7000-8000-000000000001, 019a2f3c-2222-7000-8000-000000000002.") })
+        {
+            foreach (var verb in new[] { "discard", "replay", "show" })
+            {
+                var (code, output, errors) = await RunAsync(verb, name);
+                Assert.Equal((1, ""), (code, output));
+                Assert.StartsWith($"face-embed: {name}: {complaint}", errors, StringComparison.Ordinal);
+            }
+        }
+
+        Assert.Equal((0, "019a2f3c-2222-7000-8000-000000000002: discarded\n1 discarded.", ""), await RunAsync("discard", "019A2F3C-2"));
+        Assert.Equal((0, "photo-421: discarded\n1 discarded.", ""), await RunAsync("discard", "photo-421"));
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the one that is left");
+
+        Task<(int Code, string Output, string Errors)> RunAsync(params string[] arguments) => FaceEmbed.RunAsync(["dead-letters", .. arguments, .. probe.Settings]);
+    }
+
     [Theory]
     [InlineData(404, "", "There is no management API at {0}: it answers 404 to /api/whoami. It listens at port 15672 or 15671, unless it is set otherwise.")]
     [InlineData(200, "<html>", "The management API at {0} does not answer as it should: this is no JSON: ")]
@@ -390,8 +454,8 @@ public abstract class OperatorTests(TestBroker broker)
     [InlineData(500, "", "The management API at {0} does not answer as it should: ")]
     public async Task Another_server_at_the_address_of_the_management_API_is_told(int status, string body, string expected)
     {
-        broker.Require();
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        Broker.Require();
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync(listen: false);
         using var server = new System.Net.HttpListener();
         var address = $"http://127.0.0.1:{TestBroker.FreePort()}";
         server.Prefixes.Add($"{address}/");
@@ -422,8 +486,8 @@ public abstract class OperatorTests(TestBroker broker)
     [Fact]
     public async Task Submit_says_which_job_is_of_which_file()
     {
-        broker.Require();
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        Broker.Require();
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync(listen: false);
         var folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
         var (photo, noise) = (Path.Combine(folder, "a.jpg"), Path.Combine(folder, "b.jpg"));
         File.Copy(TestData.GraceHopper, photo);
@@ -452,42 +516,17 @@ public abstract class OperatorTests(TestBroker broker)
     }
 
     [Fact]
-    public async Task Results_are_watched_beside_their_consumer()
-    {
-        broker.Require();
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        var file = Path.GetTempFileName();
-        await using (var watch = FaceEmbed.Start(["results", "--follow", "--out", file, .. probe.Settings]))
-        {
-            await probe.UntilAsync(() => watch.Errors.Contains("Watching", StringComparison.Ordinal) ? probe : null, "a watcher");
-            for (var i = 0; i < 5; i++)
-            {
-                await probe.SubmitAsync([1, 2, 3], "image/jpeg", $"watched-{i}");
-            }
-
-            await probe.UntilAsync(() => File.ReadAllLines(file).Length == 5 ? probe : null, "five lines");
-            Assert.Equal(0, await watch.TerminateAsync());
-        }
-
-        Assert.Equal(5, (await File.ReadAllLinesAsync(file)).Select(l => JsonElement.Parse(l).GetProperty("job_id").GetString()).Distinct().Count());
-        File.Delete(file);
-        Assert.Equal(5, probe.Results.Count);
-        Assert.Equal(0, (await FaceEmbed.RunAsync(["results", .. probe.Settings])).ExitCode); // silence ends it
-    }
-
-    [Fact]
     public async Task Results_that_cannot_be_written_end_the_watch()
     {
-        broker.Require();
+        Broker.Require();
         Assert.SkipUnless(File.Exists("/dev/full"), "There is no /dev/full.");
-        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
+        await using var probe = await new BrokerProbe(Broker.Uri).ConnectAsync();
         await using var worker = await FaceEmbed.WorkerAsync(probe);
         await Task.WhenAll(new[]
         {
-            (Arguments: "", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
-            (Arguments: "--follow", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device"),
-            (Arguments: "--follow --out /dev/full", Place: "", Told: "/dev/full: it cannot be written: No space left on device"),
+            (Arguments: "", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device."),
+            (Arguments: "--follow", Place: "> /dev/full", Told: "standard output: it cannot be written: No space left on device."),
+            (Arguments: "--follow --out /dev/full", Place: "", Told: "/dev/full: it cannot be written: No space left on device."),
             (Arguments: "--follow", Place: "| head -n 1", Told: "standard output: it cannot be written: nobody reads it any more."),
         }.Select(async watch =>
         {
@@ -510,39 +549,5 @@ public abstract class OperatorTests(TestBroker broker)
             Assert.Equal("ended with 73", lines[^1]);
             Assert.StartsWith($"face-embed: {watch.Told}", Assert.Single(lines[..^1]), StringComparison.Ordinal);
         }));
-    }
-
-    [Fact]
-    public async Task The_topology_is_shown_and_declared()
-    {
-        broker.Require();
-        await using var probe = new BrokerProbe(broker.Uri);
-        var (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
-        Assert.Equal(1, code);
-        Assert.Contains("missing", output, StringComparison.Ordinal);
-        Assert.Equal(0, (await FaceEmbed.RunAsync(["topology", "declare", .. probe.Settings, "--Broker:Declare=false"])).ExitCode);
-        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
-        Assert.Equal(0, code);
-        Assert.DoesNotContain("missing", output, StringComparison.Ordinal);
-        Assert.Contains(output.Split('\n'), line => line.Trim('│', ' ') == "x-overflow reject-publish"); // a line each
-        Assert.DoesNotContain('\uFFFD', output);
-        await probe.ConnectAsync(listen: false);
-        await probe.Channel.QueueDeleteAsync(probe.Topology.Suspects, false, false);
-        await probe.Channel.QueueDeclareAsync(probe.Topology.Suspects, durable: true, exclusive: false, autoDelete: false);
-        (code, output, _) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
-        Assert.Equal(1, code);
-        Assert.Contains("DIFFERS", output, StringComparison.Ordinal);
-    }
-
-    /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
-    private static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string? metadata = null)
-    {
-        var headers = new Dictionary<string, object?> { ["fw-error"] = reason, ["fw-error-message"] = message, ["fw-attempt"] = 1, ["fw-last-failed-at"] = DateTime.UtcNow.ToString("O", System.Globalization.CultureInfo.InvariantCulture) };
-        if (metadata is not null)
-        {
-            headers["metadata"] = metadata;
-        }
-
-        await probe.Channel.BasicPublishAsync(probe.Topology.Dead, "worker", mandatory: true, new BasicProperties { MessageId = id, ContentType = "image/jpeg", DeliveryMode = DeliveryModes.Persistent, Headers = headers }, body);
     }
 }

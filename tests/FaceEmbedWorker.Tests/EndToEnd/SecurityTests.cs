@@ -189,14 +189,14 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await broker.ControlAsync("set_operator_policy", "deletes", $"^{probe.Topology.Dead}$", """{"delivery-limit":1}""", "--apply-to", "queues");
         try
         {
-            await probe.UntilAsync(() => FaceEmbed.Flat(FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.Output).Contains("operator policy deletes: delivery-limit 1 deletes what was looked at", StringComparison.Ordinal) ? probe : null, "the operator policy, which the API tells seconds later");
+            await probe.UntilAsync(() => FaceEmbed.Flat(FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.Output).Contains("operator policy deletes: delivery-limit 1 deletes what was looked at", StringComparison.Ordinal) ? probe : null, "the operator policy, which the API tells seconds later", pause: 1000);
         }
         finally
         {
             await broker.ControlAsync("clear_operator_policy", "deletes");
         }
 
-        await probe.UntilAsync(() => FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.ExitCode == 0 ? probe : null, "no operator policy any more");
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", broker.ManagementUrl]).Result.ExitCode == 0 ? probe : null, "no operator policy any more", pause: 1000);
 
         (code, _, errors) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--management", $"http://127.0.0.1:{TestBroker.FreePort()}"]);
         Assert.Equal(1, code);
@@ -225,7 +225,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "show", .. probe.Settings]);
         Assert.Equal((0, "Bindings were not looked at: AMQP does not tell them; --management does."), (code, errors.Trim()));
         await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "show", .. probe.Settings, "--management", broker.ManagementUrl]).Result is { ExitCode: 1 } told
-            && told.Output.Contains("missing", StringComparison.Ordinal) && told.Output.Contains("not bound to", StringComparison.Ordinal) ? told.Output : null, "the missing binding");
+            && told.Output.Contains("missing", StringComparison.Ordinal) && told.Output.Contains("not bound to", StringComparison.Ordinal) ? told.Output : null, "the missing binding", pause: 1000);
         (code, output, _) = await FaceEmbed.RunAsync(["check", .. probe.Settings, "--Broker:Declare=false", "--management", broker.ManagementUrl]);
         Assert.Equal(1, code);
         Assert.Contains("face-embed topology declare binds it", FaceEmbed.Flat(output), StringComparison.Ordinal);
@@ -245,7 +245,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await AddUserAsync("pruner", KubernetesTests.RoleOf("face-embed-operator", probe.Topology));
         await broker.ControlAsync("set_user_tags", "pruner", "monitoring");
         string[] settings = [.. probe.Settings, $"--Broker:Uri={Uri("pruner")}", "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
-        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder");
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Split('\n').Length == 2 ? probe : null, "two queues of the old ladder", pause: 1000);
 
         var (code, output, errors) = await FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings, "--Broker:RetryDelays=0.2,7"]); // nobody's ladder: theirs would be old ones
         Assert.Equal((69, ""), (code, output));
@@ -258,7 +258,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         Assert.Equal(1u, await probe.ReadyAsync($"{probe.Topology.Jobs}.wait.600000"));
         await probe.Channel.BasicPublishAsync(probe.Topology.Retry, "600000", true, new BasicProperties(), new byte[] { 2 }); // it is bound again
         await probe.Channel.QueuePurgeAsync($"{probe.Topology.Jobs}.wait.600000");
-        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]).Result.ExitCode == 0 ? probe : null, "a pruned queue", seconds: 90); // the figures are seconds old
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]).Result.ExitCode == 0 ? probe : null, "a pruned queue", seconds: 90, pause: 1000); // the figures are seconds old
         Assert.Equal("There are no wait queues of another ladder.", (await FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings])).Output);
     }
 
@@ -273,7 +273,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await using var probe = await new BrokerProbe(broker.Uri, o => o.RetryDelays = "0.2,600").ConnectAsync(listen: false);
         var queue = $"{probe.Topology.Jobs}.wait.600000";
         string[] settings = [.. probe.Settings, "--Broker:RetryDelays=0.2", "--management", broker.ManagementUrl];
-        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Contains(queue, StringComparison.Ordinal) ? probe : null, "a queue of the old ladder");
+        await probe.UntilAsync(() => FaceEmbed.RunAsync(["topology", "prune", "--dry-run", .. settings]).Result.Output.Contains(queue, StringComparison.Ordinal) ? probe : null, "a queue of the old ladder", pause: 1000);
         var pruning = FaceEmbed.RunAsync(["topology", "prune", "--force", .. settings]);
         using var http = new HttpClient { DefaultRequestHeaders = { Authorization = new("Basic", Convert.ToBase64String("guest:guest"u8)) } };
         var bindings = new Uri($"{broker.ManagementUrl}/api/queues/%2F/{queue}/bindings"); // at once, where a rabbitmqctl takes seconds

@@ -10,14 +10,169 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 [Collection(AroundRabbitMq310.Name)]
 public sealed class SubmitOnRabbitMq310Tests(DebianBroker broker) : SubmitTests(broker);
 
-[Collection(AroundRabbitMq4.Name)]
-public sealed class SubmitOnRabbitMq4Tests(ContainerBroker broker) : SubmitTests(broker);
-
 /// <summary>Archives, handed in by <c>submit --from</c>.</summary>
 public abstract class SubmitTests(TestBroker broker) : IDisposable
 {
-    private readonly string folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
+    private protected readonly string folder = Directory.CreateTempSubdirectory("face-embed-submit-").FullName;
 
+    [Fact]
+    public async Task Bulk_jobs_go_to_their_queue_and_no_more_wait_there_than_was_said()
+    {
+        await using var probe = await ProbeAsync(bulk: true);
+        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(60), "--bulk", "--ahead", "20", .. probe.Settings]);
+        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 20 ? probe : null, "a full queue");
+        const string nobody = "No worker takes jobs at the moment: the rest is handed in once one is started (face-embed run).";
+        await probe.UntilAsync(() => submit.Errors.Contains(nobody, StringComparison.Ordinal) ? probe : null, "a word of what it waits for");
+        await Task.Delay(1500); // three looks
+        Assert.Equal((20u, true, 2), (await probe.ReadyAsync(probe.Topology.Bulk!), submit.Running, submit.Errors.Split(nobody).Length));
+
+        var taken = new HashSet<string>();
+        await probe.UntilAsync(() =>
+        {
+            Assert.InRange(probe.ReadyAsync(probe.Topology.Bulk!).Result, 0u, 20u);
+            taken.UnionWith(TakeAllAsync(probe, probe.Topology.Bulk!, but: 1).Result.Select(FileOf)); // one that nobody takes is no empty queue
+            return taken.Count == 59 ? probe : null;
+        }, "all but one of them");
+        Assert.Equal(0, await submit.ExitAsync());
+        taken.UnionWith((await TakeAllAsync(probe, probe.Topology.Bulk!)).Select(FileOf));
+        Assert.Equal(60, taken.Count);
+        Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
+    }
+
+    /// <summary>No rate makes a time of it: the jobs that the queue had room for went in at once, and the others never.</summary>
+    [Fact]
+    public async Task A_queue_that_nobody_takes_gives_no_time()
+    {
+        await using var probe = await ProbeAsync();
+        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(5000), "--ahead", "5", .. probe.Settings]);
+        await probe.UntilAsync(() => submit.Errors.Contains("5 of 5,000 handed in, 0/s, no worker takes jobs (0 consumers)", StringComparison.Ordinal) ? probe : null, "how far it is", seconds: 60);
+        Assert.DoesNotContain(" left", submit.Errors, StringComparison.Ordinal);
+        Assert.Equal(130, await submit.InterruptAsync());
+    }
+
+    /// <summary>
+    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
+    /// </summary>
+    [Fact]
+    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
+    {
+        await using var probe = await ProbeAsync();
+        var list = await ListAsync(600);
+        await broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
+        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
+        await Task.Delay(TimeSpan.FromSeconds(26));
+        Assert.True(submit.Running, submit.Output + submit.Errors);
+        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
+        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
+    }
+
+    [Fact]
+    public async Task Without_a_queue_of_bulk_jobs_bulk_is_refused()
+    {
+        await using var probe = await ProbeAsync();
+        var (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, "--bulk", .. probe.Settings]);
+        Assert.Equal((78, "face-embed: --bulk needs Broker:BulkQueue=true, here and at the workers."), (code, errors));
+        (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, "--bulk", .. probe.Settings, "--Broker:BulkQueue=true"]);
+        Assert.Equal(1, code);
+        Assert.Contains("there is no queue of bulk jobs", errors, StringComparison.Ordinal);
+    }
+
+    /// <summary>Killed at any moments: each line is handed in, and what may have come twice has the same id, and is no more than the journal's window.</summary>
+    [Fact]
+    public async Task A_list_that_is_killed_again_and_again_is_handed_in_once()
+    {
+        await using var probe = await ProbeAsync();
+        const int count = 5000;
+        var (list, journal, kills) = (await ListAsync(count), In("journal"), 0);
+        string[] command = ["submit", "--from", list, "--resume", journal, .. probe.Settings];
+        for (var part = 1; part <= 3; part++)
+        {
+            await using var submit = FaceEmbed.Start(command);
+            var enough = part * count / 4;
+            await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result > enough || !submit.Running ? probe : null, $"{enough} jobs", seconds: 120);
+            Assert.True(submit.Running, submit.Errors);
+            await submit.KillAsync();
+            kills++;
+        }
+
+        var (code, output, errors) = await FaceEmbed.RunAsync(command);
+        Assert.True(code == 0, errors);
+        Assert.Contains(" were handed in before.", output, StringComparison.Ordinal);
+        var jobs = await TakeAllAsync(probe, probe.Topology.Jobs);
+        var byLine = jobs.GroupBy(FileOf).ToArray();
+        Assert.Equal(count, byLine.Length);
+        Assert.All(byLine, line => Assert.Single(line.Select(j => j.Properties.MessageId).Distinct()));
+        Assert.Equal(count, jobs.Select(j => j.Properties.MessageId).Distinct().Count());
+        Assert.InRange(jobs.Count - count, 0, kills * SubmitJournal.Window);
+
+        (code, output, _) = await FaceEmbed.RunAsync(command);
+        Assert.Equal((0, 0u), (code, await probe.ReadyAsync(probe.Topology.Jobs)));
+        Assert.StartsWith("0 jobs confirmed", output, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(list, string.Join('\n', (await File.ReadAllLinesAsync(list)).Skip(1)));
+        (code, _, errors) = await FaceEmbed.RunAsync(command);
+        Assert.Equal(1, code);
+        Assert.Contains("The journal is of another list", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Results_are_counted_by_outcome_while_a_list_is_handed_in()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        for (var i = 0; i < 6; i++)
+        {
+            File.Copy(TestData.GraceHopper, In($"{i}.jpg"));
+        }
+
+        await File.WriteAllTextAsync(In("noise.jpg"), "no picture");
+        var (code, output, errors) = await FaceEmbed.RunAsync(["submit", "--from", In("list"), "--wait", .. probe.Settings], []);
+        Assert.Equal(1, code);
+        Assert.Contains($"{In("list")}: ", errors, StringComparison.Ordinal); // it is not there
+
+        await File.WriteAllTextAsync(In("list"), $"{folder}\n");
+        (code, output, errors) = await FaceEmbed.RunAsync(["submit", "--from", In("list"), "--wait", .. probe.Settings]);
+        Assert.Equal(1, code);
+        Assert.True(output.EndsWith("6 embedded, 1 stub", StringComparison.Ordinal), output + errors);
+    }
+
+    public void Dispose()
+    {
+        Directory.Delete(folder, recursive: true);
+        GC.SuppressFinalize(this);
+    }
+
+    private protected string In(string name) => Path.Combine(folder, name);
+
+    private protected async Task<string> ListAsync(int lines)
+    {
+        await File.WriteAllLinesAsync(In($"list-{lines}"), Enumerable.Range(0, lines).Select(i => $"https://photos.example.com/2026/{i}.jpg"));
+        return In($"list-{lines}");
+    }
+
+    private protected static string FileOf(Seen job) => JsonElement.Parse(job.Header("metadata")).GetProperty("file").GetString()!;
+
+    private protected static async Task<List<Seen>> TakeAllAsync(BrokerProbe probe, string queue, uint but = 0)
+    {
+        var taken = new List<Seen>();
+        while (await probe.ReadyAsync(queue) > but && await probe.Channel.BasicGetAsync(queue, autoAck: true) is { } job)
+        {
+            taken.Add(new Seen(job.RoutingKey, job.Body.ToArray(), job.BasicProperties));
+        }
+
+        return taken;
+    }
+
+    private protected async Task<BrokerProbe> ProbeAsync(bool bulk = false)
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri, o => o.BulkQueue = bulk).ConnectAsync(listen: false);
+    }
+}
+
+/// <summary>Once, and here: how lists, buckets and journals are read, before the broker hears of them.</summary>
+[Collection(AroundRabbitMq4.Name)]
+public sealed class SubmitOnRabbitMq4Tests(ContainerBroker broker) : SubmitTests(broker)
+{
     /// <summary>Lines of the long list.</summary>
     private static int Lines => int.TryParse(Environment.GetEnvironmentVariable("FACE_EMBED_LINES"), CultureInfo.InvariantCulture, out var lines) ? lines : 20_000;
 
@@ -142,30 +297,6 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         }
     }
 
-    [Fact]
-    public async Task Bulk_jobs_go_to_their_queue_and_no_more_wait_there_than_was_said()
-    {
-        await using var probe = await ProbeAsync(bulk: true);
-        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(60), "--bulk", "--ahead", "20", .. probe.Settings]);
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Bulk!).Result == 20 ? probe : null, "a full queue");
-        const string nobody = "No worker takes jobs at the moment: the rest is handed in once one is started (face-embed run).";
-        await probe.UntilAsync(() => submit.Errors.Contains(nobody, StringComparison.Ordinal) ? probe : null, "a word of what it waits for");
-        await Task.Delay(1500); // three looks
-        Assert.Equal((20u, true, 2), (await probe.ReadyAsync(probe.Topology.Bulk!), submit.Running, submit.Errors.Split(nobody).Length));
-
-        var taken = new HashSet<string>();
-        await probe.UntilAsync(() =>
-        {
-            Assert.InRange(probe.ReadyAsync(probe.Topology.Bulk!).Result, 0u, 20u);
-            taken.UnionWith(TakeAllAsync(probe, probe.Topology.Bulk!, but: 1).Result.Select(FileOf)); // one that nobody takes is no empty queue
-            return taken.Count == 59 ? probe : null;
-        }, "all but one of them");
-        Assert.Equal(0, await submit.ExitAsync());
-        taken.UnionWith((await TakeAllAsync(probe, probe.Topology.Bulk!)).Select(FileOf));
-        Assert.Equal(60, taken.Count);
-        Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
-    }
-
     /// <summary>One of three lines is no picture: it is done with, and was not handed in.</summary>
     [Fact]
     public async Task What_failed_before_is_not_called_handed_in()
@@ -182,33 +313,6 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         Assert.Equal(1, code);
         Assert.Equal("0 jobs confirmed by the broker, 0/s; 2 were handed in before, and 1 failed then: what failed is not tried again.", output);
         Assert.Equal(2u, await probe.ReadyAsync(probe.Topology.Jobs));
-    }
-
-    /// <summary>No rate makes a time of it: the jobs that the queue had room for went in at once, and the others never.</summary>
-    [Fact]
-    public async Task A_queue_that_nobody_takes_gives_no_time()
-    {
-        await using var probe = await ProbeAsync();
-        await using var submit = FaceEmbed.Start(["submit", "--from", await ListAsync(5000), "--ahead", "5", .. probe.Settings]);
-        await probe.UntilAsync(() => submit.Errors.Contains("5 of 5,000 handed in, 0/s, no worker takes jobs (0 consumers)", StringComparison.Ordinal) ? probe : null, "how far it is", seconds: 60);
-        Assert.DoesNotContain(" left", submit.Errors, StringComparison.Ordinal);
-        Assert.Equal(130, await submit.InterruptAsync());
-    }
-
-    /// <summary>
-    /// Confirms come in bursts between pauses in which the broker gives a count of nought: so does a leader with more to do than it can.
-    /// </summary>
-    [Fact]
-    public async Task A_queue_that_does_not_tell_how_full_it_is_is_not_flooded()
-    {
-        await using var probe = await ProbeAsync();
-        var list = await ListAsync(600);
-        await broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
-        await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
-        await Task.Delay(TimeSpan.FromSeconds(26));
-        Assert.True(submit.Running, submit.Output + submit.Errors);
-        Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
-        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
     }
 
     /// <summary>More jobs than may be out: what is handed in waits for results, and those for a worker.</summary>
@@ -277,54 +381,6 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
         }
     }
 
-    [Fact]
-    public async Task Without_a_queue_of_bulk_jobs_bulk_is_refused()
-    {
-        await using var probe = await ProbeAsync();
-        var (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, "--bulk", .. probe.Settings]);
-        Assert.Equal((78, "face-embed: --bulk needs Broker:BulkQueue=true, here and at the workers."), (code, errors));
-        (code, _, errors) = await FaceEmbed.RunAsync(["submit", TestData.GraceHopper, "--bulk", .. probe.Settings, "--Broker:BulkQueue=true"]);
-        Assert.Equal(1, code);
-        Assert.Contains("there is no queue of bulk jobs", errors, StringComparison.Ordinal);
-    }
-
-    /// <summary>Killed at any moments: each line is handed in, and what may have come twice has the same id, and is no more than the journal's window.</summary>
-    [Fact]
-    public async Task A_list_that_is_killed_again_and_again_is_handed_in_once()
-    {
-        await using var probe = await ProbeAsync();
-        const int count = 5000;
-        var (list, journal, kills) = (await ListAsync(count), In("journal"), 0);
-        string[] command = ["submit", "--from", list, "--resume", journal, .. probe.Settings];
-        for (var part = 1; part <= 3; part++)
-        {
-            await using var submit = FaceEmbed.Start(command);
-            var enough = part * count / 4;
-            await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result > enough || !submit.Running ? probe : null, $"{enough} jobs", seconds: 120);
-            Assert.True(submit.Running, submit.Errors);
-            await submit.KillAsync();
-            kills++;
-        }
-
-        var (code, output, errors) = await FaceEmbed.RunAsync(command);
-        Assert.True(code == 0, errors);
-        Assert.Contains(" were handed in before.", output, StringComparison.Ordinal);
-        var jobs = await TakeAllAsync(probe, probe.Topology.Jobs);
-        var byLine = jobs.GroupBy(FileOf).ToArray();
-        Assert.Equal(count, byLine.Length);
-        Assert.All(byLine, line => Assert.Single(line.Select(j => j.Properties.MessageId).Distinct()));
-        Assert.Equal(count, jobs.Select(j => j.Properties.MessageId).Distinct().Count());
-        Assert.InRange(jobs.Count - count, 0, kills * SubmitJournal.Window);
-
-        (code, output, _) = await FaceEmbed.RunAsync(command);
-        Assert.Equal((0, 0u), (code, await probe.ReadyAsync(probe.Topology.Jobs)));
-        Assert.StartsWith("0 jobs confirmed", output, StringComparison.Ordinal);
-        await File.WriteAllTextAsync(list, string.Join('\n', (await File.ReadAllLinesAsync(list)).Skip(1)));
-        (code, _, errors) = await FaceEmbed.RunAsync(command);
-        Assert.Equal(1, code);
-        Assert.Contains("The journal is of another list", errors, StringComparison.Ordinal);
-    }
-
     /// <summary>What it keeps in memory does not grow with the list.</summary>
     [Fact]
     public async Task A_long_list_is_handed_in_in_constant_memory()
@@ -358,59 +414,5 @@ public abstract class SubmitTests(TestBroker broker) : IDisposable
             await probe.Channel.QueuePurgeAsync(probe.Topology.Jobs);
             return (peak, submit.Output.Split('\n')[^1]);
         }
-    }
-
-    [Fact]
-    public async Task Results_are_counted_by_outcome_while_a_list_is_handed_in()
-    {
-        await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        for (var i = 0; i < 6; i++)
-        {
-            File.Copy(TestData.GraceHopper, In($"{i}.jpg"));
-        }
-
-        await File.WriteAllTextAsync(In("noise.jpg"), "no picture");
-        var (code, output, errors) = await FaceEmbed.RunAsync(["submit", "--from", In("list"), "--wait", .. probe.Settings], []);
-        Assert.Equal(1, code);
-        Assert.Contains($"{In("list")}: ", errors, StringComparison.Ordinal); // it is not there
-
-        await File.WriteAllTextAsync(In("list"), $"{folder}\n");
-        (code, output, errors) = await FaceEmbed.RunAsync(["submit", "--from", In("list"), "--wait", .. probe.Settings]);
-        Assert.Equal(1, code);
-        Assert.True(output.EndsWith("6 embedded, 1 stub", StringComparison.Ordinal), output + errors);
-    }
-
-    public void Dispose()
-    {
-        Directory.Delete(folder, recursive: true);
-        GC.SuppressFinalize(this);
-    }
-
-    private string In(string name) => Path.Combine(folder, name);
-
-    private async Task<string> ListAsync(int lines)
-    {
-        await File.WriteAllLinesAsync(In($"list-{lines}"), Enumerable.Range(0, lines).Select(i => $"https://photos.example.com/2026/{i}.jpg"));
-        return In($"list-{lines}");
-    }
-
-    private static string FileOf(Seen job) => JsonElement.Parse(job.Header("metadata")).GetProperty("file").GetString()!;
-
-    private static async Task<List<Seen>> TakeAllAsync(BrokerProbe probe, string queue, uint but = 0)
-    {
-        var taken = new List<Seen>();
-        while (await probe.ReadyAsync(queue) > but && await probe.Channel.BasicGetAsync(queue, autoAck: true) is { } job)
-        {
-            taken.Add(new Seen(job.RoutingKey, job.Body.ToArray(), job.BasicProperties));
-        }
-
-        return taken;
-    }
-
-    private async Task<BrokerProbe> ProbeAsync(bool bulk = false)
-    {
-        broker.Require();
-        return await new BrokerProbe(broker.Uri, o => o.BulkQueue = bulk).ConnectAsync(listen: false);
     }
 }

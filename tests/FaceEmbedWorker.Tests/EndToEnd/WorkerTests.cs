@@ -37,14 +37,13 @@ public sealed class AroundRabbitMq4 : ICollectionFixture<ContainerBroker>
 [Collection(RabbitMq310.Name)]
 public sealed class WorkerOnRabbitMq310Tests(DebianBroker broker) : WorkerTests(broker);
 
-[Collection(RabbitMq4.Name)]
-public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests(broker);
-
 /// <summary>The worker on a real broker; what a user could see, in queues and on the command line.</summary>
 public abstract class WorkerTests(TestBroker broker)
 {
-    private static readonly byte[] Astronaut = File.ReadAllBytes(TestData.Astronaut);
-    private static readonly byte[] GraceHopper = File.ReadAllBytes(TestData.GraceHopper);
+    private protected static readonly byte[] Astronaut = File.ReadAllBytes(TestData.Astronaut);
+    private protected static readonly byte[] GraceHopper = File.ReadAllBytes(TestData.GraceHopper);
+
+    protected TestBroker Broker => broker;
 
     [Fact]
     public async Task Jobs_of_every_kind_end_as_they_should()
@@ -221,46 +220,6 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.DoesNotContain("crash suspect", last.Output, StringComparison.Ordinal);
     }
 
-    /// <summary>As bytes and as JSON: a picture with a long comment.</summary>
-    [Fact]
-    public async Task Messages_of_64_MiB_are_handled_with_one_copy_at_most()
-    {
-        const int size = 64 * 1024 * 1024;
-        await using var probe = await ProbeAsync();
-        await broker.ControlAsync("eval", "application:set_env(rabbit, max_message_size, 134217728), persistent_term:put(max_message_size, 134217728).");
-        await probe.ReconnectAsync(); // the limit is a channel's
-        var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
-        using var padded = new MemoryStream(size);
-        padded.Write(photo, 0, 2);
-        while (padded.Length < size - photo.Length - 65_537)
-        {
-            padded.Write([0xFF, 0xFE, 0xFF, 0xFF, .. new byte[65_533]]); // JPEG comments
-        }
-
-        padded.Write(photo, 2, photo.Length - 2);
-        var large = padded.ToArray();
-        string[] settings = ["--Images:MaxBytes=100000000", "--Jobs:Parallelism=1", "--Broker:Prefetch=1"];
-        await using var worker = await FaceEmbed.WorkerAsync(probe, settings);
-        await probe.SubmitAsync(photo, "image/jpeg", "small");
-        await probe.ResultAsync("small");
-        var before = Peak(worker);
-        await probe.SubmitAsync(large, "image/jpeg", "bytes");
-        var bytes = await probe.ResultAsync("bytes", seconds: 60);
-        var raw = Peak(worker) - before;
-        await probe.SubmitAsync([.. "{\"id\":\"json\",\"image\":{\"data\":\""u8, .. System.Text.Encoding.ASCII.GetBytes(Convert.ToBase64String(large)), .. "\"}}"u8], "application/json", "json");
-        var json = await probe.ResultAsync("json", seconds: 60);
-
-        Assert.Equal(Vector(await probe.ResultAsync("small")), Vector(bytes));
-        Assert.Equal(Vector(bytes), Vector(json));
-        Console.WriteLine($"64 MiB: {raw / 1e6:0} MB more as bytes, {(Peak(worker) - before) / 1e6:0} MB as JSON");
-        Assert.InRange(raw, 0, 2.5 * size); // the client's own, whose pool has powers of two, and ours
-        Assert.InRange(Peak(worker) - before, 0, 5.5 * size); // 4/3 of it as text, in a pool of powers of two, our copy of that, and the picture
-        Assert.Equal(0, await worker.TerminateAsync());
-
-        static long Peak(FaceEmbed worker) => 1024 * long.Parse(File.ReadLines($"/proc/{worker.Id}/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
-        static string Vector(Seen result) => result.Json.GetProperty("embeddings")[0].GetProperty("vector").ToString();
-    }
-
     [Fact]
     public async Task A_redelivered_job_is_answered_with_the_same_bytes_and_not_done_twice()
     {
@@ -308,150 +267,6 @@ public abstract class WorkerTests(TestBroker broker)
             time.Advance(TimeSpan.FromSeconds(1));
             return probe.Results.Count == 2 ? probe : null;
         }, "both results");
-    }
-
-    [Fact]
-    public async Task A_job_that_never_ends_ends_the_worker_and_is_handed_out_again()
-    {
-        await using var probe = await ProbeAsync();
-        await probe.SubmitAsync(GraceHopper, id: "endless");
-        await using (var worker = FaceEmbed.Start(["run", .. probe.Settings, "--Jobs:DeadlineSeconds=3", "--Jobs:Parallelism=2"], new() { ["FACE_EMBED_TEST_HANG_ON_ID"] = "endless" }))
-        {
-            await worker.SaidAsync("Ready: taking jobs");
-            await probe.SubmitAsync(GraceHopper, id: "beside");
-            await probe.ResultAsync("beside");
-            Assert.Equal(70, await worker.ExitAsync());
-            Assert.Contains("Job endless has run for", worker.Output, StringComparison.Ordinal);
-        }
-
-        await using var next = await FaceEmbed.WorkerAsync(probe);
-        await probe.ResultAsync("endless");
-    }
-
-    [Fact]
-    public async Task Readiness_says_why_no_jobs_are_taken()
-    {
-        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
-        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
-        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
-        using var http = new HttpClient { BaseAddress = new Uri(health) };
-        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
-        Assert.Equal((200, "ok\n"), await GetAsync("/startupz"));
-        Assert.Equal((0, "ok"), await HealthAsync());
-
-        await probe.SubmitAsync(GraceHopper, id: "unroutable");
-        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded\n") ? probe : null, "its readiness to say why");
-        Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
-        Assert.Equal((1, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded"), await HealthAsync());
-
-        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
-        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
-        await worker.SaidAsync("the intake is open");
-        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
-
-        Assert.Equal(404, (await GetAsync("/nothing")).Status);
-        using var post = await http.PostAsync("/readyz", null, TestContext.Current.CancellationToken);
-        Assert.Equal(405, (int)post.StatusCode);
-
-        async Task<(int Code, string Output)> HealthAsync()
-        {
-            var (code, output, _) = await FaceEmbed.RunAsync("health", $"--Health:Url={health.Replace("127.0.0.1", "0.0.0.0", StringComparison.Ordinal)}");
-            return (code, output);
-        }
-
-        async Task<(int Status, string Text)> GetAsync(string path)
-        {
-            using var answer = await http.GetAsync(path, TestContext.Current.CancellationToken);
-            return ((int)answer.StatusCode, await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
-        }
-    }
-
-    [Fact]
-    public async Task One_trace_leads_from_the_producer_to_the_result_and_to_a_collector()
-    {
-        await using var probe = await ProbeAsync();
-        await using var collector = new OtlpReceiver();
-        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf" });
-        const string trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-
-        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = $"00-{trace}-00f067aa0ba902b7-01" });
-
-        var result = await probe.ResultAsync("traced");
-        Assert.StartsWith($"00-{trace}-", result.Header("traceparent"), StringComparison.Ordinal);
-        Assert.NotEqual($"00-{trace}-00f067aa0ba902b7-01", result.Header("traceparent"));
-        await worker.SaidAsync($"\"trace_id\":\"{trace}\"");
-        Assert.Equal(0, await worker.TerminateAsync()); // which sends what is left
-
-        var spans = Encoding.Latin1.GetString(collector.Of("/v1/traces"));
-        Assert.Contains(Encoding.Latin1.GetString(Convert.FromHexString(trace)), spans, StringComparison.Ordinal);
-        Assert.All(new[] { $"process {probe.Topology.Jobs}", "decode", "detect", "align", "embed", "settle" }, name => Assert.Contains(name, spans, StringComparison.Ordinal));
-        Assert.All(new[] { "messaging.process.duration", "face_embed.stage.duration", "face_embed.jobs" }, name => Assert.Contains(name, Encoding.Latin1.GetString(collector.Of("/v1/metrics")), StringComparison.Ordinal));
-    }
-
-    [Fact]
-    public async Task Without_a_collector_the_producers_trace_goes_along()
-    {
-        await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" });
-        Assert.Equal("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", (await probe.ResultAsync("traced")).Header("traceparent"));
-    }
-
-    [Fact]
-    public async Task Gauges_and_counters_move()
-    {
-        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
-        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
-        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
-        using var http = new HttpClient { BaseAddress = new Uri(health) };
-        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\",role=\"dead\"}} 0");
-
-        await probe.SubmitAsync(GraceHopper, id: "held");
-        await UntilAsync("face_embed_in_flight{} 1", "face_embed_intake_open{} 0");
-
-        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
-        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
-        await probe.SubmitAsync([], id: "malformed");
-        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", "face_embed_jobs_total{outcome=\"embedded\",space=\"0bc65e766053\"} 1", "face_embed_dead_letters_total{reason=\"malformed\"} 1", $"messaging_client_operation_duration_seconds_count{{messaging_destination_name=\"{probe.Topology.Dead}\",messaging_operation_name=\"publish\",messaging_system=\"rabbitmq\"}} 1",
-            "face_embed_stage_duration_seconds_count{stage=\"embed\"} 1", "face_embed_faces_bucket{space=\"0bc65e766053\",le=\"1\"} 1");
-
-        async Task UntilAsync(params string[] lines)
-        {
-            var text = "";
-            for (var end = DateTime.UtcNow.AddSeconds(30); !lines.All(l => text.Contains($"\n{l}\n", StringComparison.Ordinal)); await Task.Delay(100))
-            {
-                Assert.True(DateTime.UtcNow < end, $"The metrics do not have {string.Join(", ", lines)}:\n{text}");
-                text = await http.GetStringAsync("/metrics");
-            }
-        }
-    }
-
-    [Fact]
-    public async Task Hostile_messages_end_by_their_kind_and_the_worker_serves_on()
-    {
-        await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
-        var noise = new byte[12 * 1024 * 1024]; // RabbitMQ 4 takes 16 MiB
-        new Random(1).NextBytes(noise);
-        await probe.SubmitAsync(noise, "image/jpeg", "noise");
-        await probe.SubmitAsync(Pngs.Header(50_000, 50_000), "image/png", "bomb");
-        await probe.SubmitAsync(Encoding.ASCII.GetBytes(new string('[', 1_000_000)), "application/json", "deep");
-        await probe.SubmitAsync([.. "{\"image\":{\"data\":\""u8, 0xC3, 0x28, .. "\"}}"u8], "application/json", "not-utf8");
-        await probe.SubmitAsync(Encoding.ASCII.GetBytes($$$"""{"id":"{{{new string('x', 10_240)}}}","image":{"data":"AAAA"}}"""), "application/json", "long-id");
-        await probe.SubmitAsync(GraceHopper, "image/jpeg", "headers", new() { ["metadata"] = new string('[', 100_000) });
-        await probe.SubmitAsync(GraceHopper, "image/jpeg", "other-headers", new() { ["x-anything"] = new string('[', 100_000) });
-        await probe.SubmitAsync(Convert.FromHexString("0000001866747970686569630000000068656963"), "image/heic", "heic");
-
-        Assert.Equal("stub", (await probe.ResultAsync("noise")).RoutingKey);
-        Assert.Equal("embedded", (await probe.ResultAsync("other-headers")).RoutingKey);
-        foreach (var (id, reason) in new[] { ("bomb", "refused"), ("deep", "malformed"), ("not-utf8", "malformed"), ("long-id", "malformed"), ("headers", "malformed"), ("heic", "unsupported") })
-        {
-            Assert.Equal(reason, (await probe.DeadLetterAsync(id)).Header("fw-error"));
-        }
-
-        await probe.SubmitAsync(Astronaut, id: "after");
-        await probe.ResultAsync("after");
-        Assert.Equal(0, await worker.TerminateAsync());
     }
 
     [Fact]
@@ -768,6 +583,224 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.EndsWith("1 embedded", output, StringComparison.Ordinal);
     }
 
+    private static DateTime Time(string text) => DateTime.Parse(text, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
+
+    /// <summary>Small variants of a photo, each with bytes and an id of its own.</summary>
+    private static async Task SubmitManyAsync(BrokerProbe probe, int from, int count)
+    {
+        var body = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
+        for (var i = from; i < from + count; i += 50)
+        {
+            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(body, "image/jpeg", $"job-{n}")));
+        }
+    }
+
+    private static async Task SubmitSuspectAsync(BrokerProbe probe, string id) =>
+        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.SuspectKey, mandatory: true, new BasicProperties { MessageId = id, DeliveryMode = DeliveryModes.Persistent }, GraceHopper);
+
+    private static async Task UntilReadyAsync(BrokerProbe probe, string queue, uint count)
+    {
+        for (var end = DateTime.UtcNow.AddSeconds(60); await probe.ReadyAsync(queue) < count; await Task.Delay(50))
+        {
+            Assert.True(DateTime.UtcNow < end, $"After 60 s there are not {count} messages in {queue}.");
+        }
+    }
+
+    private protected async Task<BrokerProbe> ProbeAsync(Action<BrokerOptions>? change = null, bool listen = true)
+    {
+        broker.Require();
+        return await new BrokerProbe(broker.Uri, change).ConnectAsync(listen);
+    }
+}
+
+/// <summary>Once, and here: what the worker does by itself, of which the broker hears nothing new: traces, metrics, probes, memory, a screen.</summary>
+[Collection(RabbitMq4.Name)]
+public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests(broker)
+{
+    [Fact]
+    public async Task A_job_that_never_ends_ends_the_worker_and_is_handed_out_again()
+    {
+        await using var probe = await ProbeAsync();
+        await probe.SubmitAsync(GraceHopper, id: "endless");
+        await using (var worker = FaceEmbed.Start(["run", .. probe.Settings, "--Jobs:DeadlineSeconds=3", "--Jobs:Parallelism=2"], new() { ["FACE_EMBED_TEST_HANG_ON_ID"] = "endless" }))
+        {
+            await worker.SaidAsync("Ready: taking jobs");
+            await probe.SubmitAsync(GraceHopper, id: "beside");
+            await probe.ResultAsync("beside");
+            Assert.Equal(70, await worker.ExitAsync());
+            Assert.Contains("Job endless has run for", worker.Output, StringComparison.Ordinal);
+        }
+
+        await using var next = await FaceEmbed.WorkerAsync(probe);
+        await probe.ResultAsync("endless");
+    }
+
+    [Fact]
+    public async Task Readiness_says_why_no_jobs_are_taken()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        using var http = new HttpClient { BaseAddress = new Uri(health) };
+        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
+        Assert.Equal((200, "ok\n"), await GetAsync("/startupz"));
+        Assert.Equal((0, "ok"), await HealthAsync());
+
+        await probe.SubmitAsync(GraceHopper, id: "unroutable");
+        await probe.UntilAsync(() => GetAsync("/readyz").Result == (503, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded\n") ? probe : null, "its readiness to say why");
+        Assert.Equal((200, "ok\n"), await GetAsync("/livez"));
+        Assert.Equal((1, $"1 message waits until the broker takes it: no queue takes messages of exchange {probe.Topology.Results} with routing key embedded"), await HealthAsync());
+
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await worker.SaidAsync("the intake is open");
+        Assert.Equal((200, "ok\n"), await GetAsync("/readyz"));
+
+        Assert.Equal(404, (await GetAsync("/nothing")).Status);
+        using var post = await http.PostAsync("/readyz", null, TestContext.Current.CancellationToken);
+        Assert.Equal(405, (int)post.StatusCode);
+
+        async Task<(int Code, string Output)> HealthAsync()
+        {
+            var (code, output, _) = await FaceEmbed.RunAsync("health", $"--Health:Url={health.Replace("127.0.0.1", "0.0.0.0", StringComparison.Ordinal)}");
+            return (code, output);
+        }
+
+        async Task<(int Status, string Text)> GetAsync(string path)
+        {
+            using var answer = await http.GetAsync(path, TestContext.Current.CancellationToken);
+            return ((int)answer.StatusCode, await answer.Content.ReadAsStringAsync(TestContext.Current.CancellationToken));
+        }
+    }
+
+    [Fact]
+    public async Task One_trace_leads_from_the_producer_to_the_result_and_to_a_collector()
+    {
+        await using var probe = await ProbeAsync();
+        await using var collector = new OtlpReceiver();
+        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = collector.Address, ["OTEL_EXPORTER_OTLP_PROTOCOL"] = "http/protobuf" });
+        const string trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = $"00-{trace}-00f067aa0ba902b7-01" });
+
+        var result = await probe.ResultAsync("traced");
+        Assert.StartsWith($"00-{trace}-", result.Header("traceparent"), StringComparison.Ordinal);
+        Assert.NotEqual($"00-{trace}-00f067aa0ba902b7-01", result.Header("traceparent"));
+        await worker.SaidAsync($"\"trace_id\":\"{trace}\"");
+        Assert.Equal(0, await worker.TerminateAsync()); // which sends what is left
+
+        var spans = Encoding.Latin1.GetString(collector.Of("/v1/traces"));
+        Assert.Contains(Encoding.Latin1.GetString(Convert.FromHexString(trace)), spans, StringComparison.Ordinal);
+        Assert.All(new[] { $"process {probe.Topology.Jobs}", "decode", "detect", "align", "embed", "settle" }, name => Assert.Contains(name, spans, StringComparison.Ordinal));
+        Assert.All(new[] { "messaging.process.duration", "face_embed.stage.duration", "face_embed.jobs" }, name => Assert.Contains(name, Encoding.Latin1.GetString(collector.Of("/v1/metrics")), StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Without_a_collector_the_producers_trace_goes_along()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await probe.SubmitAsync(GraceHopper, id: "traced", headers: new() { ["traceparent"] = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" });
+        Assert.Equal("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", (await probe.ResultAsync("traced")).Header("traceparent"));
+    }
+
+    [Fact]
+    public async Task Gauges_and_counters_move()
+    {
+        await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
+        var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
+        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        using var http = new HttpClient { BaseAddress = new Uri(health) };
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\",role=\"dead\"}} 0");
+
+        await probe.SubmitAsync(GraceHopper, id: "held");
+        await UntilAsync("face_embed_in_flight{} 1", "face_embed_intake_open{} 0");
+
+        var queue = (await probe.Channel.QueueDeclareAsync("", durable: false, exclusive: true, autoDelete: true)).QueueName;
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await probe.SubmitAsync([], id: "malformed");
+        await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", "face_embed_jobs_total{outcome=\"embedded\",space=\"0bc65e766053\"} 1", "face_embed_dead_letters_total{reason=\"malformed\"} 1", $"messaging_client_operation_duration_seconds_count{{messaging_destination_name=\"{probe.Topology.Dead}\",messaging_operation_name=\"publish\",messaging_system=\"rabbitmq\"}} 1",
+            "face_embed_stage_duration_seconds_count{stage=\"embed\"} 1", "face_embed_faces_bucket{space=\"0bc65e766053\",le=\"1\"} 1");
+
+        async Task UntilAsync(params string[] lines)
+        {
+            var text = "";
+            for (var end = DateTime.UtcNow.AddSeconds(30); !lines.All(l => text.Contains($"\n{l}\n", StringComparison.Ordinal)); await Task.Delay(100))
+            {
+                Assert.True(DateTime.UtcNow < end, $"The metrics do not have {string.Join(", ", lines)}:\n{text}");
+                text = await http.GetStringAsync("/metrics");
+            }
+        }
+    }
+
+    [Fact]
+    public async Task Hostile_messages_end_by_their_kind_and_the_worker_serves_on()
+    {
+        await using var probe = await ProbeAsync();
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        var noise = new byte[12 * 1024 * 1024]; // RabbitMQ 4 takes 16 MiB
+        new Random(1).NextBytes(noise);
+        await probe.SubmitAsync(noise, "image/jpeg", "noise");
+        await probe.SubmitAsync(Pngs.Header(50_000, 50_000), "image/png", "bomb");
+        await probe.SubmitAsync(Encoding.ASCII.GetBytes(new string('[', 1_000_000)), "application/json", "deep");
+        await probe.SubmitAsync([.. "{\"image\":{\"data\":\""u8, 0xC3, 0x28, .. "\"}}"u8], "application/json", "not-utf8");
+        await probe.SubmitAsync(Encoding.ASCII.GetBytes($$$"""{"id":"{{{new string('x', 10_240)}}}","image":{"data":"AAAA"}}"""), "application/json", "long-id");
+        await probe.SubmitAsync(GraceHopper, "image/jpeg", "headers", new() { ["metadata"] = new string('[', 100_000) });
+        await probe.SubmitAsync(GraceHopper, "image/jpeg", "other-headers", new() { ["x-anything"] = new string('[', 100_000) });
+        await probe.SubmitAsync(Convert.FromHexString("0000001866747970686569630000000068656963"), "image/heic", "heic");
+
+        Assert.Equal("stub", (await probe.ResultAsync("noise")).RoutingKey);
+        Assert.Equal("embedded", (await probe.ResultAsync("other-headers")).RoutingKey);
+        foreach (var (id, reason) in new[] { ("bomb", "refused"), ("deep", "malformed"), ("not-utf8", "malformed"), ("long-id", "malformed"), ("headers", "malformed"), ("heic", "unsupported") })
+        {
+            Assert.Equal(reason, (await probe.DeadLetterAsync(id)).Header("fw-error"));
+        }
+
+        await probe.SubmitAsync(Astronaut, id: "after");
+        await probe.ResultAsync("after");
+        Assert.Equal(0, await worker.TerminateAsync());
+    }
+
+    /// <summary>As bytes and as JSON: a picture with a long comment.</summary>
+    [Fact]
+    public async Task Messages_of_64_MiB_are_handled_with_one_copy_at_most()
+    {
+        const int size = 64 * 1024 * 1024;
+        await using var probe = await ProbeAsync();
+        await Broker.ControlAsync("eval", "application:set_env(rabbit, max_message_size, 134217728), persistent_term:put(max_message_size, 134217728).");
+        await probe.ReconnectAsync(); // the limit is a channel's
+        var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
+        using var padded = new MemoryStream(size);
+        padded.Write(photo, 0, 2);
+        while (padded.Length < size - photo.Length - 65_537)
+        {
+            padded.Write([0xFF, 0xFE, 0xFF, 0xFF, .. new byte[65_533]]); // JPEG comments
+        }
+
+        padded.Write(photo, 2, photo.Length - 2);
+        var large = padded.ToArray();
+        string[] settings = ["--Images:MaxBytes=100000000", "--Jobs:Parallelism=1", "--Broker:Prefetch=1"];
+        await using var worker = await FaceEmbed.WorkerAsync(probe, settings);
+        await probe.SubmitAsync(photo, "image/jpeg", "small");
+        await probe.ResultAsync("small");
+        var before = Peak(worker);
+        await probe.SubmitAsync(large, "image/jpeg", "bytes");
+        var bytes = await probe.ResultAsync("bytes", seconds: 60);
+        var raw = Peak(worker) - before;
+        await probe.SubmitAsync([.. "{\"id\":\"json\",\"image\":{\"data\":\""u8, .. System.Text.Encoding.ASCII.GetBytes(Convert.ToBase64String(large)), .. "\"}}"u8], "application/json", "json");
+        var json = await probe.ResultAsync("json", seconds: 60);
+
+        Assert.Equal(Vector(await probe.ResultAsync("small")), Vector(bytes));
+        Assert.Equal(Vector(bytes), Vector(json));
+        Console.WriteLine($"64 MiB: {raw / 1e6:0} MB more as bytes, {(Peak(worker) - before) / 1e6:0} MB as JSON");
+        Assert.InRange(raw, 0, 2.5 * size); // the client's own, whose pool has powers of two, and ours
+        Assert.InRange(Peak(worker) - before, 0, 5.5 * size); // 4/3 of it as text, in a pool of powers of two, our copy of that, and the picture
+        Assert.Equal(0, await worker.TerminateAsync());
+
+        static long Peak(FaceEmbed worker) => 1024 * long.Parse(File.ReadLines($"/proc/{worker.Id}/status").First(l => l.StartsWith("VmHWM:", StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], System.Globalization.CultureInfo.InvariantCulture);
+        static string Vector(Seen result) => result.Json.GetProperty("embeddings")[0].GetProperty("vector").ToString();
+    }
+
     /// <summary>
     /// Each result has a line on the screen, whatever bar is drawn below; and where nobody takes jobs, the person who waits is told.
     /// </summary>
@@ -804,34 +837,5 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Equal(60, Enumerable.Range(0, 60).Count(i => lines.Count(l => l.Contains($"photo-{i:00}.jpg: embedded, 1 vector of space", StringComparison.Ordinal)) == 1));
         Assert.Contains("60 embedded", lines);
         Assert.True(await terminal.ShowsCursorAsync());
-    }
-
-    private static DateTime Time(string text) => DateTime.Parse(text, CultureInfo.InvariantCulture, DateTimeStyles.RoundtripKind);
-
-    /// <summary>Small variants of a photo, each with bytes and an id of its own.</summary>
-    private static async Task SubmitManyAsync(BrokerProbe probe, int from, int count)
-    {
-        var body = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
-        for (var i = from; i < from + count; i += 50)
-        {
-            await Task.WhenAll(Enumerable.Range(i, Math.Min(50, from + count - i)).Select(n => probe.SubmitAsync(body, "image/jpeg", $"job-{n}")));
-        }
-    }
-
-    private static async Task SubmitSuspectAsync(BrokerProbe probe, string id) =>
-        await probe.Channel.BasicPublishAsync(probe.Topology.Jobs, Topology.SuspectKey, mandatory: true, new BasicProperties { MessageId = id, DeliveryMode = DeliveryModes.Persistent }, GraceHopper);
-
-    private static async Task UntilReadyAsync(BrokerProbe probe, string queue, uint count)
-    {
-        for (var end = DateTime.UtcNow.AddSeconds(60); await probe.ReadyAsync(queue) < count; await Task.Delay(50))
-        {
-            Assert.True(DateTime.UtcNow < end, $"After 60 s there are not {count} messages in {queue}.");
-        }
-    }
-
-    private async Task<BrokerProbe> ProbeAsync(Action<BrokerOptions>? change = null, bool listen = true)
-    {
-        broker.Require();
-        return await new BrokerProbe(broker.Uri, change).ConnectAsync(listen);
     }
 }

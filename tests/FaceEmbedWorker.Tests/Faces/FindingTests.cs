@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Globalization;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
@@ -11,6 +12,9 @@ namespace FaceEmbedWorker.Tests.Faces;
 public class FindingTests
 {
     private static readonly CancellationToken None = CancellationToken.None;
+
+    /// <summary>The face of each photo as it is: looked at once for all tests.</summary>
+    private static readonly ConcurrentDictionary<string, Task<ResultEmbedding>> Uprights = new();
 
     [Fact]
     public async Task Faces_of_24_pixels_in_a_small_frame_are_found_at_the_default()
@@ -54,7 +58,7 @@ public class FindingTests
         var (found, cosines) = (0, new List<double>());
         foreach (var file in People())
         {
-            var upright = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!;
+            var upright = await UprightAsync(file);
             var turned = await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Rot(degrees switch { 90 => Enums.Angle.D90, 180 => Enums.Angle.D180, _ => Enums.Angle.D270 })));
             if (Largest(turned) is { } face && turned.Image.Rotation == 360 - degrees)
             {
@@ -114,7 +118,7 @@ public class FindingTests
         var cosines = new List<double>();
         foreach (var file in People())
         {
-            var upright = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!;
+            var upright = await UprightAsync(file);
             var tilted = Largest(await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Similarity(angle: degrees, background: [128, 128, 128]))));
             cosines.Add(tilted is null ? 0 : Pipeline.Cosine(upright.Vector, tilted.Vector));
         }
@@ -133,7 +137,7 @@ public class FindingTests
         var found = 0;
         foreach (var file in People())
         {
-            var box = Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!.Box!;
+            var box = (await UprightAsync(file)).Box!;
             var (width, height) = ((int)(box.Width * tightness), (int)(box.Height * tightness));
             var (x, y) = (Math.Clamp(box.X + (box.Width - width) / 2, 0, 250 - width), Math.Clamp(box.Y + (box.Height - height) / 2, 0, 250 - height));
             var cropped = await Pipeline.EmbedAsync(Pipeline.Changed(file, i => i.Crop(x, y, width, height)));
@@ -211,7 +215,7 @@ public class FindingTests
         {
             var person = Path.GetFileName(Path.GetDirectoryName(file)!);
             clean.TryAdd(person, []);
-            clean[person].Add(Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(file, None)))!.Vector);
+            clean[person].Add((await UprightAsync(file)).Vector);
         }
 
         var (scores, impostors) = (new List<(double Quality, double Cosine)>(), new List<double>());
@@ -283,6 +287,8 @@ public class FindingTests
     }
 
     private static IEnumerable<string> People() => Directory.EnumerateFiles(TestData.Verification("lfw10"), "*.jpg", SearchOption.AllDirectories).Order(StringComparer.Ordinal);
+
+    private static Task<ResultEmbedding> UprightAsync(string file) => Uprights.GetOrAdd(file, async photo => Largest(await Pipeline.EmbedAsync(await File.ReadAllBytesAsync(photo, None)))!);
 
     private static ResultEmbedding? Largest(EmbedResult result) => result.Embeddings.Count > 0 ? result.Embeddings[0] : null;
 

@@ -79,6 +79,13 @@ internal sealed class Schedule : IWatcher, INetwork
     private static readonly string BodySha256 = Convert.ToHexStringLower(SHA256.HashData(Body));
     private static readonly JsonElement NoMetadata = JsonElement.Parse("{}");
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
+    /// <summary>So often, docs/delivery.md says, a job that is alone may end its worker before it is given up.</summary>
+    private const int Blows = 3;
+    /// <summary>The longest fault is an alarm of 90 s.</summary>
+    private static readonly TimeSpan FaultTime = TimeSpan.FromSeconds(100);
+
+    /// <summary>By then, where nothing else struck, a worker that was told to stop has given back what it has not begun.</summary>
+    private static readonly TimeSpan ReturnTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(30);
 
     /// <summary>Faults that were begun are over by then, and what the broker was asked again.</summary>
@@ -96,6 +103,8 @@ internal sealed class Schedule : IWatcher, INetwork
     private readonly List<string> broken = [];
     private readonly double danger;
     private int faultsLeft;
+    private int strikes;
+    private TimeSpan restless = -FaultTime;
     private int started;
     private int unconfirmed;
     private bool outage;
@@ -320,7 +329,7 @@ internal sealed class Schedule : IWatcher, INetwork
     {
         var worker = (SimulatedWorker)channel.Link.Party;
         var alone = broker.Queues[topology.Suspects].Messages.Concat(worker.Links.SelectMany(l => l.Current?.Unacked ?? []).Where(u => u.Queue.Name == topology.Suspects).Select(u => u.Message));
-        var spared = alone.Any(m => CrashCounts.IsCondemned(m.Returns + 1) && !jobs[m.Job].IsGuilty); // nobody could tell the last blow from guilt
+        var spared = alone.Any(m => m.Returns + 1 >= Blows && !jobs[m.Job].IsGuilty); // nobody could tell the last blow from guilt
         switch (random.Next(13))
         {
             case 0 or 1 when !spared:
@@ -332,6 +341,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
             case 4 when !spared || workers.Count == 1 || channel.Link.Role != "consume":
                 Note($"fault: '{what}' of {worker} takes long");
+                (strikes, restless) = (strikes + 1, agenda.Now);
                 return Short(20);
             case 5 when jobs.Values.Where(j => j.Confirmed).ToArray() is { Length: > 0 } sent:
                 var again = sent[random.Next(sent.Length)];
@@ -352,7 +362,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
             case 9:
                 Soon(() => worker.Stop());
-                break;
+                return TimeSpan.Zero; // it disturbs nothing
             case 10:
                 Soon(() => MoveLeader(broker.Queues.Values.ElementAt(random.Next(broker.Queues.Count))));
                 break;
@@ -372,6 +382,7 @@ internal sealed class Schedule : IWatcher, INetwork
                 break;
         }
 
+        (strikes, restless) = (strikes + 1, agenda.Now);
         return TimeSpan.Zero;
     }
 
@@ -512,6 +523,7 @@ internal sealed class Schedule : IWatcher, INetwork
             {
                 schedule.Note($"fault: {this} crashes {why}");
                 Dead = true;
+                (schedule.strikes, schedule.restless) = (schedule.strikes + 1, schedule.agenda.Now);
                 schedule.workers.Remove(this);
                 Links.ForEach(l => l.Vanish(schedule.Short(0.05)));
                 schedule.agenda.After(schedule.Short(3), schedule.Begin);
@@ -524,10 +536,23 @@ internal sealed class Schedule : IWatcher, INetwork
             {
                 schedule.Note($"{this} is told to stop");
                 stopping = StopAsync();
+                var strikes = schedule.strikes;
+                if (schedule.agenda.Now - schedule.restless > FaultTime)
+                {
+                    schedule.agenda.After(ReturnTime, () => Returns(strikes));
+                }
             }
         }
 
         public override string ToString() => $"worker {number}";
+
+        private void Returns(int strikes)
+        {
+            if (!Dead && strikes == schedule.strikes && health.Life is { Ended: false } life && life.Unsettled.Where(d => d.State == DeliveryState.Waiting).ToArray() is { Length: > 0 } kept)
+            {
+                schedule.broken.Add($"{this} was told to stop {ReturnTime.TotalSeconds:0} s ago and keeps {string.Join(" and ", kept.Select(d => d.Message.JobId))}, not begun");
+            }
+        }
 
         private async Task StopAsync()
         {

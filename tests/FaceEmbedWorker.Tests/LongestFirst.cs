@@ -1,0 +1,24 @@
+using FaceEmbedWorker.Tests.Chaos;
+using FaceEmbedWorker.Tests.EndToEnd;
+using FaceEmbedWorker.Tests.Images;
+using Xunit.Sdk;
+using Xunit.v3;
+
+namespace FaceEmbedWorker.Tests;
+
+/// <summary>What takes minutes begins first: none of it runs alone at the end, with a core idle.</summary>
+public sealed class LongestFirst : ITestCollectionOrderer
+{
+    /// <summary>As <c>tests/run</c> tells them.</summary>
+    private static readonly string[] Longest =
+    [
+        AroundRabbitMq310.Name, AttackedRabbitMq4.Name, AttackedRabbitMq310.Name, Heavy.Name, AroundRabbitMq4.Name, RabbitMq4.Name, RabbitMq310.Name,
+        $".{nameof(SecurityTests)}", $".{nameof(DeployTests)}", $".{nameof(MemoryBudgetTests)}", $".{nameof(CommandTests)}", $".{nameof(ModelCommandTests)}",
+    ];
+
+    public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(IReadOnlyCollection<TTestCollection> testCollections)
+        where TTestCollection : ITestCollection => [.. testCollections.OrderBy(Place)];
+
+    private static int Place<TTestCollection>(TTestCollection collection)
+        where TTestCollection : ITestCollection => Array.FindIndex(Longest, name => collection.TestCollectionDisplayName.Contains(name, StringComparison.Ordinal)) is >= 0 and var place ? place : Longest.Length;
+}
