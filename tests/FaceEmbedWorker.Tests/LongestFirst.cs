@@ -4,6 +4,8 @@ using FaceEmbedWorker.Tests.Images;
 using Xunit.Sdk;
 using Xunit.v3;
 
+[assembly: TestCollectionOrderer(typeof(FaceEmbedWorker.Tests.LongestFirst))]
+
 namespace FaceEmbedWorker.Tests;
 
 /// <summary>What takes minutes begins first: none of it runs alone at the end, with a core idle.</summary>

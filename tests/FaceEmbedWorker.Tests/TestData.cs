@@ -1,7 +1,6 @@
 using System.Text.Json;
 
 [assembly: Xunit.v3.Parallelization(MaxThreads = 3)] // some of them wait for brokers; with more, three workers each and a broker keep two cores so busy that deadlines are missed
-[assembly: TestCollectionOrderer(typeof(FaceEmbedWorker.Tests.LongestFirst))]
 
 namespace FaceEmbedWorker.Tests;
 
