@@ -483,6 +483,10 @@ public class JobMessageTests
     }
 
     [Fact]
+    public void The_property_tells_the_expiry_where_a_header_tells_another() =>
+        Assert.Equal("1", new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = "1", Headers = new Dictionary<string, object?> { ["fw-expiration"] = "2" } }).Expiration);
+
+    [Fact]
     public void A_job_that_waits_exactly_as_long_as_it_may_is_not_late()
     {
         var (message, now) = (new JobMessage(new byte[] { 1 }, new BasicProperties { Expiration = "1000" }), DateTimeOffset.UnixEpoch);

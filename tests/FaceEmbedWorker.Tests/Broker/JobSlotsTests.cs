@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Diagnostics.Metrics;
 using System.Text.Json;
 using FaceEmbedWorker.Broker;
 using FaceEmbedWorker.Images;
@@ -388,6 +390,50 @@ public sealed class JobSlotsTests : IDisposable
         Assert.Equal([new("c", 1, 3.7), new("a", 1, 2.47), new("b", 1, 1.23)], slots.Running);
     }
 
+    /// <summary>One trace leads from whoever sent a job to its stages.</summary>
+    [Fact]
+    public async Task Each_job_is_measured_and_traced()
+    {
+        var (measured, traced) = (new System.Collections.Concurrent.ConcurrentQueue<string>(), new System.Collections.Concurrent.ConcurrentQueue<Activity>());
+        using var listener = new MeterListener();
+        listener.InstrumentPublished = (instrument, l) =>
+        {
+            if (instrument.Name == "messaging.process.duration")
+            {
+                l.EnableMeasurementEvents(instrument);
+            }
+        };
+        listener.SetMeasurementEventCallback<double>((_, value, tags, _) =>
+        {
+            if (tags.ToArray().Any(t => t.Value is "measured"))
+            {
+                measured.Enqueue($"{value} {tags.ToArray().FirstOrDefault(t => t.Key == "error.type").Value}");
+            }
+        });
+        listener.Start();
+        using var traces = new ActivityListener { ShouldListenTo = source => source.Name == Telemetry.Name, Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllData, ActivityStarted = traced.Enqueue };
+        ActivitySource.AddActivityListener(traces);
+        var slots = await SlotsAsync(queue: "measured");
+        const string Producer = "0af7651916cd43dd8448eb211c80319c";
+        foreach (var (id, outcome) in new (string, JobOutcome)[] { ("a", new JobOutcome.Retry("io", "full")), ("b", new JobOutcome.Rejected("refused", "No.")), ("c", new JobOutcome.Completed(Completed.Result with { TimingsMs = new ResultTimings(null, 5, null, null, 7, 12) })) })
+        {
+            (running, var before) = (null, settled.Count);
+            await channel.HandAsync([1], new BasicProperties { MessageId = id, Headers = new Dictionary<string, object?> { ["traceparent"] = $"00-{Producer}-b7ad6b7169203331-01", ["tracestate"] = "k=v" } }, "q");
+            await UntilAsync(() => running is not null);
+            time.Advance(TimeSpan.FromSeconds(2));
+            running!.SetResult(outcome);
+            await UntilAsync(() => settled.Count == before + 1);
+        }
+
+        Assert.Equal(["2 io", "2 refused", "2 "], measured);
+        var spans = settled.Select(s => s.Delivery.Span!).ToList();
+        Assert.All(spans.Zip(["a", "b", "c"]), s => Assert.Equal(("process measured", Producer, "k=v", s.Second), (s.First.OperationName, s.First.TraceId.ToHexString(), s.First.TraceStateString, s.First.GetTagItem("messaging.message.id"))));
+        Assert.Equal(["decode", "embed"], traced.Where(a => a.ParentSpanId == spans[2].SpanId).Select(a => a.OperationName));
+        Assert.DoesNotContain(traced, a => a.ParentSpanId == spans[1].SpanId);
+        slots.Close();
+        await slots.Working.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
     public void Dispose()
     {
         life.Dispose();
@@ -440,14 +486,14 @@ public sealed class JobSlotsTests : IDisposable
     /// <summary>Its result.</summary>
     private static JobOutcome.Completed Of(EmbedJob job, byte[] picture) => new(Completed.Result with { JobId = job.Id, Image = new ResultImage(Convert.ToHexStringLower(System.Security.Cryptography.SHA256.HashData(picture))) });
 
-    private async Task<JobSlots> SlotsAsync(int parallelism = 1)
+    private async Task<JobSlots> SlotsAsync(int parallelism = 1, string queue = "q")
     {
         var slots = new JobSlots((asked, _) =>
         {
             job = asked;
             return (running = new TaskCompletionSource<JobOutcome>()).Task;
         }, (delivery, _, outcome) => settled.Enqueue((delivery, outcome)), gate, new CrashCounts(),
-            new JobOptions { Parallelism = parallelism }, "q", time, log, abandon.Token);
+            new JobOptions { Parallelism = parallelism }, queue, time, log, abandon.Token);
         slots.Start();
         await life.SubscribeAsync("q", 9, d => slots.Add(d), (_, error) => throw error);
         return slots;

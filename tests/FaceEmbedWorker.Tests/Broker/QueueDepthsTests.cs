@@ -17,6 +17,7 @@ public class QueueDepthsTests
         Assert.Equal([7L], Look(1, 7, 0));
         Assert.Equal(0L, Look(24, 0, 0)[^1]); // emptied after all
         Assert.Equal([9L, 0L], [.. Look(1, 9, 1), .. Look(1, 0, 1)]); // a consumer is told of: its leader has answered
+        Assert.Equal([0L, 0L, 0L, 0L], Look(4, 0, 0)); // it was 0 before
     }
 
     [Fact]

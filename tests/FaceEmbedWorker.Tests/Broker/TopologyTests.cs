@@ -89,6 +89,7 @@ public class TopologyTests
     [InlineData(1, null, 1.0)]
     [InlineData(1, 0.5, 1.0)]
     [InlineData(1, 20.0, 30.0)]
+    [InlineData(1, 5.0, 5.0)]
     [InlineData(2, 3.0, 5.0)]
     [InlineData(2, 5.5, 30.0)]
     [InlineData(1, 9999.0, 30.0)]

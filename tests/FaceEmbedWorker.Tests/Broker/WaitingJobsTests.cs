@@ -18,6 +18,26 @@ public sealed class WaitingJobsTests : IDisposable
         Assert.Equal("jjjbjjjbjjjbbbb", await BegunAsync(15));
     }
 
+    /// <summary>What is left of a share counts for the next one.</summary>
+    [Fact]
+    public async Task A_share_is_kept_over_many_jobs()
+    {
+        var shared = new WaitingJobs(bulkShare: 30, () => TimeSpan.Zero, TimeProvider.System);
+        for (var i = 0; i < 100; i++)
+        {
+            shared.Add(Delivery(bulk: false));
+            shared.Add(Delivery(bulk: true));
+        }
+
+        var begun = 0;
+        for (var i = 0; i < 100; i++)
+        {
+            begun += (await shared.NextAsync())!.IsBulk ? 1 : 0;
+        }
+
+        Assert.InRange(begun, 29, 30);
+    }
+
     [Fact]
     public async Task A_share_that_nothing_was_there_for_is_not_made_up_for()
     {
