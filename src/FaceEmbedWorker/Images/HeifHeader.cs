@@ -55,7 +55,7 @@ internal static class HeifHeader
             held = Math.Max(held, checked(Math.Max(coded, parts * pixels) * pixelBytes));
         }
 
-        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Unsupported = scattered ? $"an {format} whose picture lies in several pieces" : null, Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
+        return new ImageHeader(format, bytes.Side(width), bytes.Side(height)) { Unsupported = scattered ? $"{(format == "avif" ? "an" : "a")} {format} whose picture lies in several pieces" : null, Whole = true, Held = held > 0 ? held : checked(coded * Av1.MostPixelBytes) };
     }
 
     /// <summary>Pictures that other pictures are put together of (<c>dimg</c>), each as often as it is named.</summary>

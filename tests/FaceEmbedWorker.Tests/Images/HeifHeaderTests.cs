@@ -83,7 +83,7 @@ public class HeifHeaderTests
     public void A_picture_in_several_pieces_is_named()
     {
         Assert.Null(Read(WithItem(extents: 1)).Unsupported);
-        Assert.Equal("an heic whose picture lies in several pieces", Read(WithItem(extents: 2)).Unsupported);
+        Assert.Equal("a heic whose picture lies in several pieces", Read(WithItem(extents: 2)).Unsupported);
         Assert.Null(Read(WithItem(extents: 2, type: "Exif")).Unsupported); // not the picture
 
         static byte[] WithItem(int extents, string type = "av01") => Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))),
