@@ -62,9 +62,12 @@ internal sealed class WarmThreads
         {
             while (true)
             {
-                Next()();
+                Once();
             }
         }
+
+        /// <summary>Holds nothing once it has returned: the work has a picture.</summary>
+        private void Once() => Next()();
 
         private Action Next()
         {
@@ -76,7 +79,7 @@ internal sealed class WarmThreads
                     Monitor.Wait(given);
                 }
 
-                work = null; // it holds a picture
+                work = null;
                 return next;
             }
         }
