@@ -197,6 +197,7 @@ public sealed partial class MemoryBudgetTests : IDisposable
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments]) { RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = TestData.Repository };
         start.Environment["DOTNET_gcServer"] = "0";
         start.Environment.Remove("DOTNET_TC_QuickJitForLoops"); // which keeps what it decodes for longer
+        start.Environment.Remove("DOTNET_TC_CallCountThreshold");
         return Process.Start(start)!;
     }
 
