@@ -65,8 +65,11 @@ internal static class InputPicture
         using var rows = new AreaResize(picture, width, height);
         for (var y = 0; y < height; y++)
         {
-            var target = y * input.Width;
-            Deal(rows.Row(y), means, factors, red.Slice(target, width), green.Slice(target, width), blue.Slice(target, width));
+            var target = new Range(y * input.Width, y * input.Width + width);
+            rows.Row(y, red[target], green[target], blue[target]);
+            Standardize(red[target], means[0], factors[0]);
+            Standardize(green[target], means[1], factors[1]);
+            Standardize(blue[target], means[2], factors[2]);
         }
 
         var black = -means * factors;
@@ -85,37 +88,23 @@ internal static class InputPicture
         }
     }
 
-    /// <summary>Splits the pixels of a row, float32 [width, 4], into its colours: (x - mean) x factor.</summary>
-    private static void Deal(ReadOnlySpan<float> row, Vector128<float> means, Vector128<float> factors, Span<float> red, Span<float> green, Span<float> blue)
+    /// <summary>(x - mean) x factor of each.</summary>
+    private static void Standardize(Span<float> values, float mean, float factor)
     {
-        var x = 0;
-        if (Vector512.IsHardwareAccelerated)
+        if (mean == 0 && factor == 1)
         {
-            var (mean, factor) = (Vector512.Create(Vector256.Create(means, means), Vector256.Create(means, means)), Vector512.Create(Vector256.Create(factors, factors), Vector256.Create(factors, factors)));
-            for (; x <= red.Length - 4; x += 4)
-            {
-                var colours = Vector512.Shuffle((Vector512.Create(row.Slice(x * 4, 16)) - mean) * factor, Vector512.Create(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-                colours.GetLower().GetLower().CopyTo(red[x..]);
-                colours.GetLower().GetUpper().CopyTo(green[x..]);
-                colours.GetUpper().GetLower().CopyTo(blue[x..]);
-            }
-        }
-        else
-        {
-            var (mean, factor) = (Vector256.Create(means, means), Vector256.Create(factors, factors));
-            for (; x <= red.Length - 2; x += 2)
-            {
-                var colours = Vector256.Shuffle((Vector256.Create(row.Slice(x * 4, 8)) - mean) * factor, Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7)).AsInt64();
-                MemoryMarshal.Write(MemoryMarshal.AsBytes(red[x..]), colours[0]);
-                MemoryMarshal.Write(MemoryMarshal.AsBytes(green[x..]), colours[1]);
-                MemoryMarshal.Write(MemoryMarshal.AsBytes(blue[x..]), colours[2]);
-            }
+            return;
         }
 
-        for (; x < red.Length; x++)
+        var vectors = MemoryMarshal.Cast<float, Vector256<float>>(values);
+        foreach (ref var vector in vectors)
         {
-            var last = (Vector128.Create(row.Slice(x * 4, 4)) - means) * factors;
-            (red[x], green[x], blue[x]) = (last[0], last[1], last[2]);
+            vector = (vector - Vector256.Create(mean)) * Vector256.Create(factor);
+        }
+
+        foreach (ref var value in values[(vectors.Length * Vector256<float>.Count)..])
+        {
+            value = (value - mean) * factor;
         }
     }
 

@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace FaceEmbedWorker.Images;
 
@@ -15,6 +16,12 @@ internal ref struct AreaResize : IDisposable
     /// <summary>As cards name it.</summary>
     public const string Name = "area";
 
+    /// <summary>Pixels that are averaged at a time.</summary>
+    private const int Block = 16;
+
+    /// <summary>As far as one reads, or writes, over the end of a row.</summary>
+    private const int Over = 3 * Block;
+
     private readonly Picture from;
     private readonly Spans rows;
     private readonly int taps;
@@ -24,6 +31,8 @@ internal ref struct AreaResize : IDisposable
     private readonly Span<float> weights;
     private readonly Span<float> sums;
     private readonly Span<float> result;
+    private readonly Span<float> planes;
+    private readonly Span<float> blocks;
 
     /// <exception cref="ArgumentOutOfRangeException">A side would grow.</exception>
     public AreaResize(Picture from, int width, int height)
@@ -34,17 +43,28 @@ internal ref struct AreaResize : IDisposable
         rows = new Spans(from.Height, height);
         var columns = new Spans(from.Width, width);
         taps = columns.Most;
-        rented = ArrayPool<float>.Shared.Rent(rows.Most + width * taps + from.Width * 3 + 1 + width * 4);
         starts = ArrayPool<int>.Shared.Rent(width);
+        rented = ArrayPool<float>.Shared.Rent(rows.Most + width * taps + from.Width * 3 + Over + width * 4 + 3 * (from.Width + Over) + (width + Block) * taps);
         var rest = rented.AsSpan();
         rowWeights = Take(ref rest, rows.Most);
         weights = Take(ref rest, width * taps);
-        sums = Take(ref rest, from.Width * 3 + 1); // a pixel is read as four values
+        sums = Take(ref rest, from.Width * 3 + Over);
         result = Take(ref rest, width * 4);
-        sums[^1] = 0;
+        planes = Take(ref rest, 3 * (from.Width + Over));
+        sums[from.Width * 3] = 0; // the last pixel, too, is read as four values
         for (var x = 0; x < width; x++)
         {
-            starts[x] = columns.Weigh(x, weights.Slice(x * taps, taps)) * 3;
+            starts[x] = columns.Weigh(x, weights.Slice(x * taps, taps));
+        }
+
+        if (InBlocks(width))
+        {
+            blocks = Take(ref rest, (width + Block - 1) / Block * Block * taps);
+            for (var i = 0; i < blocks.Length; i++)
+            {
+                var (tap, x) = (i / Block % taps, FirstOf(i / (Block * taps), width) + i % Block);
+                blocks[i] = weights[x * taps + tap];
+            }
         }
 
         static Span<float> Take(scoped ref Span<float> rest, int length)
@@ -77,10 +97,24 @@ internal ref struct AreaResize : IDisposable
     /// </summary>
     public readonly ReadOnlySpan<float> Row(int y)
     {
-        var first = rows.Weigh(y, rowWeights);
-        AddRows(from.Pixels.Slice(first * from.Width * 3, rowWeights.Length * from.Width * 3), rowWeights, sums[..^1]);
-        AverageColumns(sums, starts.AsSpan(0, result.Length / 4), weights, taps, result);
+        AddRows(y);
+        AverageColumns(sums, Starts, weights, taps, result);
         return result;
+    }
+
+    /// <summary>A row of the result by colours: float32 [width] each, 0 to 255.</summary>
+    public readonly void Row(int y, Span<float> red, Span<float> green, Span<float> blue)
+    {
+        if (blocks.IsEmpty)
+        {
+            Deal(Row(y), red, green, blue);
+            return;
+        }
+
+        AddRows(y);
+        var plane = planes.Length / 3;
+        Deal(sums, planes[..plane], planes[plane..(2 * plane)], planes[(2 * plane)..], from.Width);
+        AverageBlocks(planes, Starts, blocks, taps, red, green, blue);
     }
 
     public readonly void Dispose()
@@ -89,10 +123,42 @@ internal ref struct AreaResize : IDisposable
         ArrayPool<int>.Shared.Return(starts);
     }
 
+    private readonly ReadOnlySpan<int> Starts => starts.AsSpan(0, result.Length / 4);
+
+    /// <summary>The first pixel of a block: the last block ends with the row, and overlaps with the one before.</summary>
+    private static int FirstOf(int block, int width) => Math.Min(block * Block, width - Block);
+
+    /// <summary>Whether each block's pixels cover no more than two vectors.</summary>
+    private readonly bool InBlocks(int width)
+    {
+        var fit = Avx512F.IsSupported && width >= Block;
+        for (var x = 0; fit && x < width; x += Block)
+        {
+            var first = Math.Min(x, width - Block);
+            fit = starts[first + Block - 1] - starts[first] + taps <= 2 * Block;
+        }
+
+        return fit;
+    }
+
+    private readonly void AddRows(int y)
+    {
+        var (first, length) = (rows.Weigh(y, rowWeights), from.Width * 3);
+        AddRows(from.Pixels.Slice(first * length, rowWeights.Length * length), rowWeights, sums[..length]);
+    }
+
     /// <summary>The weighted sum of whole rows: uint8 [n, length] to float32 [length].</summary>
     private static void AddRows(ReadOnlySpan<byte> rows, ReadOnlySpan<float> weights, Span<float> sums)
     {
         var x = 0;
+        if (Avx512F.IsSupported && sums.Length >= Vector512<byte>.Count)
+        {
+            for (; x < sums.Length; x += Vector512<byte>.Count)
+            {
+                AddRows(rows, weights, sums, Math.Min(x, sums.Length - Vector512<byte>.Count));
+            }
+        }
+
         for (; x <= sums.Length - Vector256<byte>.Count; x += Vector256<byte>.Count)
         {
             var (a, b, c, d) = (Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero, Vector256<float>.Zero);
@@ -128,10 +194,35 @@ internal ref struct AreaResize : IDisposable
         }
     }
 
+    /// <summary>64 of the sums.</summary>
+    private static void AddRows(ReadOnlySpan<byte> rows, ReadOnlySpan<float> weights, Span<float> sums, int at)
+    {
+        var (a, b, c, d) = (Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero, Vector512<float>.Zero);
+        var from = at;
+        foreach (var weight in weights)
+        {
+            ref var bytes = ref MemoryMarshal.GetReference(rows.Slice(from, Vector512<byte>.Count));
+            var by = Vector512.Create(weight);
+            a += Sixteen(ref bytes, 0) * by;
+            b += Sixteen(ref bytes, 16) * by;
+            c += Sixteen(ref bytes, 32) * by;
+            d += Sixteen(ref bytes, 48) * by;
+            from += sums.Length;
+        }
+
+        ref var target = ref MemoryMarshal.GetReference(sums.Slice(at, Vector512<byte>.Count));
+        a.StoreUnsafe(ref target);
+        b.StoreUnsafe(ref target, 16);
+        c.StoreUnsafe(ref target, 32);
+        d.StoreUnsafe(ref target, 48);
+
+        static Vector512<float> Sixteen(ref byte bytes, nuint at) => Avx512F.ConvertToVector512Single(Avx512F.ConvertToVector512Int32(Vector128.LoadUnsafe(ref bytes, at)));
+    }
+
     /// <summary>The weighted sums of a row's pixels: float32 [from, 3] to float32 [to, 4].</summary>
     private static void AverageColumns(ReadOnlySpan<float> row, ReadOnlySpan<int> starts, ReadOnlySpan<float> weights, int taps, Span<float> result)
     {
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(starts[^1] + 3 * taps + 1, row.Length); // the last pixel starts furthest right
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(3 * (starts[^1] + taps) + 1, row.Length); // the last pixel starts furthest right
         ArgumentOutOfRangeException.ThrowIfNotEqual(weights.Length, starts.Length * taps);
         ArgumentOutOfRangeException.ThrowIfNotEqual(result.Length, starts.Length * 4);
         ref var pixels = ref MemoryMarshal.GetReference(row);
@@ -139,7 +230,7 @@ internal ref struct AreaResize : IDisposable
         ref var target = ref MemoryMarshal.GetReference(result);
         for (var x = 0; x < starts.Length; x++)
         {
-            ref var pixel = ref Unsafe.Add(ref pixels, starts[x]);
+            ref var pixel = ref Unsafe.Add(ref pixels, 3 * starts[x]);
             var sum = Vector128.LoadUnsafe(ref pixel) * weight;
             for (var i = 1; i < taps; i++)
             {
@@ -149,6 +240,77 @@ internal ref struct AreaResize : IDisposable
 
             weight = ref Unsafe.Add(ref weight, taps);
             sum.StoreUnsafe(ref target, (nuint)(4 * x));
+        }
+    }
+
+    /// <summary>The same, sixteen pixels at a time, by colours: float32 [3, from] to float32 [to] each; weights [block, taps, 16].</summary>
+    private static void AverageBlocks(ReadOnlySpan<float> planes, ReadOnlySpan<int> starts, ReadOnlySpan<float> weights, int taps, Span<float> red, Span<float> green, Span<float> blue)
+    {
+        var plane = planes.Length / 3;
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(starts[^1] + 2 * Block, plane);
+        ArgumentOutOfRangeException.ThrowIfNotEqual(weights.Length, (starts.Length + Block - 1) / Block * Block * taps);
+        ref var reds = ref MemoryMarshal.GetReference(planes);
+        ref var weight = ref MemoryMarshal.GetReference(weights);
+        for (var block = 0; block * Block < starts.Length; block++)
+        {
+            var first = FirstOf(block, starts.Length);
+            var start = starts[first];
+            var at = (nuint)start;
+            var pixel = Vector512.Create(starts.Slice(first, Block)) - Vector512.Create(start);
+            var (lowRed, highRed) = Two(ref reds, at);
+            var (lowGreen, highGreen) = Two(ref reds, at + (nuint)plane);
+            var (lowBlue, highBlue) = Two(ref reds, at + (nuint)(2 * plane));
+            var by = Vector512.LoadUnsafe(ref weight);
+            var r = Avx512F.PermuteVar16x32x2(lowRed, pixel, highRed) * by;
+            var g = Avx512F.PermuteVar16x32x2(lowGreen, pixel, highGreen) * by;
+            var b = Avx512F.PermuteVar16x32x2(lowBlue, pixel, highBlue) * by;
+            for (var tap = 1; tap < taps; tap++)
+            {
+                pixel += Vector512<int>.One;
+                by = Vector512.LoadUnsafe(ref weight, (nuint)(tap * Block));
+                r += Avx512F.PermuteVar16x32x2(lowRed, pixel, highRed) * by;
+                g += Avx512F.PermuteVar16x32x2(lowGreen, pixel, highGreen) * by;
+                b += Avx512F.PermuteVar16x32x2(lowBlue, pixel, highBlue) * by;
+            }
+
+            weight = ref Unsafe.Add(ref weight, taps * Block);
+            r.CopyTo(red[first..]);
+            g.CopyTo(green[first..]);
+            b.CopyTo(blue[first..]);
+        }
+
+        static (Vector512<float> Low, Vector512<float> High) Two(ref float plane, nuint at) => (Vector512.LoadUnsafe(ref plane, at), Vector512.LoadUnsafe(ref plane, at + Block));
+    }
+
+    /// <summary>Splits pixels, float32 [width, 3], into their colours. Sixteen at a time: where the last lie, the spans are that much longer.</summary>
+    private static void Deal(ReadOnlySpan<float> row, Span<float> red, Span<float> green, Span<float> blue, int width)
+    {
+        for (var x = 0; x < width; x += Block)
+        {
+            var (a, b, c) = (Vector512.Create(row.Slice(3 * x, Block)), Vector512.Create(row.Slice(3 * x + Block, Block)), Vector512.Create(row.Slice(3 * x + 2 * Block, Block)));
+            Every(Vector512.Create(0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0), Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29)).CopyTo(red[x..]);
+            Every(Vector512.Create(1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 0, 0, 0, 0, 0), Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30)).CopyTo(green[x..]);
+            Every(Vector512.Create(2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0, 0, 0, 0, 0), Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31)).CopyTo(blue[x..]);
+
+            Vector512<float> Every(Vector512<int> ofTwo, Vector512<int> withThird) => Avx512F.PermuteVar16x32x2(Avx512F.PermuteVar16x32x2(a, ofTwo, b), withThird, c);
+        }
+    }
+
+    /// <summary>Splits pixels, float32 [width, 4], into their colours.</summary>
+    private static void Deal(ReadOnlySpan<float> row, Span<float> red, Span<float> green, Span<float> blue)
+    {
+        var x = 0;
+        for (; x <= red.Length - 2; x += 2)
+        {
+            var colours = Vector256.Shuffle(Vector256.Create(row.Slice(x * 4, 8)), Vector256.Create(0, 4, 1, 5, 2, 6, 3, 7)).AsInt64();
+            MemoryMarshal.Write(MemoryMarshal.AsBytes(red[x..]), colours[0]);
+            MemoryMarshal.Write(MemoryMarshal.AsBytes(green[x..]), colours[1]);
+            MemoryMarshal.Write(MemoryMarshal.AsBytes(blue[x..]), colours[2]);
+        }
+
+        if (x < red.Length)
+        {
+            (red[x], green[x], blue[x]) = (row[4 * x], row[4 * x + 1], row[4 * x + 2]);
         }
     }
 
