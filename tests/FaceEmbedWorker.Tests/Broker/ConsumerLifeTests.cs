@@ -1,3 +1,4 @@
+using System.Buffers;
 using FaceEmbedWorker.Broker;
 using Microsoft.Extensions.Time.Testing;
 
@@ -22,6 +23,7 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.Equal((2, 5L), (life.InHand, life.Bytes));
         var lighter = life.LighterAsync(2, CancellationToken.None);
         var empty = life.LighterAsync(0, CancellationToken.None);
+        Assert.Equal((false, true), (lighter.IsCompleted, life.LighterAsync(5, CancellationToken.None).IsCompleted));
         await life.AckAsync(received[0], CancellationToken.None);
         await lighter.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.False(empty.IsCompleted);
@@ -32,6 +34,30 @@ public sealed class ConsumerLifeTests : IDisposable
     }
 
     [Fact]
+    public async Task A_delivery_without_a_body_is_in_hand_too()
+    {
+        await SubscribeAsync(received.Add);
+        await channel.HandAsync([]);
+        var empty = life.LighterAsync(0, CancellationToken.None);
+        Assert.False(empty.IsCompleted);
+        await life.AckAsync(received[0], CancellationToken.None);
+        await empty.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    /// <summary>For want of memory, say: it is in hand, with the body that is the client's, until it is settled.</summary>
+    [Fact]
+    public async Task A_body_that_cannot_be_copied_is_settled_as_what_it_came_as()
+    {
+        await life.SubscribeAsync("bulk", 3, received.Add, FailAsync, bulk: true);
+        using var body = new Uncopied(7);
+        await channel.HandMemoryAsync(body.Memory);
+        var (delivery, error) = Assert.Single(failed);
+        Assert.IsType<InsufficientMemoryException>(error);
+        Assert.Equal((true, false, 7L, 1), (delivery.IsBulk, delivery.Alone, life.Bytes, life.InHand));
+        Assert.Empty(received);
+    }
+
+    [Fact]
     public async Task A_delivery_that_cannot_be_taken_in_is_settled_before_its_body_goes()
     {
         await SubscribeAsync(_ => throw new InsufficientMemoryException());
@@ -39,6 +65,7 @@ public sealed class ConsumerLifeTests : IDisposable
         var (delivery, error) = Assert.Single(failed);
         Assert.IsType<InsufficientMemoryException>(error);
         Assert.Equal((3, false), (delivery.Message.Body.Length, life.Ended));
+        Assert.Equal((1, 3L), (life.InHand, life.Bytes));
     }
 
     [Fact]
@@ -54,6 +81,20 @@ public sealed class ConsumerLifeTests : IDisposable
         await done.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.True(life.Ended); // unanswered
         Assert.Contains("does not end a subscription", life.Reason, StringComparison.Ordinal);
+    }
+
+    /// <summary>The answer may overtake deliveries that are on their way.</summary>
+    [Fact]
+    public async Task An_answered_cancel_is_done_when_the_consumer_has_nothing_more_on_its_way()
+    {
+        channel.EndsAtOnce = false;
+        await SubscribeAsync(received.Add);
+        var done = life.UnsubscribeAsync();
+        await channel.HandAsync([1]);
+        Assert.Equal((1, false), (received.Count, done.IsCompleted));
+        await channel.EndSubscriptionAsync();
+        await done.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.False(life.Ended);
     }
 
     [Fact]
@@ -191,9 +232,29 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.True(life.Closed);
     }
 
-    private Task SubscribeAsync(Action<Delivery> receive) => life.SubscribeAsync("q", 3, receive, (delivery, error) =>
+    private Task SubscribeAsync(Action<Delivery> receive) => life.SubscribeAsync("q", 3, receive, FailAsync);
+
+    private Task FailAsync(Delivery delivery, Exception error)
     {
         failed.Add((delivery, error));
         return Task.CompletedTask;
-    });
+    }
+
+    /// <summary>Bytes that nobody can read.</summary>
+    private sealed class Uncopied(int length) : MemoryManager<byte>
+    {
+        public override Memory<byte> Memory => CreateMemory(length);
+
+        public override Span<byte> GetSpan() => throw new InsufficientMemoryException();
+
+        public override MemoryHandle Pin(int elementIndex = 0) => throw new NotSupportedException();
+
+        public override void Unpin()
+        {
+        }
+
+        protected override void Dispose(bool disposing)
+        {
+        }
+    }
 }

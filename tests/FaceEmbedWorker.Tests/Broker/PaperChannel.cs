@@ -15,6 +15,9 @@ internal sealed class PaperChannel : IBrokerChannel
     /// <summary>Answers a cancel, and says that nothing more comes.</summary>
     public bool AnswersCancel { get; set; } = true;
 
+    /// <summary>Says at once that nothing more comes when it answers a cancel; otherwise the test does.</summary>
+    public bool EndsAtOnce { get; set; } = true;
+
     /// <summary>Hands out what waits when it is asked to.</summary>
     public bool AnswersGet { get; set; } = true;
 
@@ -35,7 +38,9 @@ internal sealed class PaperChannel : IBrokerChannel
 
     /// <summary>Hands a message to who consumes.</summary>
     /// <param name="queue">Null where there is but one.</param>
-    public Task HandAsync(byte[] body, BasicProperties? properties = null, string? queue = null) =>
+    public Task HandAsync(byte[] body, BasicProperties? properties = null, string? queue = null) => HandMemoryAsync(body, properties, queue);
+
+    public Task HandMemoryAsync(ReadOnlyMemory<byte> body, BasicProperties? properties = null, string? queue = null) =>
         (queue is null ? received.Values.Single() : received[queue])(new Handed(++tag, false, body, properties ?? new BasicProperties()));
 
     /// <summary>Puts a message where it is asked for.</summary>
@@ -60,7 +65,7 @@ internal sealed class PaperChannel : IBrokerChannel
     public Task CancelAsync(string tag, CancellationToken cancel)
     {
         Cancelled.Add(tag);
-        return AnswersCancel ? ended[tag["tag of ".Length..]]() : Task.Delay(Timeout.Infinite, cancel);
+        return !AnswersCancel ? Task.Delay(Timeout.Infinite, cancel) : EndsAtOnce ? ended[tag["tag of ".Length..]]() : Task.CompletedTask;
     }
 
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => AnswersGet ? Task.FromResult(waiting.TryDequeue(out var next) ? next : null) : new TaskCompletionSource<Handed?>().Task;

@@ -13,6 +13,7 @@ public sealed class SuspectLaneTests : IDisposable
     private readonly PaperChannel channel = new();
     private readonly PaperLog log = new();
     private readonly IntakeGate gate;
+    private readonly JobSlots slots;
     private readonly SuspectLane lane;
     private Task<JobOutcome> outcome = Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No."));
 
@@ -23,7 +24,7 @@ public sealed class SuspectLaneTests : IDisposable
         var topology = new Topology(options);
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
-        var slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
+        slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, log);
     }
 
@@ -33,6 +34,7 @@ public sealed class SuspectLaneTests : IDisposable
     [InlineData(3, false, "crash_loop")]
     [InlineData(3, true, "refused")]
     [InlineData(4, true, "crash_loop")]
+    [InlineData(0, true, "refused")]
     public async Task A_suspect_that_was_asked_for_in_vain_has_crashed_nothing_by_that(long returns, bool inVain, string reason)
     {
         if (inVain)
@@ -56,8 +58,69 @@ public sealed class SuspectLaneTests : IDisposable
         using var life = new ConsumerLife(channel, time);
         await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
 
-        Assert.Equal([$"Information: Job suspect is a crash suspect (crashes alone so far: {returns - (inVain ? 1 : 0)}): handling it with nothing else in hand", "Information: Job next is a crash suspect (crashes alone so far: 3): handling it with nothing else in hand"], log.Lines);
+        Assert.Equal([$"Information: Job suspect is a crash suspect (crashes alone so far: {Math.Max(0, returns - (inVain ? 1 : 0))}): handling it with nothing else in hand", "Information: Job next is a crash suspect (crashes alone so far: 3): handling it with nothing else in hand"], log.Lines);
         Assert.Equal([("suspect", reason), ("next", "crash_loop")], channel.Published.Select(p => (p.Properties.MessageId, (string)p.Properties.Headers!["fw-error"]!)));
+        Assert.Equal("The worker ended 3 times while it handled this job and no other.", channel.Published[1].Properties.Headers!["fw-error-message"]);
+    }
+
+    /// <summary>Nobody was handed anything then.</summary>
+    [Fact]
+    public async Task That_no_suspect_was_there_pardons_no_later_one()
+    {
+        using var life = new ConsumerLife(channel, time);
+        await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        channel.Wait([1], new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = 3L } });
+        await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal("crash_loop", Assert.Single(channel.Published).Properties.Headers!["fw-error"]);
+    }
+
+    [Fact]
+    public async Task A_suspect_is_settled_before_the_next_is_taken()
+    {
+        channel.Confirms = false;
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        channel.Wait([1], new BasicProperties { MessageId = "next" });
+        using var life = new ConsumerLife(channel, time);
+        var running = lane.RunAsync(life, CancellationToken.None);
+        for (var step = 0; channel.Published.Count == 0 && step < 3000; step++)
+        {
+            await Task.Delay(10);
+        }
+
+        Assert.Equal(("suspect", false), (Assert.Single(life.Unsettled).Message.JobId, running.IsCompleted));
+        Assert.Equal("Information: Job suspect is a crash suspect (crashes alone so far: 0): handling it with nothing else in hand", Assert.Single(log.Lines));
+        await life.EndAsync("gone");
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task No_suspect_is_taken_beside_a_job_that_outlived_its_connection()
+    {
+        var handling = new TaskCompletionSource<JobOutcome>();
+        outcome = handling.Task;
+        using var lost = new ConsumerLife(channel, time);
+        Delivery? job = null;
+        await lost.SubscribeAsync("q", 1, delivery => job = delivery, (_, error) => throw error);
+        await channel.HandAsync([1], new BasicProperties { MessageId = "job" });
+        var outliving = slots.HandleAsync(job!);
+        await lost.EndAsync("gone");
+
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        using var life = new ConsumerLife(channel, time);
+        var running = lane.RunAsync(life, CancellationToken.None);
+        await Task.Delay(50);
+        time.Advance(TimeSpan.FromSeconds(1));
+        Assert.Empty(log.Lines);
+        handling.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await outliving.WaitAsync(TimeSpan.FromSeconds(30));
+        for (var step = 0; !running.IsCompleted && step < 1000; step++)
+        {
+            time.Advance(TimeSpan.FromMilliseconds(20));
+            await Task.Delay(5);
+        }
+
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal("suspect", Assert.Single(channel.Published).Properties.MessageId);
     }
 
     [Fact]
