@@ -35,7 +35,7 @@ internal static class PnmHeader
         var header = new ImageHeader("pnm", bytes.Side(Number(bytes, ref at)), bytes.Side(Number(bytes, ref at)));
         var most = kind is 1 or 4 ? 1 : Number(bytes, ref at);
         var rowBits = (long)header.Width * (kind == 4 ? 1 : most > 255 ? 16 : 8) * (kind == 6 ? 3 : 1);
-        var samples = checked(header.Pixels * (kind is 3 or 6 ? 3 : 1));
+        var samples = header.Pixels * (kind is 3 or 6 ? 3 : 1);
         var text = kind < 4 ? Texts(bytes.Slice(at, bytes.Length - at), samples) : default;
         if (text.Most > most && (kind > 1 || !text.Adjoining)) // where bits are not parted they make no number
         {
@@ -68,7 +68,7 @@ internal static class PnmHeader
                 return (count, adjoining, most);
             }
 
-            value = digit ? Math.Min((number ? value * 10 : 0) + c - '0', uint.MaxValue) : 0;
+            value = digit ? Math.Min(value * 10 + c - '0', uint.MaxValue) : 0;
             most = Math.Max(most, value);
             adjoining |= digit && number;
             number = digit;
