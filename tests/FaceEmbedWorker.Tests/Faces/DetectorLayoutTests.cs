@@ -67,6 +67,21 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(4, spaces.Distinct().Count()); // another detector of the same layout puts the points elsewhere
     }
 
+    /// <summary>Where the file leaves its input's size open.</summary>
+    [Theory]
+    [InlineData(64, 96, true)]
+    [InlineData(0, 0, false)]
+    [InlineData(64, 0, false)]
+    [InlineData(0, 96, false)]
+    public void A_detector_without_a_card_has_its_familys_input_where_it_says_none(int width, int height, bool says)
+    {
+        var model = ModelProto.Parser.ParseFrom(new Made("scrfd", 9, new Random(1)).Onnx(64, 96));
+        model.Graph.Input[0] = Value("picture", 1, 3, height, width);
+        var (card, family) = (DetectorLayout.CardOf(Write(model.ToByteArray())), ModelCard.Named("scrfd"));
+        Assert.Equal((says ? 0 : family.Input.Width, says ? 0 : family.Input.Height, "", "detector"), (card.Input.Width, card.Input.Height, card.Input.Name, card.Id));
+        Assert.Equal(("", 0, "scrfd", null), (card.Output.Name, card.Output.Dimensions, card.Output.Layout, card.Filter));
+    }
+
     /// <summary>What is wrong with the file comes before what its outputs are.</summary>
     [Fact]
     public void A_detector_that_computes_nothing_is_told_so()
