@@ -101,6 +101,7 @@ public class FaceQualityTests
     [InlineData(0.85, 5.5, 0.95, 5, false)]
     [InlineData(0.84, 11.1, 0.5, 10, false)]
     [InlineData(0.95, 9, 0.91, 10, true)] // surer, and nearly as sharp
+    [InlineData(0.9, 9, 0.86, 10, true)]
     [InlineData(0.95, 8.5, 0.91, 10, false)]
     [InlineData(0.95, 9, 0.92, 10, false)]
     [InlineData(0.93, 9, 0.9, 10, false)]
