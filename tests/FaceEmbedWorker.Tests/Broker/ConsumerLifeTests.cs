@@ -22,6 +22,7 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.Equal((2, 5L), (life.InHand, life.Bytes));
         var lighter = life.LighterAsync(2, CancellationToken.None);
         var empty = life.LighterAsync(0, CancellationToken.None);
+        Assert.False(lighter.IsCompleted || empty.IsCompleted);
         await life.AckAsync(received[0], CancellationToken.None);
         await lighter.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.False(empty.IsCompleted);
@@ -32,6 +33,17 @@ public sealed class ConsumerLifeTests : IDisposable
     }
 
     [Fact]
+    public async Task A_delivery_without_a_byte_is_in_hand_too()
+    {
+        await SubscribeAsync(received.Add);
+        await channel.HandAsync([]);
+        var empty = life.LighterAsync(0, CancellationToken.None);
+        Assert.False(empty.IsCompleted);
+        await life.AckAsync(received[0], CancellationToken.None);
+        await empty.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
     public async Task A_delivery_that_cannot_be_taken_in_is_settled_before_its_body_goes()
     {
         await SubscribeAsync(_ => throw new InsufficientMemoryException());
@@ -39,6 +51,7 @@ public sealed class ConsumerLifeTests : IDisposable
         var (delivery, error) = Assert.Single(failed);
         Assert.IsType<InsufficientMemoryException>(error);
         Assert.Equal((3, false), (delivery.Message.Body.Length, life.Ended));
+        Assert.Equal((delivery, 3L), (Assert.Single(life.Unsettled), life.Bytes)); // and is taken once
     }
 
     [Fact]
@@ -54,6 +67,19 @@ public sealed class ConsumerLifeTests : IDisposable
         await done.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.True(life.Ended); // unanswered
         Assert.Contains("does not end a subscription", life.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_comes_after_the_answer_to_a_cancel_is_waited_for()
+    {
+        channel.EndsAtOnce = false;
+        await SubscribeAsync(received.Add);
+        var done = life.UnsubscribeAsync();
+        Assert.False(done.IsCompleted);
+        await channel.HandAsync([1]);
+        await channel.EndSubscriptionAsync();
+        await done.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal((1, false), (life.InHand, life.Ended));
     }
 
     [Fact]

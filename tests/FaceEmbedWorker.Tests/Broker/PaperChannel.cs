@@ -12,8 +12,11 @@ internal sealed class PaperChannel : IBrokerChannel
     private readonly Queue<Handed> waiting = new();
     private ulong tag;
 
-    /// <summary>Answers a cancel, and says that nothing more comes.</summary>
+    /// <summary>Answers a cancel.</summary>
     public bool AnswersCancel { get; set; } = true;
+
+    /// <summary>Says with that answer that nothing more comes.</summary>
+    public bool EndsAtOnce { get; set; } = true;
 
     /// <summary>Hands out what waits when it is asked to.</summary>
     public bool AnswersGet { get; set; } = true;
@@ -60,7 +63,7 @@ internal sealed class PaperChannel : IBrokerChannel
     public Task CancelAsync(string tag, CancellationToken cancel)
     {
         Cancelled.Add(tag);
-        return AnswersCancel ? ended[tag["tag of ".Length..]]() : Task.Delay(Timeout.Infinite, cancel);
+        return AnswersCancel ? EndsAtOnce ? ended[tag["tag of ".Length..]]() : Task.CompletedTask : Task.Delay(Timeout.Infinite, cancel);
     }
 
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => AnswersGet ? Task.FromResult(waiting.TryDequeue(out var next) ? next : null) : new TaskCompletionSource<Handed?>().Task;

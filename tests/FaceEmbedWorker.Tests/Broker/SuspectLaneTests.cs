@@ -13,6 +13,7 @@ public sealed class SuspectLaneTests : IDisposable
     private readonly PaperChannel channel = new();
     private readonly PaperLog log = new();
     private readonly IntakeGate gate;
+    private readonly JobSlots slots;
     private readonly SuspectLane lane;
     private Task<JobOutcome> outcome = Task.FromResult<JobOutcome>(new JobOutcome.Rejected("refused", "No."));
 
@@ -23,7 +24,7 @@ public sealed class SuspectLaneTests : IDisposable
         var topology = new Topology(options);
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
-        var slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
+        slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, log);
     }
 
@@ -83,6 +84,61 @@ public sealed class SuspectLaneTests : IDisposable
         await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Equal("suspect", Assert.Single(channel.Published).Properties.MessageId);
         await lane.IdleAsync(CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task No_suspect_is_taken_beside_a_job_that_outlived_its_connection()
+    {
+        var handling = new TaskCompletionSource<JobOutcome>();
+        outcome = handling.Task;
+        using var earlier = new ConsumerLife(channel, time);
+        var handled = slots.HandleAsync(new Delivery(earlier, 1, false, false, new JobMessage(new byte[] { 1 }, new BasicProperties { MessageId = "runs" }), 0));
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        using var life = new ConsumerLife(channel, time);
+        var running = lane.RunAsync(life, CancellationToken.None);
+        await Task.Delay(20);
+        Assert.Empty(log.Lines);
+        handling.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await handled;
+        for (var end = DateTime.UtcNow.AddSeconds(30); !running.IsCompleted; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+            time.Advance(TimeSpan.FromMilliseconds(20));
+        }
+
+        Assert.Single(log.Lines);
+    }
+
+    [Fact]
+    public async Task A_queue_without_suspects_forgives_no_crash()
+    {
+        using var first = new ConsumerLife(channel, time);
+        await lane.RunAsync(first, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        channel.Wait([1], new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = 3L } });
+        using var life = new ConsumerLife(channel, time);
+        await lane.RunAsync(life, CancellationToken.None).WaitAsync(TimeSpan.FromSeconds(30));
+        var headers = Assert.Single(channel.Published).Properties.Headers!;
+        Assert.Equal(("crash_loop", "The worker ended 3 times while it handled this job and no other."), ((string)headers["fw-error"]!, (string)headers["fw-error-message"]!));
+    }
+
+    [Fact]
+    public async Task The_next_suspect_is_taken_when_the_last_is_settled()
+    {
+        channel.Confirms = false;
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        channel.Wait([1], new BasicProperties { MessageId = "next" });
+        using var life = new ConsumerLife(channel, time);
+        using var stopping = new CancellationTokenSource();
+        var running = lane.RunAsync(life, stopping.Token);
+        for (var end = DateTime.UtcNow.AddSeconds(30); channel.Published.Count == 0; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+        }
+
+        await Task.Delay(20);
+        Assert.Contains("suspect", Assert.Single(log.Lines), StringComparison.Ordinal);
+        await stopping.CancelAsync();
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
     [Fact]

@@ -255,6 +255,19 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(new Box(8, 8, 16, 16), Assert.Single(new FaceDetector(model, null, Options.Create(new FaceOptions())).Look(picture, 64, filter: null)).Box);
     }
 
+    [Fact]
+    public void A_joined_head_that_is_of_no_floats_is_none()
+    {
+        var graph = new GraphProto { Name = "whole", Input = { Value("picture", 1, 3, 64, 64) } };
+        Constant(graph, "first", new float[64], 1, 64, 1);
+        Constant(graph, DetectorHead.Name(8), [], 1, DetectorHead.Channels, 8, 8);
+        var (values, output) = (graph.Initializer[1], graph.Output[1].Type.TensorType);
+        (values.DataType, output.ElemType) = (6, 6); // int32
+        values.RawData = ByteString.CopyFrom(new byte[DetectorHead.Channels * 64 * sizeof(int)]);
+        var file = Write(Bytes(graph));
+        Assert.Contains("has no output 'cls_8' of [64,1]", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: CardFor("yunet"))).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>As many values as boxes and scores would have, in rows of another length.</summary>
     [Theory]
     [InlineData(2, 3, 3, 4)]
