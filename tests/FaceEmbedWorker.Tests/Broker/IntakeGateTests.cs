@@ -201,6 +201,47 @@ public sealed class IntakeGateTests : IDisposable
         }
     }
 
+    /// <summary>It tells nothing of the world: the next probe need not wait for long, and the pauses grow on behind it.</summary>
+    [Fact]
+    public async Task After_a_probe_that_looked_at_nothing_the_next_one_goes_soon()
+    {
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
+        }
+
+        await ProbeAsync(seconds: 1, worldFailed: true, asked: true, pause: 2);
+        await ProbeAsync(seconds: 2, worldFailed: true, asked: false, pause: 1);
+        gate.Report("was-running", worldFailed: true, probing: false, bulk: true, asked: false);
+        Assert.StartsWith("7 different bulk jobs", gate.BulkReason, StringComparison.Ordinal); // the first probe and that one beside them
+        await ProbeAsync(seconds: 2, worldFailed: null, asked: false, pause: 0);
+        await ProbeAsync(seconds: 0, worldFailed: true, asked: true, pause: 4);
+        gate.Report("good", worldFailed: false, probing: false, bulk: true);
+        Assert.Equal(TimeSpan.Zero, gate.BulkPause);
+
+        async Task ProbeAsync(int seconds, bool? worldFailed, bool asked, int pause)
+        {
+            time.Advance(TimeSpan.FromSeconds(seconds));
+            Assert.True(await gate.EnterBulkAsync(CancellationToken.None));
+            gate.Report("probe", worldFailed, probing: true, bulk: true, asked: asked);
+            Assert.Equal(TimeSpan.FromSeconds(pause), gate.BulkPause);
+        }
+    }
+
+    [Fact]
+    public void A_job_that_is_done_takes_all_failures_before_it_off()
+    {
+        foreach (var round in new[] { "a", "b" })
+        {
+            for (var i = 1; i < IntakeGate.Failures; i++)
+            {
+                Assert.False(gate.Report($"{round}-{i}", worldFailed: true, probing: false));
+            }
+
+            gate.Report("good", worldFailed: false, probing: false);
+        }
+    }
+
     [Fact]
     public async Task Bulk_jobs_wait_like_others_while_the_broker_takes_nothing()
     {
