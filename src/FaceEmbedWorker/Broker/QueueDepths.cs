@@ -92,7 +92,7 @@ internal sealed class QueueDepths(IBrokerLink link, Topology topology, TimeProvi
         {
             var (last, doubts) = known.GetValueOrDefault(queue, (-1, 0));
             var sure = !count.IsDoubtful || ++doubts >= (last > 0 ? LongDoubts : Doubts);
-            known[queue] = sure ? (count.Ready, count.IsDoubtful ? doubts : 0) : (last, doubts);
+            known[queue] = sure ? (count.Ready, 0) : (last, doubts);
             if (sure || (last >= 0 && doubts < Doubts))
             {
                 believed[queue] = known[queue].Last;

@@ -89,7 +89,7 @@ internal sealed class VerificationIntervals
             var missed = 1 - found / own;
             if (!met && with / others >= missed)
             {
-                (met, eer) = (true, (Math.Max(matched / others, 0) + missed) / 2);
+                (met, eer) = (true, (matched / others + missed) / 2);
             }
 
             if (met && next == tar.Length)

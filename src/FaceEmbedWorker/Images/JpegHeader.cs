@@ -141,7 +141,7 @@ internal static class JpegHeader
         }
 
         // one copy, as the memory's estimate has it
-        var (from, to, end) = (0, 0, at < 0 ? jpeg.Length : several ? at - 2 : at);
+        var (from, to, end) = (0, 0, at < 0 ? jpeg.Length : at - 2);
         var places = new List<int>();
         var copy = new byte[Math.Max(end, scans[^1].Next) - scans.Sum(s => s.Next - s.End) + scans.Count * Continuation + 2];
         foreach (var (last, next) in scans)

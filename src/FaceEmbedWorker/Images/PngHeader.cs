@@ -108,7 +108,7 @@ internal static class PngHeader
         (int X, int Y, int Across, int Down)[] passes = bytes.U8(28) == 1 ? [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)] : [(0, 0, 1, 1)]; // Adam7
         return passes.Sum(p => Pass((width - p.X + p.Across - 1) / p.Across, (height - p.Y + p.Down - 1) / p.Down));
 
-        long Pass(long across, long down) => across <= 0 || down <= 0 ? 0 : down * (1 + (across * bits + 7) / 8);
+        long Pass(long across, long down) => across == 0 ? 0 : down * (1 + (across * bits + 7) / 8);
     }
 
     private static bool Unpacks(Stream packed, long length)

@@ -68,7 +68,7 @@ internal static class PnmHeader
                 return (count, adjoining, most);
             }
 
-            value = digit ? Math.Min((number ? value * 10 : 0) + c - '0', uint.MaxValue) : 0;
+            value = digit ? Math.Min(value * 10 + c - '0', uint.MaxValue) : 0;
             most = Math.Max(most, value);
             adjoining |= digit && number;
             number = digit;

@@ -32,13 +32,14 @@ internal static class TiffHeader
         var (samples, planar) = (Tag(277, 1), Tag(284, 1) == 2);
         var bits = tags.GetValueOrDefault(258) is { Count: > 0 } depths ? depths : [1];
         var tiled = tags.ContainsKey(322);
+        var (cut, scans) = Parts(bytes, big, first, tiled, jpeg: Tag(259, 1) == 7);
         return new ImageHeader("tiff", width, height)
         {
             Orientation = Tag(274, 1) is >= 1 and <= 8 and var turn ? (int)turn : 1,
             Pages = pages.Count,
             Whole = pages.Bytes > QuickBytes,
-            Scans = Tag(259, 1) == 7 ? Scans(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279) : 1,
-            Cut = pages.Broken || IsCut(bytes, big, first, tiled ? 324 : 273, tiled ? 325 : 279),
+            Scans = scans,
+            Cut = pages.Broken || cut,
             Unsupported = pages.MostEntries > MostTags ? $"a TIFF with {pages.MostEntries:N0} tags on a page"
                 : !tags.ContainsKey(262) ? "a TIFF that does not say what its samples mean"
                 : Tag(274, 1) > 8 ? $"a TIFF of orientation {Tag(274, 1)}"
@@ -101,48 +102,35 @@ internal static class TiffHeader
             ?? (planar && tiled ? "a TIFF of tiles in separate planes" : planar && photometric <= 1 && samples > 1 ? "a TIFF of grey and alpha in separate planes" : null);
     }
 
-    /// <summary>A strip or tile lies beyond the file's end.</summary>
-    private static bool IsCut(HeaderReader bytes, bool big, ulong directory, int places, int lengths)
+    /// <summary>
+    /// Whether a strip or tile lies beyond the file's end, and of JPEG the scans of that which has most: each is a JPEG of its own.
+    /// </summary>
+    private static (bool Cut, int Scans) Parts(HeaderReader bytes, bool big, ulong directory, bool tiled, bool jpeg)
     {
-        var (from, size) = (Entry(bytes, big, directory, places), Entry(bytes, big, directory, lengths));
-        for (long i = 0; i < Math.Min(from.Count, size.Count); i++)
-        {
-            if (Value(bytes, size, i) == 0)
-            {
-                throw bytes.Corrupt("parts of its pixels were never written");
-            }
-
-            if (Value(bytes, from, i) + Value(bytes, size, i) > (ulong)bytes.Length)
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
-
-    /// <summary>Scans of the strip or tile that has most, each a JPEG of its own.</summary>
-    private static int Scans(HeaderReader bytes, bool big, ulong directory, int places, int lengths)
-    {
-        var (from, size) = (Entry(bytes, big, directory, places), Entry(bytes, big, directory, lengths));
+        var (from, size) = (Entry(bytes, big, directory, tiled ? 324 : 273), Entry(bytes, big, directory, tiled ? 325 : 279));
         var (most, seen) = (1, 0L);
         for (long i = 0; i < Math.Min(from.Count, size.Count); i++)
         {
             var (at, length) = (Value(bytes, from, i), Value(bytes, size, i));
-            if (at + length > (ulong)bytes.Length)
+            if (length == 0)
             {
-                break; // cut
+                throw bytes.Corrupt("parts of its pixels were never written");
             }
 
-            if ((seen += (long)length) > bytes.Length + SharedStrips)
+            if (at + length > (ulong)bytes.Length)
+            {
+                return (true, most);
+            }
+
+            if (jpeg && (seen += (long)length) > bytes.Length + SharedStrips)
             {
                 throw bytes.Corrupt($"its strips name {seen:N0} bytes, and it has {bytes.Length:N0}");
             }
 
-            most = Math.Max(most, JpegHeader.CountScans(new(bytes.Slice((long)at, (long)length), "tiff")));
+            most = jpeg ? Math.Max(most, JpegHeader.CountScans(new(bytes.Slice((long)at, (long)length), "tiff"))) : most;
         }
 
-        return most;
+        return (false, most);
     }
 
     /// <summary>Where the values of an entry are, how wide each is, and how many; none where there is no such entry.</summary>
@@ -178,7 +166,7 @@ internal static class TiffHeader
         {
             var entry = entries + size * i;
             var (tag, type) = (bytes.U16(entry), bytes.U16(entry + 2));
-            if (!Read(tag) && !Located(tag))
+            if (!Read(tag))
             {
                 continue;
             }
@@ -191,11 +179,6 @@ internal static class TiffHeader
             if (type is not (1 or 3 or 4 or 16)) // libtiff would read these too
             {
                 throw bytes.Corrupt($"its header gives tag {tag} as no whole number");
-            }
-
-            if (!Read(tag))
-            {
-                continue;
             }
 
             var width = type switch { 1 => 1, 3 => 2, 4 => 4, _ => 8 };
@@ -215,9 +198,7 @@ internal static class TiffHeader
 
         return tags;
 
-        static bool Read(int tag) => tag is 256 or 257 or 258 or 259 or 262 or 266 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 332 or 338 or 339;
-
-        static bool Located(int tag) => tag is 273 or 324 or 325;
+        static bool Read(int tag) => tag is 256 or 257 or 258 or 259 or 262 or 266 or 273 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 324 or 325 or 332 or 338 or 339;
     }
 
     private static long Place(HeaderReader bytes, ulong place) => place < (ulong)bytes.Length ? (long)place : throw bytes.Corrupt($"its header refers to byte {place:N0}, and it has {bytes.Length:N0}");

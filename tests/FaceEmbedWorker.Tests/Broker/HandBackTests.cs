@@ -118,6 +118,15 @@ public sealed class HandBackTests : IDisposable
     }
 
     [Fact]
+    public async Task With_a_long_time_the_looks_are_ten_seconds_apart()
+    {
+        var watching = HandBack(TimeSpan.FromHours(1)).WatchAsync(life);
+        Assert.Equal(TimeSpan.FromSeconds(10), time.Due);
+        await life.EndAsync("over");
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
     public async Task At_a_stop_what_is_not_begun_goes_back_first_and_then_all_but_what_runs()
     {
         var taken = await TakeAsync(3);

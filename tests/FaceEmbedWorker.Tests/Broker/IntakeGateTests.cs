@@ -201,6 +201,47 @@ public sealed class IntakeGateTests : IDisposable
         }
     }
 
+    /// <summary>It tells nothing of the world: the next probe need not wait for long, and the pauses grow on behind it.</summary>
+    [Fact]
+    public async Task After_a_probe_that_looked_at_nothing_the_next_one_goes_soon()
+    {
+        for (var i = 0; i < IntakeGate.Failures; i++)
+        {
+            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
+        }
+
+        await ProbeAsync(seconds: 1, worldFailed: true, asked: true, pause: 2);
+        await ProbeAsync(seconds: 2, worldFailed: true, asked: false, pause: 1);
+        gate.Report("was-running", worldFailed: true, probing: false, bulk: true, asked: false);
+        Assert.StartsWith("7 different bulk jobs", gate.BulkReason, StringComparison.Ordinal); // the first probe and that one beside them
+        await ProbeAsync(seconds: 2, worldFailed: null, asked: false, pause: 0);
+        await ProbeAsync(seconds: 0, worldFailed: true, asked: true, pause: 4);
+        gate.Report("good", worldFailed: false, probing: false, bulk: true);
+        Assert.Equal(TimeSpan.Zero, gate.BulkPause);
+
+        async Task ProbeAsync(int seconds, bool? worldFailed, bool asked, int pause)
+        {
+            time.Advance(TimeSpan.FromSeconds(seconds));
+            Assert.True(await gate.EnterBulkAsync(CancellationToken.None));
+            gate.Report("probe", worldFailed, probing: true, bulk: true, asked: asked);
+            Assert.Equal(TimeSpan.FromSeconds(pause), gate.BulkPause);
+        }
+    }
+
+    [Fact]
+    public void A_job_that_is_done_takes_all_failures_before_it_off()
+    {
+        foreach (var round in new[] { "a", "b" })
+        {
+            for (var i = 1; i < IntakeGate.Failures; i++)
+            {
+                Assert.False(gate.Report($"{round}-{i}", worldFailed: true, probing: false));
+            }
+
+            gate.Report("good", worldFailed: false, probing: false);
+        }
+    }
+
     [Fact]
     public async Task Bulk_jobs_wait_like_others_while_the_broker_takes_nothing()
     {
@@ -227,58 +268,6 @@ public sealed class IntakeGateTests : IDisposable
         Assert.False(probe.IsCompleted);
         time.Advance(TimeSpan.FromSeconds(0.1));
         Assert.True(await probe.WaitAsync(TimeSpan.FromSeconds(30)));
-    }
-
-    /// <summary>Its deadline was over, say: a probe in its place need not wait as long as after one that failed.</summary>
-    [Fact]
-    public async Task A_probe_that_did_not_look_at_the_world_is_followed_by_another_soon()
-    {
-        Fail(IntakeGate.Failures);
-        for (var p = 0; p < 3; p++)
-        {
-            Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
-            gate.Report("failing", worldFailed: true, probing: true);
-        }
-
-        Assert.True(await InTimeAsync(gate.EnterAsync(CancellationToken.None)));
-        Assert.False(gate.Report("late", worldFailed: true, probing: true, asked: false));
-        await AfterAsync(1);
-        gate.Report("failing", worldFailed: true, probing: true);
-        await AfterAsync(16); // as if there had been no other
-
-        async Task AfterAsync(int seconds)
-        {
-            var next = gate.EnterAsync(CancellationToken.None);
-            time.Advance(TimeSpan.FromSeconds(seconds - 0.1));
-            Assert.False(next.IsCompleted);
-            time.Advance(TimeSpan.FromSeconds(0.1));
-            Assert.True(await next.WaitAsync(TimeSpan.FromSeconds(30)));
-        }
-    }
-
-    [Fact]
-    public async Task A_job_that_is_done_ends_the_row_and_the_pause()
-    {
-        for (var i = 1; i < 2 * IntakeGate.Failures; i++)
-        {
-            gate.Report($"bulk-{i}", worldFailed: true, probing: false, bulk: true);
-            if (i == IntakeGate.Failures - 1)
-            {
-                Assert.Equal((null, TimeSpan.Zero), (gate.BulkReason, gate.BulkPause));
-                gate.Report("good", worldFailed: false, probing: false, bulk: true);
-            }
-        }
-
-        Assert.Equal((true, TimeSpan.FromSeconds(1)), (gate.IsFailing(bulk: true), gate.BulkPause));
-        Assert.Null(await gate.EnterBulkAsync(CancellationToken.None));
-        time.Advance(TimeSpan.FromSeconds(1));
-        Assert.Equal(TimeSpan.Zero, gate.BulkPause);
-        Assert.True(await gate.EnterBulkAsync(CancellationToken.None));
-        Assert.Null(gate.BulkPause); // a probe is under way
-        gate.Report("bulk", worldFailed: true, probing: true, bulk: true);
-        Assert.Equal(TimeSpan.FromSeconds(2), gate.BulkPause);
-        gate.Report("good", worldFailed: false, probing: false, bulk: true);
-        Assert.Equal((false, TimeSpan.Zero, false), (gate.IsFailing(bulk: true), gate.BulkPause, await gate.EnterBulkAsync(CancellationToken.None)));
     }
 
     [Fact]

@@ -12,10 +12,10 @@ internal sealed class PaperChannel : IBrokerChannel
     private readonly Queue<Handed> waiting = new();
     private ulong tag;
 
-    /// <summary>Answers a cancel, and says that nothing more comes.</summary>
+    /// <summary>Answers a cancel.</summary>
     public bool AnswersCancel { get; set; } = true;
 
-    /// <summary>Says at once that nothing more comes when it answers a cancel; otherwise the test does.</summary>
+    /// <summary>Says with that answer that nothing more comes.</summary>
     public bool EndsAtOnce { get; set; } = true;
 
     /// <summary>Hands out what waits when it is asked to.</summary>
@@ -65,7 +65,7 @@ internal sealed class PaperChannel : IBrokerChannel
     public Task CancelAsync(string tag, CancellationToken cancel)
     {
         Cancelled.Add(tag);
-        return !AnswersCancel ? Task.Delay(Timeout.Infinite, cancel) : EndsAtOnce ? ended[tag["tag of ".Length..]]() : Task.CompletedTask;
+        return AnswersCancel ? EndsAtOnce ? ended[tag["tag of ".Length..]]() : Task.CompletedTask : Task.Delay(Timeout.Infinite, cancel);
     }
 
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => AnswersGet ? Task.FromResult(waiting.TryDequeue(out var next) ? next : null) : new TaskCompletionSource<Handed?>().Task;

@@ -105,11 +105,25 @@ public class QueueDepthsTests
         async Task NextAsync(double seconds)
         {
             var before = link.Looks;
-            time.Advance(TimeSpan.FromSeconds(seconds) - TimeSpan.FromMilliseconds(1));
-            Assert.Equal(before, link.Looks);
-            await time.NextAsync(0.001);
+            Assert.Equal(TimeSpan.FromSeconds(seconds), time.Due);
+            await time.NextAsync(seconds);
             Assert.Equal(before + 1, link.Looks);
         }
+    }
+
+    [Fact]
+    public async Task The_backlog_is_of_both_queues_of_jobs_and_unknown_while_one_of_them_is()
+    {
+        var (time, link) = (new CountedTime(), new PaperLink(new PaperChannel()) { Counts = new() { ["face.jobs"] = new(3, 1), ["face.jobs.bulk"] = new(40, 1) } });
+        var watched = new QueueDepths(link, new Topology(Options.Create(new BrokerOptions { BulkQueue = true })), time);
+        using var stopping = new CancellationTokenSource();
+        var watching = watched.WatchAsync(stopping.Token);
+        Assert.Equal(43, watched.Backlog?.Jobs);
+        link.Counts = new() { ["face.jobs"] = new(3, 1) };
+        await time.NextAsync(5);
+        Assert.Null(watched.Backlog);
+        await stopping.CancelAsync();
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
     private List<long?> Look(int times, long ready, long consumers) => [.. Enumerable.Range(0, times)

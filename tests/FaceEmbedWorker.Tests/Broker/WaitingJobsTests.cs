@@ -115,6 +115,26 @@ public sealed class WaitingJobsTests : IDisposable
         Assert.Same(bulk, await next.WaitAsync(TimeSpan.FromSeconds(30)));
     }
 
+    /// <summary>A pause is long, and jobs come often.</summary>
+    [Fact]
+    public async Task Who_waits_for_the_end_of_a_pause_has_one_timer_however_often_it_looks()
+    {
+        var time = new CountedTime();
+        var paused = new WaitingJobs(25, () => TimeSpan.FromHours(1), time);
+        paused.Add(Delivery(bulk: true));
+        var next = paused.NextAsync();
+        for (var looks = 1; looks < 5; looks++)
+        {
+            paused.Look();
+            await time.UntilAsync(looks + 1);
+            Assert.Equal(1, time.Pending);
+        }
+
+        paused.Close();
+        Assert.NotNull(await next.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(0, time.Pending);
+    }
+
     [Fact]
     public async Task Paused_bulk_jobs_are_handed_out_when_it_closes()
     {

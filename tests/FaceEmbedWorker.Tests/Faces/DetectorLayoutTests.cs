@@ -67,6 +67,21 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(4, spaces.Distinct().Count()); // another detector of the same layout puts the points elsewhere
     }
 
+    /// <summary>Where the file leaves its input's size open.</summary>
+    [Theory]
+    [InlineData(64, 96, true)]
+    [InlineData(0, 0, false)]
+    [InlineData(64, 0, false)]
+    [InlineData(0, 96, false)]
+    public void A_detector_without_a_card_has_its_familys_input_where_it_says_none(int width, int height, bool says)
+    {
+        var model = ModelProto.Parser.ParseFrom(new Made("scrfd", 9, new Random(1)).Onnx(64, 96));
+        model.Graph.Input[0] = Value("picture", 1, 3, height, width);
+        var (card, family) = (DetectorLayout.CardOf(Write(model.ToByteArray())), ModelCard.Named("scrfd"));
+        Assert.Equal((says ? 0 : family.Input.Width, says ? 0 : family.Input.Height, "", "detector"), (card.Input.Width, card.Input.Height, card.Input.Name, card.Id));
+        Assert.Equal(("", 0, "scrfd", null), (card.Output.Name, card.Output.Dimensions, card.Output.Layout, card.Filter));
+    }
+
     /// <summary>What is wrong with the file comes before what its outputs are.</summary>
     [Fact]
     public void A_detector_that_computes_nothing_is_told_so()
@@ -118,7 +133,7 @@ public sealed class DetectorLayoutTests : IDisposable
 
     /// <summary>Names and number tell the family, sizes only what a run gives: there is no card to correct, but one to write.</summary>
     [Theory]
-    [InlineData("yunet", 12, "has no output 'cls_8' of [16,1], which layout yunet gives of 32 x 32 pixels; it has cls_8 [1,4,1]")]
+    [InlineData("yunet", 12, "has no output 'cls_8' of [16,1], which layout yunet gives of 32 x 32 pixels; it has cls_8 [1,4,1], cls_16 [1,4,1], ")]
     [InlineData("scrfd", 9, "has no output of [128,1], which layout scrfd gives of 64 x 64 pixels; it has ")]
     public void A_detector_without_a_card_whose_sizes_do_not_fit_is_told_to_have_one(string layout, int outputs, string told)
     {
@@ -211,6 +226,61 @@ public sealed class DetectorLayoutTests : IDisposable
         Assert.Equal(isOne ? [new Box(4, -4, 8, 8)] : [], found.Select(f => f.Box));
     }
 
+    [Fact]
+    public void A_score_is_that_of_its_box_and_counts_over_the_threshold_only()
+    {
+        var found = new List<Detection>();
+        DetectorLayout.Rfb([1, 0, 0.25f, 0.75f], new float[8], 320, 240, 0.5, found);
+        Assert.Equal(0.75, Assert.Single(found).Score);
+        found.Clear();
+        DetectorLayout.YuNet(new float[DetectorHead.Channels], 8, 8, 0.5, found); // the root of a half and a half
+        Assert.Empty(found);
+    }
+
+    /// <summary>Of a stride scores, box and points in one output, as prepared graphs have them.</summary>
+    [Fact]
+    public void Joined_heads_of_a_model_are_read()
+    {
+        var graph = new GraphProto { Name = "joined", Input = { Value("picture", 1, 3, 64, 64) } };
+        foreach (var stride in Three)
+        {
+            var (side, places) = (64 / stride, 64 / stride * (64 / stride));
+            float[] values = [.. Enumerable.Repeat(-9f, 2 * places), .. new float[14 * places]];
+            (values[5], values[places + 5]) = stride == 16 ? (9, 9) : (values[0], values[0]); // the second of the second row
+            Constant(graph, DetectorHead.Name(stride), values, 1, DetectorHead.Channels, side, side);
+        }
+
+        using var model = Model.Load(Write(Bytes(graph)), ModelCard.Detection, cardName: CardFor("yunet"));
+        using var picture = new Picture(64, 64);
+        Assert.Equal(new Box(8, 8, 16, 16), Assert.Single(new FaceDetector(model, null, Options.Create(new FaceOptions())).Look(picture, 64, filter: null)).Box);
+    }
+
+    [Fact]
+    public void A_joined_head_that_is_of_no_floats_is_none()
+    {
+        var graph = new GraphProto { Name = "whole", Input = { Value("picture", 1, 3, 64, 64) } };
+        Constant(graph, "first", new float[64], 1, 64, 1);
+        Constant(graph, DetectorHead.Name(8), [], 1, DetectorHead.Channels, 8, 8);
+        var (values, output) = (graph.Initializer[1], graph.Output[1].Type.TensorType);
+        (values.DataType, output.ElemType) = (6, 6); // int32
+        values.RawData = ByteString.CopyFrom(new byte[DetectorHead.Channels * 64 * sizeof(int)]);
+        var file = Write(Bytes(graph));
+        Assert.Contains("has no output 'cls_8' of [64,1]", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: CardFor("yunet"))).Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>As many values as boxes and scores would have, in rows of another length.</summary>
+    [Theory]
+    [InlineData(2, 3, 3, 4)]
+    [InlineData(6, 2, 8, 3)]
+    public void Rows_of_another_length_are_no_scores_or_boxes(int scores, int each, int boxes, int sides)
+    {
+        var graph = new GraphProto { Name = "rows", Input = { Value("picture", 1, 3, 64, 64) } };
+        Constant(graph, "scores", new float[scores * each], 1, scores, each);
+        Constant(graph, "boxes", new float[boxes * sides], 1, boxes, sides);
+        var file = Write(Bytes(graph));
+        Assert.Contains($"does not give scores of [n,2] and boxes of [n,4], as layout rfb does; it has scores [1,{scores},{each}], boxes [1,{boxes},{sides}]", Assert.Throws<ModelException>(() => Model.Load(file, ModelCard.Detection, cardName: CardFor("rfb"))).Message, StringComparison.Ordinal);
+    }
+
     /// <summary>SCRFD pads a width to whole strides; a place has its anchors one after the other.</summary>
     [Fact]
     public void Places_go_row_by_row_over_whole_strides()
@@ -263,6 +333,7 @@ public sealed class DetectorLayoutTests : IDisposable
     [InlineData(null, "a 1 b 1 c 1 d 1 e 4 f 4 g 10 h 10 i 10")]
     [InlineData(null, "a 1 b 1 c 1 d 4 e 4 f 4 g 10 h 10 i 3")]
     [InlineData(null, "a 1 b 1 c 4 d 4 e 4 f 4")]
+    [InlineData(null, "a 1 b 1 c 1 d 4 e 4 f 10")]
     [InlineData(null, "a 1 b 1 c 1 d 4 e 4 f 4 g 4 h 10 i 10")]
     [InlineData(null, "a 1 b 1 c 1 d 4 e 4")]
     [InlineData(null, "")]
@@ -305,6 +376,22 @@ public sealed class DetectorLayoutTests : IDisposable
         var file = Path.Combine(folder, "detector.onnx");
         File.WriteAllBytes(file, bytes);
         return file;
+    }
+
+    /// <summary>A known card, for an input of 64 x 64 pixels.</summary>
+    private string CardFor(string layout)
+    {
+        var (card, file) = (ModelCard.Named(layout), Path.Combine(folder, "card.json"));
+        File.WriteAllBytes(file, (card with { Filter = null, Input = card.Input with { Name = "", Multiple = 0, Width = 64, Height = 64 }, Output = card.Output with { Name = "", Dimensions = 0, Layout = layout } }).ToJson());
+        return file;
+    }
+
+    /// <summary>An output that is the same of each picture.</summary>
+    private static void Constant(GraphProto graph, string name, float[] values, params int[] sizes)
+    {
+        graph.Initializer.Add(new TensorProto { Name = $"{name}/constant", DataType = 1, Dims = { sizes.Select(s => (long)s) }, FloatData = { values } });
+        graph.Node.Add(new NodeProto { OpType = "Identity", Input = { $"{name}/constant" }, Output = { name } });
+        graph.Output.Add(Value(name, sizes));
     }
 
     private static byte[] Bytes(GraphProto graph) => new ModelProto { IrVersion = 8, Graph = graph, OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 13 } } }.ToByteArray();

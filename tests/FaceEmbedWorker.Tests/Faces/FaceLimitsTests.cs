@@ -27,8 +27,18 @@ public class FaceLimitsTests
 
     /// <summary>Pixels count, not shares: a picture is wider than high.</summary>
     [Fact]
-    public void The_central_one_is_nearest_in_pixels() =>
-        Assert.Equal([1, 0], new FaceLimits(FaceChoice.Central).Foremost([0, 1], i => i == 0 ? new Box(140, 45, 10, 10) : new Box(95, 5, 10, 10), 200, 100));
+    public void The_central_one_is_nearest_in_pixels()
+    {
+        Box above = new(95, 5, 10, 10), beside = new(140, 45, 10, 10), nearer = new(125, 45, 10, 10), middle = new(95, 45, 10, 10);
+        Assert.Equal([middle, nearer, above, beside], new FaceLimits(FaceChoice.Central).Foremost([above, beside, nearer, middle], box => box, 200, 100));
+    }
+
+    [Fact]
+    public void Of_faces_of_one_size_those_nearer_to_the_middle_come_first_in_either_direction()
+    {
+        Box above = new(95, 5, 10, 10), beside = new(5, 45, 10, 10), higher = new(95, 35, 10, 10);
+        Assert.Equal([higher, above, beside], new FaceLimits(Most: 3).Foremost([beside, above, higher], box => box, 200, 100));
+    }
 
     [Theory]
     [InlineData(40, 39.6, true)]

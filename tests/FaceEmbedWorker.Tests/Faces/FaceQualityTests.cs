@@ -98,10 +98,13 @@ public class FaceQualityTests
     [Theory]
     [InlineData(0.85, 11.1, 0.95, 10, true)] // sharper by a tenth
     [InlineData(0.85, 11, 0.95, 10, false)]
+    [InlineData(0.85, 5.5, 0.95, 5, false)]
     [InlineData(0.84, 11.1, 0.5, 10, false)]
     [InlineData(0.95, 9, 0.91, 10, true)] // surer, and nearly as sharp
+    [InlineData(0.9, 9, 0.86, 10, true)]
     [InlineData(0.95, 8.5, 0.91, 10, false)]
     [InlineData(0.95, 9, 0.92, 10, false)]
+    [InlineData(0.93, 9, 0.9, 10, false)]
     [InlineData(0.89, 9, 0.5, 10, false)]
     [InlineData(0.95, 5.4, 0.1, 3, false)] // too blurred to be evidence
     [InlineData(0.95, 5.5, 0.1, 3, true)]
@@ -140,6 +143,7 @@ public class FaceQualityTests
     [InlineData(0, 0, 100, 100, true)]
     [InlineData(53, 0, 100, 100, true)] // 47 of 153
     [InlineData(54, 0, 100, 100, false)] // 46 of 154
+    [InlineData(40, 0, 160, 100, false)] // 60 of 200, and three fifths of the smaller one
     [InlineData(40, 40, 10, 10, true)] // lies in it
     [InlineData(94, 40, 9.9, 10, true)] // by more than three fifths
     [InlineData(94, 40, 10, 10, false)]

@@ -372,11 +372,16 @@ public class HostileHeaderTests
         var jpeg = TestData.Read("formats/baseline.jpg");
         byte[] many = [.. jpeg[..^2], .. Enumerable.Repeat((byte[])[0xFF, 0xDA, 0, 2], 300_000).SelectMany(b => b)];
         using var decoder = new ImageDecoder(Microsoft.Extensions.Options.Options.Create(new ImageOptions { Decoder = Enum.Parse<PictureDecoder>(by) }));
-        var before = GC.GetTotalAllocatedBytes(precise: true);
         using var expected = decoder.Open(jpeg).Decode(1, CancellationToken.None);
-        using var picture = decoder.Open(many).Decode(1, CancellationToken.None);
-        Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
-        Assert.InRange(GC.GetTotalAllocatedBytes(precise: true) - before, 0, 20_000_000);
+        Assert.InRange(Enumerable.Range(0, 5).Min(_ => Allocated()), 0, 20_000_000); // the least: other tests allocate meanwhile
+
+        long Allocated()
+        {
+            var before = GC.GetTotalAllocatedBytes(precise: true);
+            using var picture = decoder.Open(many).Decode(1, CancellationToken.None);
+            Assert.Equal(expected.Pixels.ToArray(), picture.Pixels.ToArray());
+            return GC.GetTotalAllocatedBytes(precise: true) - before;
+        }
     }
 
     /// <summary>The decoder goes by the last; the first is what the estimate believed.</summary>

@@ -23,6 +23,8 @@ public class JpegHeaderTests
     [InlineData(new byte[] { 0x12, 0x11, 0x11 }, false, true)]
     [InlineData(new byte[] { 0x22, 0x11, 0x21 }, false, true)] // one of the two alone is not halved
     [InlineData(new byte[] { 0x11, 0x11, 0x11 }, false, false)]
+    [InlineData(new byte[] { 0x44, 0x22, 0x22 }, true, true)]
+    [InlineData(new byte[] { 0x11, 0x22, 0x22 }, false, false)]
     [InlineData(new byte[] { 0x41, 0x11, 0x11 }, false, false)]
     [InlineData(new byte[] { 0x22 }, false, false)]
     [InlineData(new byte[] { 0x22, 0x11, 0x11, 0x11 }, false, false)]
@@ -58,6 +60,7 @@ public class JpegHeaderTests
         Assert.Equal(6, Read(Jpeg(Segment(0xE1, Exif6), Segment(0xE1, exif3), Frame(0xC0, 30, 20, 0x11), Scan(1))).Orientation);
         Assert.Equal(3, Read(Jpeg(Segment(0xE1, "http://ns.adobe.com/xap/1.0/\0"u8), Segment(0xE1, exif3), Frame(0xC2, 30, 20, 0x11), Scan(1), Scan(1))).Orientation);
         Assert.Equal(1, Read(Jpeg(Segment(0xE2, Exif6), Frame(0xC0, 30, 20, 0x11), Scan(1))).Orientation);
+        Assert.Equal(1, Read(Jpeg(Segment(0xE1, Exif6.AsSpan(0, 25)), [6, 0, 0, 0], Frame(0xC0, 30, 20, 0x11), Scan(1))).Orientation); // what follows the segment is not its
     }
 
     [Theory]
@@ -88,12 +91,14 @@ public class JpegHeaderTests
         Assert.Null(What(Jfif, ycc, frame, Scan(3)));
         Assert.Null(What(rgb, frame, Scan(3)));
         Assert.Equal("a JPEG whose JFIF and Adobe markers disagree about its colours", What(Jfif, rgb, frame, Scan(3)));
+        Assert.Equal("a JPEG whose JFIF and Adobe markers disagree about its colours", What(Jfif, Jfif, rgb, frame, Scan(3)));
         Assert.Null(What(Jfif, rgb, Frame(0xC0, 30, 20, 0x11, 0x11, 0x11, 0x11), Scan(4)));
         Assert.Null(What(Segment(0xE0, "JFXX\0"u8), rgb, frame, Scan(3)));
         Assert.Equal("a JPEG filled up before its first segment", What([0xFF, .. frame], Scan(3)));
         Assert.Null(What(Jfif, [0xFF, 0xFF, .. frame], Scan(3))); // fill bytes elsewhere
         Assert.Equal("a JPEG with bytes that belong to no segment", What([7, .. frame], Scan(3)));
         Assert.Equal("a JPEG with bytes that belong to no segment", What(frame, [7, .. Scan(3)]));
+        Assert.Equal("a JPEG with bytes that belong to no segment", What([7, .. Jfif], [7, .. frame], Scan(3)));
         Assert.Equal("a JPEG whose scans hold some of its colours together, some apart", What(frame, Scan(2), Scan(1)));
         Assert.Null(What(frame, Scan(1), Scan(1), Scan(1)));
         Assert.Null(What(Frame(0xC2, 30, 20, 0x11, 0x11, 0x11), Scan(2), Scan(1)));
@@ -135,6 +140,7 @@ public class JpegHeaderTests
         Corrupt("its pixels come before its size", Scan(1));
         Corrupt("it ends before its pixels", Frame(0xC0, 30, 20, 0x11));
         Corrupt("it ends before its pixels");
+        Assert.Contains("it ends before its pixels", Assert.Throws<ImageException>(() => Read([0xFF, 0xD8, .. Frame(0xC0, 30, 20, 0x11)])).Message, StringComparison.Ordinal);
         Corrupt("a segment of it has no length", [0xFF, 0xE0, 0, 1]);
         Corrupt("its sampling factors are none", Frame(0xC0, 30, 20, 0x01), Scan(1));
         Corrupt("its sampling factors are none", Frame(0xC0, 30, 20, 0x50), Scan(1));
@@ -150,15 +156,22 @@ public class JpegHeaderTests
     [Fact]
     public void A_copy_goes_on_where_the_bytes_of_each_scan_end()
     {
-        byte[] frame = Frame(0xC2, 30, 20, 0x11), head = [0xFF, 0xD8, .. frame];
-        var (copy, places) = JpegHeader.GoneOn([.. head, .. Scan(1), 0xFF, 0xFF, .. Scan(1), 0xFF, 0xD9, 1, 2, 3], several: true);
+        byte[] head = [0xFF, 0xD8, 0xFF, 0x01, 0xFF, 0xD0, 0xFF, 0xD7, 0xFF, 0xD8, .. Frame(0xC2, 30, 20, 0x11)], more = [.. Enumerable.Repeat((byte)0x55, 1020), 0xFF, 0xFF, 0xFF, 0xFF];
+        var (copy, places) = JpegHeader.GoneOn([.. head, .. Scan(1), 0xFF, 0xFF, .. Scan(1), 0xFF, 0xFF, 0xD9, 1, 2, 3], several: true);
         JpegHeader.GoOn(copy, places, 0x55);
-        byte[] more = [.. Enumerable.Repeat((byte)0x55, 1020), 0xFF, 0xFF, 0xFF, 0xFF];
-        Assert.Equal([head.Length + Scan(1).Length, head.Length + Scan(1).Length + 1024 + Scan(1).Length], places); // what fills up before the next marker is left out
-        Assert.Equal([.. head, .. Scan(1), .. more], copy[..(head.Length + Scan(1).Length + 1024)]);
-        Assert.Equal(more, copy[places[1]..(places[1] + 1024)]);
-        Assert.Equal([0xFF, 0xD9], copy[^2..]);
+        Assert.Equal([.. head, .. Scan(1), .. more, .. Scan(1), .. more, 0xFF, 0xD9], copy); // what fills up before the next marker is left out
+        Assert.Equal([head.Length + Scan(1).Length, head.Length + Scan(1).Length + 1024 + Scan(1).Length], places);
         Assert.Equal(2, Read(copy).Scans);
+    }
+
+    /// <summary>Its end is made, whatever else it ends with.</summary>
+    [Fact]
+    public void A_copy_of_one_without_an_end_has_one()
+    {
+        byte[] head = [0xFF, 0xD8, .. Frame(0xC2, 30, 20, 0x11), .. Scan(1)], table = Segment(0xC4, [1, 2, 3]);
+        var (copy, places) = JpegHeader.GoneOn([.. head, .. table], several: true);
+        JpegHeader.GoOn(copy, places, 0x55);
+        Assert.Equal([.. head, .. Enumerable.Repeat((byte)0x55, 1020), 0xFF, 0xFF, 0xFF, 0xFF, .. table, 0xFF, 0xD9], copy);
     }
 
     /// <summary>What follows the one scan of a sequential JPEG is left out.</summary>

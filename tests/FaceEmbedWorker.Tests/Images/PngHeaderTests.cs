@@ -35,10 +35,19 @@ public class PngHeaderTests
     public void Transparency_behind_the_pixels_does_not_count() => Assert.Equal(35, Read(Png(colour: 0, interlaced: true, after: Pngs.Chunk("tRNS", [0, 0]))).Held);
 
     [Fact]
+    public void Transparency_counts_where_it_is_given_twice_but_not_behind_pixels_without_a_byte()
+    {
+        byte[] colour = Pngs.Chunk("tRNS", [0, 0]);
+        Assert.Equal(70, Read(Png(colour: 0, interlaced: true, before: [.. colour, .. colour])).Held);
+        Assert.Equal(35, Read(Png(colour: 0, interlaced: true, before: [.. Pngs.Chunk("IDAT", []), .. colour])).Held);
+    }
+
+    [Fact]
     public void An_orientation_counts_before_the_pixels_and_behind_them()
     {
         Assert.Equal(6, Read(Png(before: Pngs.Chunk("eXIf", Exif6))).Orientation);
         Assert.Equal(6, Read(Png(after: Pngs.Chunk("eXIf", Exif6))).Orientation);
+        Assert.Equal(6, Read(Png(after: Pngs.Chunk("eXIf", Exif6))[..^20]).Orientation); // as far as it goes
     }
 
     [Theory]
@@ -90,6 +99,7 @@ public class PngHeaderTests
         Assert.Equal((false, 0L), (Read(png).Cut, Read(png).HeldByImageSharp));
         Assert.Equal((true, 2L * (png.Length - 12)), (Read(png[..^12]).Cut, Read(png[..^12]).HeldByImageSharp));
         Assert.True(Read(png[..^1]).Cut);
+        Assert.True(Read([.. png[..^12], .. Pngs.Chunk("tEXt", [])]).Cut);
     }
 
     [Theory]
@@ -106,6 +116,9 @@ public class PngHeaderTests
         Corrupt([.. png[..8], .. Pngs.Chunk("gAMA", [0, 0, 0, 1]), .. png[8..]], "it does not begin with its header");
         Corrupt(Png(width: 0), "its header says that a side has 0 pixels");
     }
+
+    [Fact]
+    public void Bytes_that_64_bits_do_not_count_are_no_pictures() => Corrupt(Png(1_518_500_250, 1_518_500_250, colour: 6, bits: 16, interlaced: true), "its header claims sizes that no picture has");
 
     /// <summary>Rows of every kind: each has its filter's byte, and bits fill bytes up; Adam7's passes are pictures of their own.</summary>
     [Theory]
@@ -136,6 +149,17 @@ public class PngHeaderTests
                 Assert.Null(PngHeader.Ended(Png(width, height, colour, bits, interlaced, rows: rows - 1)[..^12]));
             }
         }
+    }
+
+    /// <summary>A chunk that is cut goes, one that is whole stays.</summary>
+    [Fact]
+    public void An_end_comes_behind_the_last_whole_chunk()
+    {
+        byte[] png = Png(), words = [.. png[..^12], .. Pngs.Chunk("tEXt", new byte[100])], empty = [.. png[..^12], .. Pngs.Chunk("tEXt", [])];
+        Assert.Equal(png, PngHeader.Ended(words[..^1]));
+        Assert.Equal(png, PngHeader.Ended(words[..^4]));
+        Assert.Equal((byte[])[.. words, .. png[^12..]], PngHeader.Ended(words)!);
+        Assert.Equal((byte[])[.. empty, .. png[^12..]], PngHeader.Ended(empty)!);
     }
 
     [Fact]
@@ -175,7 +199,9 @@ public class PngHeaderTests
             zlib.Write(new byte[rows]);
         }
 
-        return [.. Convert.FromHexString("89504E470D0A1A0A"), .. Pngs.Chunk("IHDR", [0, 0, 0, (byte)width, 0, 0, 0, (byte)height, bits, colour, 0, 0, (byte)(interlaced ? 1 : 0)]),
+        return [.. Convert.FromHexString("89504E470D0A1A0A"), .. Pngs.Chunk("IHDR", [.. Number(width), .. Number(height), bits, colour, 0, 0, (byte)(interlaced ? 1 : 0)]),
             .. before ?? [], .. Pngs.Chunk("IDAT", packed.ToArray()), .. after ?? [], .. Pngs.Chunk("IEND", [])];
     }
+
+    private static byte[] Number(int value) => [(byte)(value >> 24), (byte)(value >> 16), (byte)(value >> 8), (byte)value];
 }

@@ -33,6 +33,18 @@ public class PnmHeaderTests
     }
 
     [Theory]
+    [InlineData("P5 3 2 255")]
+    [InlineData("P4 3 2")]
+    [InlineData("P5 3 2 255#no end")]
+    public void A_file_is_cut_where_its_pixels_do_not_begin(string text) => Assert.True(Read(text, 0).Cut);
+
+    [Theory]
+    [InlineData("P4 24 1\n999")]
+    [InlineData("P5 3 1 255\n999")]
+    [InlineData("P6 1 1 255\n999")]
+    public void Binary_pixels_are_no_numbers(string text) => Assert.False(Read(text, 0).Cut);
+
+    [Theory]
     [InlineData("P2 2 2 255 1 2 3 4", false)]
     [InlineData("P2 2 2 255 1 2 3 4 5 6", false)]
     [InlineData("P2 2 2 255 1 2 3", true)]
@@ -54,6 +66,7 @@ public class PnmHeaderTests
     [InlineData("P6 1 1 65534\n", "a PNM whose white is 65534")]
     [InlineData("P2 1 1 1 1", "a PNM whose white is 1")]
     [InlineData("P1 4 1 0110", "a plain PBM whose bits are not parted")]
+    [InlineData("P1 3 1 011", "a plain PBM whose bits are not parted")]
     [InlineData("P1 4 1 0121", "a plain PBM whose bits are not parted")] // no number over its white
     [InlineData("P6 1 1 255\n", null)]
     [InlineData("P6 1 1 65535\n", null)]
@@ -67,6 +80,7 @@ public class PnmHeaderTests
     [InlineData("P6 3 -3 255\n", "its header is not made of numbers")]
     [InlineData("P6 0 3 255\n", "its header says that a side has 0 pixels")]
     [InlineData("P6 3 99999999999999999999 255\n", "its header says that a side has 4,294,967,295 pixels")]
+    [InlineData("P6 1300000000 1300000000 65535\n", "its header claims sizes that no picture has")] // 6 bytes a pixel are more than 64 bits count
     [InlineData("P6 3 # 3 255", "its header refers to byte")]
     public void A_header_that_cannot_be_is_corrupt(string text, string why) =>
         Assert.Contains($"The pnm is truncated or corrupt: {why}", Assert.Throws<ImageException>(() => Read(text, 0)).Message, StringComparison.Ordinal);

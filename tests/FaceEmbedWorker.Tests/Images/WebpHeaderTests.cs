@@ -18,16 +18,15 @@ public class WebpHeaderTests
     [Fact]
     public void A_lossless_ones_size_is_in_28_bits()
     {
-        var header = Read(Chunk("VP8L", [0x2F, .. BitConverter.GetBytes((300u - 1) | (200u - 1) << 14 | 1u << 28)]));
-        Assert.Equal((300, 200), (header.Width, header.Height));
+        Assert.Equal(new ImageHeader("webp", 300, 200) { Whole = true, Held = 300 * 200 * 9 }, Read(Lossless(300, 200))); // nothing weighs nothing
     }
 
     [Fact]
     public void A_canvas_is_the_size_of_an_animation_and_its_frames_are_its_pages()
     {
         byte[] frame = Chunk("ANMF", [.. new byte[6], 9, 0, 0, 9, 0, 0, .. new byte[4], .. Lossy(10, 10)]);
-        var header = Read(Canvas(300, 70_000), frame, frame, frame);
-        Assert.Equal((300, 70_000, 3), (header.Width, header.Height, header.Pages));
+        var header = Read(Canvas(100_000, 140_000), frame, frame, frame, Chunk("ANMF", []));
+        Assert.Equal((100_000, 140_000, 4), (header.Width, header.Height, header.Pages));
         Assert.Equal(1, Read(Canvas(30, 40), Lossy(30, 40)).Pages);
         Assert.Equal((300, 1), Read(Canvas(300, 200), frame) is var one ? (one.Width, one.Pages) : default); // its frame may be smaller
     }
@@ -40,6 +39,7 @@ public class WebpHeaderTests
         Corrupt("its canvas and what is on it differ in size", Canvas(30, 40), Lossy(29, 40));
         Corrupt("it has two canvases", Canvas(30, 40), Canvas(30, 40), Lossy(30, 40));
         Assert.Equal(30, Read(Lossy(30, 40), Lossy(31, 40)).Width); // the first
+        Assert.Equal(30, Read(Lossless(30, 40), Lossless(31, 40)).Width);
     }
 
     [Fact]
@@ -48,6 +48,7 @@ public class WebpHeaderTests
         var header = Read(Canvas(30, 40), Chunk("XTRA", new byte[3]), Chunk("EXIF", Exif6), Lossy(30, 40));
         Assert.Equal((30, 6), (header.Width, header.Orientation));
         Assert.Equal(6, Read(Canvas(30, 40), Lossy(30, 40), Chunk("EXIF", [.. "Exif\0\0"u8, .. Exif6])).Orientation); // behind the pixels, as it should be
+        Assert.Equal(6, ImageHeader.Read("webp", File(Lossy(30, 40), Chunk("EXIF", Exif6)).AsSpan()[..^4]).Orientation); // as far as it goes
     }
 
     [Fact]
@@ -64,24 +65,48 @@ public class WebpHeaderTests
     {
         Assert.Equal(30, Read(Canvas(30, 40), Chunk("ALPH", [0, 1, 2, 3]), Lossy(30, 40)).Width);
         Corrupt("it has two alpha channels", Canvas(30, 40), Chunk("ALPH", [0, 1]), Chunk("ALPH", [0, 1]), Lossy(30, 40));
+        Corrupt("it has two alpha channels", Canvas(30, 40), Chunk("ALPH", [0, 1, 2]), Chunk("ALPH", [0, 1]), Lossy(30, 40));
+        Corrupt("it has two alpha channels", Canvas(30, 40), Chunk("ALPH", [0, 1]), Chunk("ALPH", []));
+        Assert.Equal(30, Read(Canvas(30, 40), Lossy(30, 40), Chunk("ALPH", [0, 1]), Chunk("ALPH", [0, 1])).Width); // behind the picture nobody looks
         byte[] head = [.. new byte[6], 9, 0, 0, 9, 0, 0, .. new byte[4]];
         Corrupt("a frame of it holds a frame", Canvas(30, 40), Chunk("ANMF", [.. head, .. Chunk("ANMF", [.. head, .. Lossy(10, 10)])]));
     }
 
-    /// <summary>Each group of prefix codes is weighed: of the picture and of its alpha channel.</summary>
+    /// <summary>Each group of prefix codes is weighed: of the picture, of its alpha channel, and of an animation's first frame.</summary>
     [Fact]
     public void A_lossless_picture_weighs_its_groups_and_those_of_its_alpha()
     {
-        using var picture = NetVips.Image.Black(64, 48, 4).Copy(interpretation: NetVips.Enums.Interpretation.Srgb);
-        var lossless = ImageHeader.Read("webp", picture.WebpsaveBuffer(lossless: true));
-        var groups = (lossless.Held - 64 * 48 * 9) / 12_000;
-        Assert.Equal((0, true), ((lossless.Held - 64 * 48 * 9) % 12_000, groups >= 1));
-        Assert.Equal(groups * 36_000, lossless.HeldByImageSharp);
+        byte[] two = Groups(4, last: true), raw = [0, .. two], packed = [1, .. two];
+        Told(0, Canvas(5, 5), Lossy(5, 5));
+        Told(6, Lossless(5, 5, two));
+        Told(1, Lossless(5, 5, Groups(4, last: false)));
+        Told(6, Canvas(5, 5), Chunk("ALPH", packed));
+        Told(6, Canvas(5, 5), Chunk("ALPH", packed), Lossy(5, 5));
+        Told(12, Canvas(5, 5), Chunk("ALPH", packed), Lossless(5, 5, two));
+        Told(0, Canvas(5, 5), Chunk("ALPH", raw), Lossy(5, 5));
+        Told(0, Canvas(5, 5), Chunk("ALPH", [1]), Lossy(5, 5));
+        Told(6, Canvas(5, 5), Chunk("XTRA", [1, .. new byte[40]]), Lossless(5, 5, two));
 
-        using var noise = NetVips.Image.Gaussnoise(64, 48, mean: 128, sigma: 60).Cast(NetVips.Enums.BandFormat.Uchar);
-        using var seen = noise.Bandjoin([noise, noise, noise]).Copy(interpretation: NetVips.Enums.Interpretation.Srgb);
-        var alpha = ImageHeader.Read("webp", seen.WebpsaveBuffer(q: 80));
-        Assert.True(alpha.Held > 64 * 48 * 9 && (alpha.Held - 64 * 48 * 9) % 12_000 == 0);
+        byte[] Frame(params byte[] data) => Chunk("ANMF", [.. new byte[6], 4, 0, 0, 8, 0, 0, .. new byte[4], .. data]); // 5 x 9, of 2 x 3 blocks
+        Told(6, Canvas(5, 5), Frame(Lossless(5, 9, Groups(6, last: true))));
+        Told(1, Canvas(5, 5), Frame(Lossless(5, 9, Groups(6, last: false))));
+        Told(6, Canvas(5, 5), Frame(), Frame(Lossless(5, 9, Groups(6, last: true))));
+
+        byte[] cut = [.. Canvas(5, 5), .. Chunk("ALPH", packed)];
+        Assert.Equal(5 * 5 * 9, ImageHeader.Read("webp", File(cut).AsSpan(0, 12 + Canvas(5, 5).Length + 8 + 1)).Held); // as far as it goes
+
+        static void Told(int groups, params byte[][] chunks) => Assert.Equal((5 * 5 * 9 + groups * 12_000, groups * 36_000), Read(chunks) is var header ? (header.Held, header.HeldByImageSharp) : default);
+    }
+
+    /// <summary>
+    /// A stream (RFC 9649, 3) whose groups are named by blocks of 4 x 4 pixels: group 0 by all of so many but the last, and by that group 5,
+    /// or by one behind it that is not the picture's.
+    /// </summary>
+    private static byte[] Groups(int blocks, bool last)
+    {
+        const string Meta = "00" + "1000", Green = "0" + "110" + "0" + "10100000", Others = "1000" + "1000" + "1000" + "1000"; // codes of two symbols, 0 and 5, and of one
+        var bits = Meta + Green + Others + new string('0', last ? blocks - 1 : blocks) + "1";
+        return [.. bits.PadRight(40, '0').Chunk(8).Select(b => Convert.ToByte(new string([.. b.Reverse()]), 2))];
     }
 
     private static ImageHeader Read(params byte[][] chunks) => ImageHeader.Read("webp", File(chunks));
@@ -99,4 +124,6 @@ public class WebpHeaderTests
     private static byte[] Canvas(int width, int height) => Chunk("VP8X", [0, 0, 0, 0, .. BitConverter.GetBytes(width - 1)[..3], .. BitConverter.GetBytes(height - 1)[..3]]);
 
     private static byte[] Lossy(ushort width, ushort height) => Chunk("VP8 ", [0, 0, 0, 0x9D, 0x01, 0x2A, (byte)width, (byte)(width >> 8), (byte)height, (byte)(height >> 8)]);
+
+    private static byte[] Lossless(int width, int height, params byte[] stream) => Chunk("VP8L", [0x2F, .. BitConverter.GetBytes((uint)(width - 1) | (uint)(height - 1) << 14 | 1u << 28), .. stream]);
 }

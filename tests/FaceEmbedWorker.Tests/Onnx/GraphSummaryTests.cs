@@ -40,6 +40,7 @@ public class GraphSummaryTests
     {
         Assert.Contains("It is not an ONNX file: it has no graph.", Assert.Throws<InvalidDataException>(() => GraphSummary.Read(new ModelProto { IrVersion = 8 }.ToByteArray())).Message, StringComparison.Ordinal);
         Assert.StartsWith("It is not an ONNX file: ", Assert.Throws<InvalidDataException>(() => GraphSummary.Read([0xFF, 0xFF, 0xFF])).Message, StringComparison.Ordinal);
+        Assert.Equal("It is not an ONNX file. It is a picture (JPEG), not a model.", Assert.Throws<ForeignFileException>(() => GraphSummary.Read([0xFF, 0xD8, 0xFF, 0xFF])).Message);
     }
 
     /// <summary>

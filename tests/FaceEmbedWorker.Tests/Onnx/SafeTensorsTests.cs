@@ -33,9 +33,13 @@ public class SafeTensorsTests
     [InlineData("""{"a":{"dtype":null,"shape":[3],"data_offsets":[0,12]}}""", "the tensor 'a' has no dtype that is text")]
     [InlineData("""{"a":{"shape":[3],"data_offsets":[0,12]}}""", "the tensor 'a' has no dtype that is text")]
     [InlineData("""{"__metadata__":{"format":1},"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its __metadata__ is no dictionary of text by names")]
+    [InlineData("""{"__metadata__":{"format":"pt","more":1},"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its __metadata__ is no dictionary of text by names")]
     [InlineData("""{"__metadata__":5,"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}""", "its __metadata__ is no dictionary of text by names")]
-    [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", "4 bytes at its end belong to no tensor")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}""", "broken: 4 bytes at its end belong to no tensor")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}""", "'a' [3] of F32 wants 12 bytes, and has 8")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[4,12]}}""", "'a' [3] of F32 wants 12 bytes, and has 8")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[2147483647],"data_offsets":[0,12]}}""", "'a' [2147483647] of F32 wants 8589934588 bytes, and has 12")]
+    [InlineData("""{"a":{"dtype":"F32","shape":[2147483648],"data_offsets":[0,12]}}""", "'a' is too large")]
     [InlineData("""{"a":{"dtype":"F32","shape":[3],"data_offsets":[4,16]}}""", "'a' lies outside of the data")]
     [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "'a' begins at byte 4 of the data, where 0 is next")]
     [InlineData("""{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}""", "'b' begins at byte 4 of the data, where 8 is next")]
@@ -115,6 +119,7 @@ public class SafeTensorsTests
     [InlineData("{\"a\" 1}", "no JSON at line 1, byte 6")]
     [InlineData("{\n \"a\": x}", "no JSON at line 2, byte 7")]
     [InlineData("{\"a\":1,\"a\":1}", "a name is there twice")]
+    [InlineData("{\"\\ud800\":1}", "text that is no UTF-8")]
     [InlineData("[]", "its header is not as the format wants it")]
     public void What_is_wrong_of_a_header_is_told_with_its_place(string header, string told) =>
         Assert.Contains(told, Assert.Throws<InvalidDataException>(() => SafeTensors.Read(FileOf(header, []))).Message, StringComparison.Ordinal);
@@ -128,6 +133,15 @@ public class SafeTensorsTests
         var file = FileOf(Two, new byte[12]);
         BinaryPrimitives.WriteUInt64LittleEndian(file, length);
         Assert.Contains($"its header is said to have {length} bytes, of {file.Length - 8} that follow", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(file)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_header_is_as_long_as_what_follows_at_most()
+    {
+        var file = FileOf("{}", []);
+        Assert.Empty(SafeTensors.Read(file));
+        file[0]++;
+        Assert.Contains("its header is said to have 3 bytes, of 2 that follow", Assert.Throws<InvalidDataException>(() => SafeTensors.Read(file)).Message, StringComparison.Ordinal);
     }
 
     private static byte[] FileOf(string header, byte[] data)

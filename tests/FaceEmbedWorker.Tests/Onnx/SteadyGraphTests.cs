@@ -72,6 +72,9 @@ public class SteadyGraphTests
         other.Graph.Node[0].Domain = "com.example"; // of another set, which is not raised
         SteadyGraph.Raise(other);
         Assert.Equal(13, other.OpsetImport[0].Version);
+        other = Model(12, "Softmax");
+        other.Graph.Node[0].Domain = "ai.onnx"; // the other name of the one that is
+        Assert.Throws<InvalidDataException>(() => SteadyGraph.Raise(other));
         var named = Model(12, "Relu");
         named.OpsetImport.Insert(0, new OperatorSetIdProto { Domain = "com.example", Version = 1 });
         named.OpsetImport[1].Domain = "ai.onnx";
