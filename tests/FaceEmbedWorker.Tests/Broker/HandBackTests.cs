@@ -170,6 +170,32 @@ public sealed class HandBackTests : IDisposable
         Assert.Single(channel.Published);
     }
 
+    [Fact]
+    public async Task The_watch_ends_when_what_went_back_has_arrived()
+    {
+        await TakeAsync(1);
+        channel.Confirms = false;
+        var watching = handBack.WatchAsync(life);
+        await UntilAsync(() => channel.Published.Count == 1, step: 10);
+        life.Closed = true;
+        time.Advance(TimeSpan.FromSeconds(10)); // to the next look
+        await Task.Delay(30);
+        Assert.False(watching.IsCompleted);
+        await life.EndAsync("gone");
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+    }
+
+    [Fact]
+    public async Task An_alarm_that_keeps_several_jobs_is_told_of_all()
+    {
+        await TakeAsync(2);
+        link.Block("low on memory");
+        var watching = handBack.WatchAsync(life);
+        await UntilAsync(() => life.Ended, step: 10);
+        await watching.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal("2 jobs wait for longer than 100 s while the broker takes no messages (low on memory)", life.Reason);
+    }
+
     public void Dispose()
     {
         life.Dispose();

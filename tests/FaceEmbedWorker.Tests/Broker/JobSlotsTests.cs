@@ -250,6 +250,38 @@ public sealed class JobSlotsTests : IDisposable
     }
 
     [Fact]
+    public async Task When_a_bulk_job_succeeds_all_slots_take_bulk_jobs_again_at_once()
+    {
+        var slots = await PausedForBulkAsync(parallelism: 2);
+        running = null;
+        await HandAsync("probe", bulk: true);
+        await HandAsync("next", bulk: true);
+        await HandAsync("after", bulk: true);
+        time.Advance(TimeSpan.FromSeconds(1.1));
+        await UntilAsync(() => running is not null);
+        Assert.Equal("probe", Assert.Single(slots.Running).JobId);
+        var probe = running!;
+        running = null;
+        probe.SetResult(Completed);
+        await UntilAsync(() => slots.Running.Count == 2);
+        Assert.Equal(["after", "next"], slots.Running.Select(r => r.JobId).Order());
+        Assert.IsType<JobOutcome.Completed>(settled.Last().Outcome); // a probe's outcome is its own
+    }
+
+    [Fact]
+    public async Task A_job_that_is_handled_alone_and_given_up_waits_again()
+    {
+        var slots = await SlotsAsync();
+        var delivery = Delivery(1, "alone", redelivered: false);
+        var handling = slots.HandleAsync(delivery);
+        await UntilAsync(() => running is not null);
+        await abandon.CancelAsync();
+        running!.SetException(new OperationCanceledException());
+        Assert.Null((await handling.WaitAsync(TimeSpan.FromSeconds(30))).Outcome);
+        Assert.Equal(DeliveryState.Waiting, delivery.State); // for whoever gives it back
+    }
+
+    [Fact]
     public async Task A_job_that_never_ends_is_told()
     {
         var (slots, stuck) = (await SlotsAsync(), 0);
@@ -469,9 +501,9 @@ public sealed class JobSlotsTests : IDisposable
         Assert.Equal(id, settled.Last().Delivery.Message.JobId);
     }
 
-    private async Task<JobSlots> PausedForBulkAsync()
+    private async Task<JobSlots> PausedForBulkAsync(int parallelism = 1)
     {
-        var slots = await SlotsAsync();
+        var slots = await SlotsAsync(parallelism);
         await life.SubscribeAsync("bulk", 9, d => slots.Add(d), (_, error) => throw error, bulk: true);
         for (var i = 0; i < IntakeGate.Failures; i++)
         {
