@@ -166,7 +166,7 @@ internal static class TiffHeader
         {
             var entry = entries + size * i;
             var (tag, type) = (bytes.U16(entry), bytes.U16(entry + 2));
-            if (!Read(tag))
+            if (!Read(tag) && !Located(tag))
             {
                 continue;
             }
@@ -179,6 +179,11 @@ internal static class TiffHeader
             if (type is not (1 or 3 or 4 or 16)) // libtiff would read these too
             {
                 throw bytes.Corrupt($"its header gives tag {tag} as no whole number");
+            }
+
+            if (!Read(tag))
+            {
+                continue; // where they are given, and nobody asks for them, they may be anywhere
             }
 
             var width = type switch { 1 => 1, 3 => 2, 4 => 4, _ => 8 };
@@ -198,7 +203,9 @@ internal static class TiffHeader
 
         return tags;
 
-        static bool Read(int tag) => tag is 256 or 257 or 258 or 259 or 262 or 266 or 273 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 324 or 325 or 332 or 338 or 339;
+        static bool Read(int tag) => tag is 256 or 257 or 258 or 259 or 262 or 266 or 274 or 277 or 278 or 279 or 284 or 320 or 322 or 323 or 332 or 338 or 339;
+
+        static bool Located(int tag) => tag is 273 or 324 or 325;
     }
 
     private static long Place(HeaderReader bytes, ulong place) => place < (ulong)bytes.Length ? (long)place : throw bytes.Corrupt($"its header refers to byte {place:N0}, and it has {bytes.Length:N0}");

@@ -224,6 +224,15 @@ public class TiffHeaderTests
         Assert.True(Read(Tiff(Changed((273, 16, [1UL << 63]), (279, 16, [1UL << 63])), big: true)).Cut); // 0 in 64 bits
     }
 
+    /// <summary>A writer that left tiles for strips, say.</summary>
+    [Fact]
+    public void A_list_of_tiles_that_nobody_needs_may_lie_anywhere()
+    {
+        var tiff = Tiff([.. Plain, (324, 4, [8, 8, 8])]);
+        BitConverter.GetBytes(tiff.Length + 1000).CopyTo(tiff.AsSpan(tiff.AsSpan().IndexOf((ReadOnlySpan<byte>)[68, 1, 4, 0, 3, 0, 0, 0]) + 8));
+        Assert.Equal((false, null), Read(tiff) is var header ? (header.Cut, header.Unsupported) : default);
+    }
+
     /// <summary>Of strips or tiles of JPEG each is a picture of its own: the one with most scans counts.</summary>
     [Fact]
     public void Scans_are_those_of_a_strip_or_of_a_tile()
