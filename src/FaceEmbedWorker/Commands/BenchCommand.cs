@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
@@ -99,7 +100,7 @@ internal static class BenchCommand
         }
 
         using var process = Process.GetCurrentProcess();
-        var figures = new BenchFigures(Machine(), services.GetRequiredService<FaceEmbedder>().Card.Id, stages, embed, decode, pipeline, through, process.PeakWorkingSet64);
+        var figures = new BenchFigures(Machine(), services.GetRequiredService<FaceEmbedder>().Card.Id, services.GetRequiredService<IOptions<JobOptions>>().Value.Slots, stages, embed, decode, pipeline, through, process.PeakWorkingSet64);
 
         Print(figures);
         if (json is not null)
@@ -155,10 +156,10 @@ internal static class BenchCommand
     private static void Print(BenchFigures figures)
     {
         Screen.Say(Text($"{figures.Machine}; model {figures.Model}; times in ms, CPU of the whole process"));
-        var stages = NewTable("stage", "ms", "CPU ms");
+        var stages = NewTable(Text($"stage, {Plural.Of(figures.Slots, "slot")}"), "ms alone", "CPU ms", "ms in the pipeline");
         foreach (var stage in figures.Stages)
         {
-            stages.AddRow(stage.Name, Text($"{stage.Ms:0.00}"), Text($"{stage.CpuMs:0.00}"));
+            stages.AddRow(stage.Name, Text($"{stage.Ms:0.00}"), Text($"{stage.CpuMs:0.00}"), Text($"{figures.Pipeline.StagesMs.GetValueOrDefault(stage.Name):0.00}"));
         }
 
         var embed = NewTable("embedder", "faces/s");
@@ -171,7 +172,8 @@ internal static class BenchCommand
 
         var whole = NewTable("whole", "");
         whole.AddRow("12 Mpx JPEG, full and at 1/4", Text($"{figures.Decode.FullMs:0.0}, {figures.Decode.ShrunkMs:0.0} ms"));
-        whole.AddRow("pipeline", Text($"{figures.Pipeline.PhotosPerS:0.0} photos/s, {figures.Pipeline.CpuMsPerPhoto:0.00} CPU ms a photo ({figures.Pipeline.CpuMsPerPhoto / figures.Pipeline.StagesCpuMs:0.00} of its stages)"));
+        whole.AddRow("pipeline", Text($"{figures.Pipeline.PhotosPerS:0.0} photos/s, {figures.Pipeline.CpuMsPerPhoto:0.00} CPU ms a photo ({figures.Pipeline.CpuMsPerPhoto / figures.Pipeline.StagesCpuMs:0.00} of its stages alone)"));
+        whole.AddRow("of its time in stages", Text($"{figures.Pipeline.ShareInStages:0.000}"));
         whole.AddRow("managed bytes a photo", Text($"{figures.Pipeline.AllocatedBytesPerPhoto:N0}{(figures.Amqp is { AllocatedBytesPerJob: var bytes } ? Text($"; through the broker {bytes:N0}") : "")}"));
         if (figures.Amqp is { } amqp)
         {
@@ -226,7 +228,10 @@ internal static class BenchCommand
             return crops;
         }
 
-        /// <summary>Each stage by itself, one after the other; for photos with several faces, of all of them.</summary>
+        /// <summary>
+        /// Each stage by itself, one after the other; for photos with several faces, of all of them. As many threads as the pipeline has: a core
+        /// alone is faster than each of two, and what is asked is what lies between the stages.
+        /// </summary>
         public List<BenchStage> Stages(byte[][] photos)
         {
             var opened = photos.Select(photo =>
@@ -239,20 +244,20 @@ internal static class BenchCommand
             }).ToArray();
             List<BenchStage> stages =
             [
-                Measure("decode", opened, o =>
+                Measure("decode", slots, opened, o =>
                 {
                     var encoded = decoder.Open(o.Photo);
                     encoded.Decode(encoded.WithinMemory(encoded.ShrinkFor(detector.WantedFor(detail, encoded.Width, encoded.Height))), cancel).Dispose();
                 }),
-                Measure("detect", opened, o => detector.Detect(o.Picture, detail).ForEach(f => detector.Locate(o.Picture, f))),
-                Measure("align", opened, o =>
+                Measure("detect", slots, opened, o => detector.Detect(o.Picture, detail).ForEach(f => detector.Locate(o.Picture, f))),
+                Measure("align", slots, opened, o =>
                 {
                     for (var i = 0; i < o.Points.Count; i++)
                     {
                         aligner.Align(o.Picture, o.Found[i].Box, o.Points[i], out _).Dispose();
                     }
                 }),
-                Measure("embed", opened, o =>
+                Measure("embed", slots, opened, o =>
                 {
                     foreach (var aligned in o.Aligned)
                     {
@@ -317,7 +322,7 @@ internal static class BenchCommand
 
         public BenchDecode Decode(byte[] large)
         {
-            BenchStage At(int shrink) => Measure($"1/{shrink}", [large], bytes =>
+            BenchStage At(int shrink) => Measure($"1/{shrink}", 1, [large], bytes =>
             {
                 var encoded = decoder.Open(bytes);
                 encoded.Decode(shrink, cancel).Dispose();
@@ -328,7 +333,9 @@ internal static class BenchCommand
 
         public async Task<BenchPipeline> PipelineAsync(byte[][] photos, double stagesCpu)
         {
+            var timings = new ConcurrentBag<ResultTimings>();
             await RunAsync(50);
+            timings.Clear();
             long residentAt500 = 0;
             var (count, start, cpu, allocated) = (0, Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime, GC.GetTotalAllocatedBytes(precise: true));
             while (Stopwatch.GetElapsedTime(start) < time)
@@ -340,7 +347,8 @@ internal static class BenchCommand
             var elapsed = Stopwatch.GetElapsedTime(start);
             var spent = (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / count;
             var bytes = (GC.GetTotalAllocatedBytes(precise: true) - allocated) / count;
-            return new BenchPipeline(count / elapsed.TotalSeconds, spent, stagesCpu, bytes, count, residentAt500 == 0 ? Resident() : residentAt500, Resident());
+            var within = timings.SelectMany(t => t.Stages).GroupBy(s => s.Stage, s => s.Milliseconds).ToDictionary(s => s.Key, s => s.Sum() / timings.Count);
+            return new BenchPipeline(count / elapsed.TotalSeconds, spent, stagesCpu, within, within.Values.Sum() / timings.Average(t => t.Total), bytes, count, residentAt500 == 0 ? Resident() : residentAt500, Resident());
 
             async Task<int> RunAsync(int jobs)
             {
@@ -349,7 +357,10 @@ internal static class BenchCommand
                 {
                     for (var n = Interlocked.Increment(ref next); n < jobs; n = Interlocked.Increment(ref next))
                     {
-                        await handler.HandleAsync(new EmbedJob("bench", new ImageSource.Data(photos[n % photos.Length])), cancel);
+                        if (await handler.HandleAsync(new EmbedJob("bench", new ImageSource.Data(photos[n % photos.Length])), cancel) is JobOutcome.Completed { Result.TimingsMs: var took })
+                        {
+                            timings.Add(took);
+                        }
                     }
                 })));
                 return jobs;
@@ -360,7 +371,7 @@ internal static class BenchCommand
         public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline, BenchQueues queues)
         {
             var (options, topology, publisher) = (queues.Options, queues.Topology, queues.Publisher);
-            var (warm, jobs) = (200, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
+            var (warm, jobs) = (500, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
             await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
                 async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
             var (handled, start, cpu, allocated, done) = (0, 0L, TimeSpan.Zero, 0L, new TaskCompletionSource<BenchAmqp>());
@@ -392,18 +403,21 @@ internal static class BenchCommand
             }
         }
 
-        private BenchStage Measure<T>(string name, T[] items, Action<T> work)
+        private BenchStage Measure<T>(string name, int parallel, T[] items, Action<T> work)
         {
             Array.ForEach(items, work);
-            var (count, start, cpu) = (0, Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
-            while (Stopwatch.GetElapsedTime(start) < time / 2 || count < 3)
+            var counts = new int[parallel];
+            var (start, cpu) = (Stopwatch.GetTimestamp(), Environment.CpuUsage.TotalTime);
+            Together(parallel, thread =>
             {
-                cancel.ThrowIfCancellationRequested();
-                Array.ForEach(items, work);
-                count += items.Length;
-            }
-
-            return new BenchStage(name, Stopwatch.GetElapsedTime(start).TotalMilliseconds / count, (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / count);
+                while ((Stopwatch.GetElapsedTime(start) < time / 2 || counts[thread] < 3) && !cancel.IsCancellationRequested)
+                {
+                    Array.ForEach(items, work);
+                    counts[thread] += items.Length;
+                }
+            });
+            cancel.ThrowIfCancellationRequested();
+            return new BenchStage(name, Stopwatch.GetElapsedTime(start).TotalMilliseconds * parallel / counts.Sum(), (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / counts.Sum());
         }
 
         /// <summary>Runs a second.</summary>
@@ -411,7 +425,7 @@ internal static class BenchCommand
         {
             var counts = new int[parallel];
             var start = Stopwatch.GetTimestamp();
-            var threads = Enumerable.Range(0, parallel).Select(p => new Thread(() =>
+            Together(parallel, p =>
             {
                 using var run = model.Rent();
                 for (var at = 0; at < run.Input.Length; at += crops[0].Length)
@@ -425,10 +439,15 @@ internal static class BenchCommand
                     counts[p]++;
                 }
                 while (Stopwatch.GetElapsedTime(start) < time);
-            })).ToList();
-            threads.ForEach(t => t.Start());
-            threads.ForEach(t => t.Join());
+            });
             return counts.Sum() / Stopwatch.GetElapsedTime(start).TotalSeconds;
+        }
+
+        private static void Together(int threads, Action<int> work)
+        {
+            var all = Enumerable.Range(0, threads).Select(n => new Thread(() => work(n))).ToList();
+            all.ForEach(t => t.Start());
+            all.ForEach(t => t.Join());
         }
 
         private static double Difference(Model plain, Model prepared, float[] crop)
@@ -457,9 +476,9 @@ internal static class BenchCommand
     }
 }
 
-internal sealed record BenchFigures(string Machine, string Model, IReadOnlyList<BenchStage> Stages, BenchEmbed Embed, BenchDecode Decode, BenchPipeline Pipeline, BenchAmqp? Amqp, long PeakResidentBytes);
+internal sealed record BenchFigures(string Machine, string Model, int Slots, IReadOnlyList<BenchStage> Stages, BenchEmbed Embed, BenchDecode Decode, BenchPipeline Pipeline, BenchAmqp? Amqp, long PeakResidentBytes);
 
-/// <summary>Milliseconds a photo, and those of the process's CPU.</summary>
+/// <summary>Milliseconds a photo on one of the threads, and those of the process's CPU.</summary>
 internal sealed record BenchStage(string Name, double Ms, double CpuMs);
 
 /// <summary>Faces a second; the largest difference of a unit vector's component.</summary>
@@ -469,7 +488,7 @@ internal sealed record BenchBatch(int Slots, int Batch, double PerS);
 
 internal sealed record BenchDecode(double FullMs, double HalfMs, double ShrunkMs);
 
-internal sealed record BenchPipeline(double PhotosPerS, double CpuMsPerPhoto, double StagesCpuMs, long AllocatedBytesPerPhoto, int Photos, long ResidentBytesAt500, long ResidentBytesAtEnd);
+internal sealed record BenchPipeline(double PhotosPerS, double CpuMsPerPhoto, double StagesCpuMs, IReadOnlyDictionary<string, double> StagesMs, double ShareInStages, long AllocatedBytesPerPhoto, int Photos, long ResidentBytesAt500, long ResidentBytesAtEnd);
 
 internal sealed record BenchAmqp(double JobsPerS, double CpuMsPerJob, int Jobs, long AllocatedBytesPerJob);
 
