@@ -14,7 +14,8 @@ public sealed class LongestFirst : ITestCollectionOrderer
     private static readonly string[] Longest =
     [
         AroundRabbitMq310.Name, AttackedRabbitMq4.Name, AttackedRabbitMq310.Name, $".{nameof(DeployTests)}", Heavy.Name, AroundRabbitMq4.Name, RabbitMq4.Name, RabbitMq310.Name,
-        $".{nameof(SecurityTests)}", $".{nameof(CommandTests)}", $".{nameof(ModelCommandTests)}",
+        $".{nameof(SecurityTests)}", $".{nameof(CommandTests)}", $".{nameof(FileTests)}", $".{nameof(HeicTests)}", $".{nameof(ClusterTests)}", $".{nameof(ModelCommandTests)}", $".{nameof(TerminalTests)}",
+        $".{nameof(Faces.SelfTestTests)}", $".{nameof(Onnx.CheckpointTests)}", $".{nameof(WrongFileTests)}",
     ];
 
     public IReadOnlyCollection<TTestCollection> OrderTestCollections<TTestCollection>(IReadOnlyCollection<TTestCollection> testCollections)

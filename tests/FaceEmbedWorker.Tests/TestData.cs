@@ -1,6 +1,6 @@
 using System.Text.Json;
 
-[assembly: Xunit.v3.Parallelization(MaxThreads = 4)] // of two cores: most of them wait for brokers and workers
+[assembly: Xunit.v3.Parallelization(MaxThreads = 6)] // of two cores: most of them wait for brokers and workers
 
 namespace FaceEmbedWorker.Tests;
 
@@ -24,6 +24,7 @@ internal static class TestData
     {
         Environment.SetEnvironmentVariable("DOTNET_TC_QuickJitForLoops", "1");
         Environment.SetEnvironmentVariable("DOTNET_TC_CallCountThreshold", "3E8");
+        Environment.SetEnvironmentVariable("DOTNET_EnableDiagnostics", "0"); // as in the images
     }
 
     public static string Repository { get; } = Up(AppContext.BaseDirectory, d => File.Exists(Path.Combine(d, "FaceEmbedWorker.sln")));

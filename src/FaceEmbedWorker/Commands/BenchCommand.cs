@@ -371,7 +371,8 @@ internal static class BenchCommand
         public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline, BenchQueues queues)
         {
             var (options, topology, publisher) = (queues.Options, queues.Topology, queues.Publisher);
-            var (warm, jobs) = (500, Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds)));
+            var jobs = Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds));
+            var warm = Math.Min(2 * jobs, 500); // a fresh worker's dear ones
             await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
                 async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));
             var (handled, start, cpu, allocated, done) = (0, 0L, TimeSpan.Zero, 0L, new TaskCompletionSource<BenchAmqp>());
@@ -443,11 +444,10 @@ internal static class BenchCommand
             return counts.Sum() / Stopwatch.GetElapsedTime(start).TotalSeconds;
         }
 
+        /// <summary>Each on a thread of its own; throws what one of them threw.</summary>
         private static void Together(int threads, Action<int> work)
         {
-            var all = Enumerable.Range(0, threads).Select(n => new Thread(() => work(n))).ToList();
-            all.ForEach(t => t.Start());
-            all.ForEach(t => t.Join());
+            Task.WhenAll(Enumerable.Range(0, threads).Select(n => Task.Factory.StartNew(() => work(n), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))).GetAwaiter().GetResult();
         }
 
         private static double Difference(Model plain, Model prepared, float[] crop)

@@ -524,6 +524,9 @@ public sealed class CommandTests : IDisposable
             new[] { ("embed", "prepared_per_s"), ("embed", "plain_per_s"), ("pipeline", "cpu_ms_per_photo"), ("pipeline", "allocated_bytes_per_photo"), ("decode", "shrunk_ms"), ("decode", "full_ms") },
             name => Assert.True(figures.GetProperty(name.Item1).GetProperty(name.Item2).GetDouble() > 0));
         Assert.True(figures.GetProperty("embed").GetProperty("slots").GetProperty("1").GetDouble() > 0);
+        Assert.Equal(Environment.ProcessorCount, figures.GetProperty("slots").GetInt32());
+        Assert.Equal(["decode", "detect", "align", "embed"], figures.GetProperty("pipeline").GetProperty("stages_ms").EnumerateObject().Where(s => s.Value.GetDouble() > 0).Select(s => s.Name));
+        Assert.InRange(figures.GetProperty("pipeline").GetProperty("share_in_stages").GetDouble(), 0.5, 1.001); // parts are rounded, as the whole is
     }
 
     [Fact]
