@@ -25,6 +25,7 @@ internal static class TestData
         Environment.SetEnvironmentVariable("DOTNET_TC_QuickJitForLoops", "1");
         Environment.SetEnvironmentVariable("DOTNET_TC_CallCountThreshold", "3E8");
         Environment.SetEnvironmentVariable("DOTNET_EnableDiagnostics", "0"); // as in the images
+        Environment.SetEnvironmentVariable("DOTNET_EnableWriteXorExecute", "0");
     }
 
     public static string Repository { get; } = Up(AppContext.BaseDirectory, d => File.Exists(Path.Combine(d, "FaceEmbedWorker.sln")));

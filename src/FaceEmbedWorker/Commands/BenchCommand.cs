@@ -371,7 +371,7 @@ internal static class BenchCommand
         public async Task<BenchAmqp> AmqpAsync(byte[][] photos, BenchPipeline pipeline, BenchQueues queues)
         {
             var (options, topology, publisher) = (queues.Options, queues.Topology, queues.Publisher);
-            var jobs = Math.Max(100, (int)(pipeline.PhotosPerS * time.TotalSeconds));
+            var jobs = Math.Max(20, (int)(pipeline.PhotosPerS * time.TotalSeconds));
             var warm = Math.Min(2 * jobs, 500); // a fresh worker's dear ones
             await Parallel.ForAsync(0, warm + jobs, new ParallelOptions { MaxDegreeOfParallelism = 32, CancellationToken = cancel },
                 async (n, token) => await publisher.SubmitAsync(new NewJob($"bench-{n}", "bench", photos[n % photos.Length], "image/jpeg"), token));

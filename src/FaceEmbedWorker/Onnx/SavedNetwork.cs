@@ -59,13 +59,12 @@ internal sealed record SavedNetwork(string Key, string Python, Dictionary<string
     /// <summary>Dictionaries of tensors, each once, with the keys that lead to it.</summary>
     private static IEnumerable<SavedNetwork> Holders(object? value, string key, string python, int depth, HashSet<object> seen)
     {
-        var children = Children(value, python);
-        if (depth > DeepestNesting || children.Count == 0 || !seen.Add(value!))
+        if (depth > DeepestNesting || value is null || !seen.Add(value))
         {
             yield break;
         }
 
-        var own = new Dictionary<string, LazyTensor>();
+        var (children, own) = (Children(value, python), new Dictionary<string, LazyTensor>());
         foreach (var (name, child, _) in children)
         {
             if (value is PickledDictionary && child is LazyTensor { Storage.IsFloat: true } tensor)

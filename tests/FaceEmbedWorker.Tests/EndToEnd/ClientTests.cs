@@ -8,8 +8,7 @@ using FaceEmbedWorker.Jobs;
 namespace FaceEmbedWorker.Tests.EndToEnd;
 
 /// <summary>The clients of README and docs as they stand there, with queues of the default names on a virtual host of their own.</summary>
-[Collection(AroundRabbitMq310.Name)]
-public sealed partial class ClientTests(DebianBroker broker) : IDisposable
+public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<DebianBroker>, IDisposable
 {
     private const string Python = "/usr/bin/python3"; // Debian's, which knows its packages
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-clients-").FullName;

@@ -10,13 +10,15 @@ internal sealed class InProcessWorker : IAsyncDisposable
 {
     private readonly IntakeGate gate;
     private readonly JobConsumer consumer;
+    private readonly WorkerHealth health;
 
     private InProcessWorker(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider time)
     {
         var options = Options.Create(probe.Options);
         gate = new IntakeGate(time);
+        health = new WorkerHealth(gate, probe.Topology, time);
         consumer = new JobConsumer(handle, new ResultPublisher(options, Options.Create(new ResultOptions()), probe.Topology, gate, time, NullLogger<ResultPublisher>.Instance), probe.Topology,
-            gate, new JobTally(time), new WorkerHealth(gate, probe.Topology, time), options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
+            gate, new JobTally(time), health, options, Options.Create(new JobOptions { Parallelism = 1 }), time, NullLogger<JobConsumer>.Instance);
     }
 
     public static async Task<InProcessWorker> StartAsync(BrokerProbe probe, Func<EmbedJob, CancellationToken, Task<JobOutcome>> handle, TimeProvider? time = null)
@@ -25,6 +27,9 @@ internal sealed class InProcessWorker : IAsyncDisposable
         await worker.consumer.StartAsync(CancellationToken.None);
         return worker;
     }
+
+    /// <summary>Jobs that it has been given and not settled.</summary>
+    public int InHand => health.InFlight;
 
     /// <summary>As a channel that is lost.</summary>
     public Task EndLifeAsync() => consumer.EndLifeAsync();

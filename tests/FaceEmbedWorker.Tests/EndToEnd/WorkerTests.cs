@@ -393,7 +393,7 @@ public abstract class WorkerTests(TestBroker broker)
         }
 
         await started.Task.WaitAsync(TimeSpan.FromSeconds(30));
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 0 ? probe : null, "all in the worker's hand");
+        await probe.UntilAsync(() => worker.InHand == 5 ? probe : null, "all in the worker's hand");
         var stopping = worker.DisposeAsync().AsTask();
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 4 ? probe : null, "four jobs back");
         release.SetResult();

@@ -138,7 +138,9 @@ public class CheckpointTests
             root.Set($"{i}", root);
         }
 
+        var before = GC.GetAllocatedBytesForCurrentThread();
         Assert.Contains("holds no tensors", Assert.Throws<InvalidDataException>(() => Checkpoint.Of(root)).Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 30_000_000); // of 10,000 keys, and not of as many for each of them
     }
 
     [Theory]
