@@ -89,7 +89,7 @@ public abstract class PoisonTests(TestBroker broker)
         await LimitAsync(1_000_000);
         try
         {
-            await using var worker = await FaceEmbed.WorkerAsync(probe);
+            await using var worker = await FaceEmbed.WorkerAsync(probe, "--Broker:Prefetch=3");
             var letter = await probe.DeadLetterAsync("too-large");
             Assert.Equal(("broker", "", 3_000_001), (letter.RoutingKey, letter.Header("fw-error"), letter.Body.Length));
             await NobodyElsePaysAsync(probe, worker, letters: 1);
@@ -111,7 +111,7 @@ public abstract class PoisonTests(TestBroker broker)
         await LimitAsync(205_000); // the job's bytes and the result's differ by more than that
         try
         {
-            await using var worker = await FaceEmbed.WorkerAsync(probe);
+            await using var worker = await FaceEmbed.WorkerAsync(probe, "--Broker:Prefetch=3");
             var letter = await probe.DeadLetterAsync("wordy");
             Assert.Equal(("worker", "unpublishable"), (letter.RoutingKey, letter.Header("fw-error")));
             Assert.Contains("the broker takes at most 205,000 bytes", letter.Header("fw-error-message"), StringComparison.Ordinal);
@@ -170,7 +170,7 @@ public abstract class PoisonTests(TestBroker broker)
         Assert.InRange(probe.Results.Count, Good, Good + 10);
     }
 
-    /// <summary>Every good job has its result once; a channel that a message closed may double what was on it at that moment.</summary>
+    /// <summary>Every good job has its result once; a channel that a message closed may double what was on it at that moment: of three in hand two.</summary>
     private async Task NobodyElsePaysAsync(BrokerProbe probe, FaceEmbed worker, int letters, int results = 0)
     {
         await probe.AllAsync(Good + results);
