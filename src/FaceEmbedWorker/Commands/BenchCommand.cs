@@ -348,7 +348,7 @@ internal static class BenchCommand
             var spent = (Environment.CpuUsage.TotalTime - cpu).TotalMilliseconds / count;
             var bytes = (GC.GetTotalAllocatedBytes(precise: true) - allocated) / count;
             var within = timings.SelectMany(t => t.Stages).GroupBy(s => s.Stage, s => s.Milliseconds).ToDictionary(s => s.Key, s => s.Sum() / timings.Count);
-            return new BenchPipeline(count / elapsed.TotalSeconds, spent, stagesCpu, within, within.Values.Sum() / timings.Average(t => t.Total), bytes, count, residentAt500 == 0 ? Resident() : residentAt500, Resident());
+            return new BenchPipeline(count / elapsed.TotalSeconds, spent, stagesCpu, within, timings.IsEmpty ? 0 : within.Values.Sum() / timings.Average(t => t.Total), bytes, count, residentAt500 == 0 ? Resident() : residentAt500, Resident());
 
             async Task<int> RunAsync(int jobs)
             {
@@ -445,10 +445,8 @@ internal static class BenchCommand
         }
 
         /// <summary>Each on a thread of its own; throws what one of them threw.</summary>
-        private static void Together(int threads, Action<int> work)
-        {
+        private static void Together(int threads, Action<int> work) =>
             Task.WhenAll(Enumerable.Range(0, threads).Select(n => Task.Factory.StartNew(() => work(n), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))).GetAwaiter().GetResult();
-        }
 
         private static double Difference(Model plain, Model prepared, float[] crop)
         {
