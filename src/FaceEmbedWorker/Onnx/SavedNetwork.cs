@@ -59,7 +59,7 @@ internal sealed record SavedNetwork(string Key, string Python, Dictionary<string
     /// <summary>Dictionaries of tensors, each once, with the keys that lead to it.</summary>
     private static IEnumerable<SavedNetwork> Holders(object? value, string key, string python, int depth, HashSet<object> seen)
     {
-        if (depth > DeepestNesting || value is null || !seen.Add(value))
+        if (depth > DeepestNesting || value is not (PickledDictionary or IList<object?>) || !seen.Add(value))
         {
             yield break;
         }
