@@ -32,16 +32,19 @@ internal static class CheckCommand
         var (failed, lacksBroker) = (0, false);
         Line("settings", true, "valid");
 
-        foreach (var (path, task) in new[] { (faces.DetectionModel, ModelCard.Detection), (faces.LandmarksModel, ModelCard.Landmarks), (faces.EmbeddingModel, ModelCard.Embedding) }.Where(m => m.Item1.Length > 0))
+        var (detector, embedder) = (services.GetRequiredService<FaceDetector>(), services.GetRequiredService<FaceEmbedder>());
+        foreach (var (path, card) in new[] { (faces.DetectionModel, detector.Card), (faces.LandmarksModel, detector.LandmarksCard), (faces.EmbeddingModel, embedder.Card) })
         {
-            using var model = Model.Load(path, task, faces.PrepareGraph, cardName: task == ModelCard.Embedding ? faces.EmbeddingCard : "");
-            var size = model.Card.Input.Multiple > 0 ? Text($"any size in multiples of {model.Card.Input.Multiple}") : Text($"{model.Card.Input.Width} x {model.Card.Input.Height}");
-            Line(task, true, $"{path}: {model.Card.Id}, {size}{(model.Card.Sha256 is null ? "" : ", checksum as its card says")}");
+            if (card is not null)
+            {
+                var size = card.Input.Multiple > 0 ? Text($"any size in multiples of {card.Input.Multiple}") : Text($"{card.Input.Width} x {card.Input.Height}");
+                Line(card.Task, true, $"{path}: {card.Id}, {size}{(card.Sha256 is null ? "" : ", checksum as its card says")}");
+            }
         }
 
         var findings = services.GetRequiredService<SelfTest>().Run(faces.EmbeddingModel);
-        Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {services.GetRequiredService<FaceEmbedder>().FaceSpace}"));
-        if (jobs.Mode != EmbedMode.Image && services.GetRequiredService<FaceEmbedder>().Card.NotForFaces is { } reason)
+        Line("self-test", SelfTest.Verdict(findings) is null, SelfTest.Verdict(findings) ?? Text($"{findings.Count} tests passed; space {embedder.FaceSpace}"));
+        if (jobs.Mode != EmbedMode.Image && embedder.Card.NotForFaces is { } reason)
         {
             Line("crop", false, reason);
         }

@@ -51,6 +51,9 @@ internal sealed class FaceDetector(Model model, Landmarks? landmarks, IOptions<F
 
     public ModelCard Card => model.Card;
 
+    /// <summary>Of the network that gives landmarks; null where the detector itself does.</summary>
+    public ModelCard? LandmarksCard => landmarks?.Card;
+
     /// <summary>It finds the five points itself.</summary>
     public bool HasPoints => DetectorLayout.HasPoints(model.Card.Output.Layout);
 

@@ -5,6 +5,8 @@ namespace FaceEmbedWorker.Faces;
 /// <summary>Finds 68 landmarks in a face box and reduces them to the five of the alignment: for detectors that give no points.</summary>
 internal sealed class Landmarks(Model model)
 {
+    public ModelCard Card => model.Card;
+
     /// <summary>Left eye, right eye, nose, left and right mouth corner (left and right as seen) of a face.</summary>
     public Point[] Locate(Picture picture, Box face)
     {

@@ -132,7 +132,7 @@ internal sealed partial class Model : IDisposable
             return model;
         }
 
-        var plain = Load(file, bytes, sha256, card, prepare: false, batch, hasCard);
+        var plain = Load(file, bytes, sha256, card, prepare: false, batch, hasCard, isRead: true);
         var same = SameVectors.Least(plain, model);
         var (kept, gone) = same > SameVectors.Cosine ? (model, plain) : (plain, model);
         gone.Dispose();
@@ -190,9 +190,9 @@ internal sealed partial class Model : IDisposable
         return Convert.ToHexStringLower(sum.GetHashAndReset());
     }
 
-    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard)
+    private static Model Load(string file, byte[] bytes, string sha256, ModelCard card, bool prepare, int batch, bool hasCard, bool isRead = false)
     {
-        var (session, prepared) = Open(file, bytes, prepare, batch, card.Input);
+        var (session, prepared) = Open(file, bytes, prepare, batch, card.Input, isRead: isRead);
         if (batch == 1 && session.InputNames.Count > 0 && session.InputMetadata[session.InputNames[0]] is { IsTensor: true, Dimensions: [> 1, _, _, _] })
         {
             session.Dispose();
@@ -316,12 +316,12 @@ internal sealed partial class Model : IDisposable
         }
     }
 
-    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch, ModelInput input, bool isChanged = false)
+    private static (InferenceSession Session, PreparedGraph? Prepared) Open(string file, byte[] bytes, bool prepare, int batch, ModelInput input, bool isChanged = false, bool isRead = false)
     {
         try
         {
             GraphFault.MustBeRunnable(bytes);
-            if (!prepare)
+            if (!prepare && !isRead)
             {
                 GraphSummary.Read(bytes); // what ONNX Runtime alone reads, such as its own format, could not be tested
             }

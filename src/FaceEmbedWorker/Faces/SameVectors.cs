@@ -1,5 +1,4 @@
 using FaceEmbedWorker.Images;
-using Microsoft.Extensions.Options;
 
 namespace FaceEmbedWorker.Faces;
 
@@ -13,10 +12,10 @@ internal static class SameVectors
 
     private const double Rounding = 1e-6;
 
-    /// <summary>The sample pictures' faces: x, y and side of a square, in their pixels.</summary>
-    private static readonly (string File, int X, int Y, int Side)[] Crops = [("astronaut.png", 167, 63, 113), ("grace_hopper.jpg", 162, 120, 212)];
+    private const int Side = 112;
 
-    private static readonly Lazy<Picture[]> Faces = new(() => Array.ConvertAll(Crops, Cut));
+    /// <summary>Of the sample photos: 112 x 112 pixels each, cut out beforehand, for a start has no decoder to wait for.</summary>
+    private static readonly Lazy<Picture[]> Faces = new(() => Array.ConvertAll(["astronaut.ppm", "grace_hopper.ppm"], Face));
 
     /// <summary>The least cosine of both models' vectors, of two faces; 1 where the first one's are no numbers, for there is nothing to compare.</summary>
     public static double Least(Model one, Model other) => Faces.Value.Min(face => Embedded(one, face) is not { } a ? 1 : Embedded(other, face) is { } b ? CosineOf(a.Vector, b.Vector) : 0);
@@ -55,11 +54,13 @@ internal static class SameVectors
         return dot / Math.Sqrt(first * second);
     }
 
-    /// <summary>In managed code, for whoever asks for no other has no native decoder in the process.</summary>
-    private static Picture Cut((string File, int X, int Y, int Side) crop)
+    internal static Picture Face(string resource)
     {
-        var encoded = new ImageDecoder(Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp })).Open(File.ReadAllBytes(Path.Combine(SelfTest.Samples, crop.File)));
-        using var picture = encoded.Decode(shrink: 1, CancellationToken.None);
-        return Pixels.Cropped(picture, crop.X, crop.Y, crop.Side, crop.Side);
+        using var stream = typeof(SameVectors).Assembly.GetManifestResourceStream(resource)!;
+        var bytes = new byte[stream.Length];
+        stream.ReadExactly(bytes);
+        var face = new Picture(Side, Side);
+        PnmHeader.Decode(bytes, face);
+        return face;
     }
 }

@@ -60,15 +60,16 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
     {
         using var first = Decode(First);
         using var second = Decode(Second);
-        if (!cutsNothing && new[] { (First, first), (Second, second) }.Where(s => detector.Detect(s.Item2, SampleDetail).Count == 0).Select(s => s.Item1).ToList() is { Count: > 0 } faceless)
+        var found = Array.ConvertAll(new[] { first, second }, Found);
+        if (!cutsNothing && new[] { First, Second }.Where((_, i) => found[i].Count == 0).ToList() is { Count: > 0 } faceless)
         {
             return [new Finding("detector", false, $"The detector {detector.Card.Id} finds no face in {string.Join(" and ", faceless)}, a portrait: it is none, or its card is wrong of its input. Nothing else was tested."), Weights(file)];
         }
 
         using var tilted = Tilted(first, degrees: 20);
         using var dark = Darkened(first);
-        using var face = Cut(first)!;
-        using var otherFace = Cut(second)!;
+        using var face = Cut(first, found[0])!;
+        using var otherFace = Cut(second, found[1])!;
         using var flat = Flat(face);
         Embedding one, other;
         try
@@ -112,7 +113,7 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
     /// <summary>A face and a copy of it.</summary>
     private Finding Copy(string name, Embedding one, Picture copy, string words)
     {
-        using var face = Cut(copy);
+        using var face = Cut(copy, Found(copy));
         if (face is null)
         {
             return new Finding(name, true, $"The detector finds no face in its copy {words}: nothing was compared.");
@@ -212,12 +213,14 @@ internal sealed class SelfTest(ImageDecoder decoder, FaceDetector detector, Face
         return encoded.Decode(shrink: 1, CancellationToken.None);
     }
 
-    /// <summary>The picture as the embedder takes it; null where it takes faces, and the detector finds none.</summary>
-    private Picture? Cut(Picture picture)
+    private List<Detection> Found(Picture picture) => cutsNothing ? [] : detector.Detect(picture, SampleDetail);
+
+    /// <summary>The picture as the embedder takes it; null where it takes faces, and none was found.</summary>
+    private Picture? Cut(Picture picture, List<Detection> found)
     {
         var input = embedder.Card.Input;
         return cutsNothing ? Pixels.Resized(picture, input.Width, input.Height, input.ResizeFilter)
-            : detector.Detect(picture, SampleDetail) is [var face, ..] ? aligner.Align(picture, face.Box, detector.Locate(picture, face), out _) : null;
+            : found is [var face, ..] ? aligner.Align(picture, face.Box, detector.Locate(picture, face), out _) : null;
     }
 
     private static Picture Tilted(Picture picture, double degrees)

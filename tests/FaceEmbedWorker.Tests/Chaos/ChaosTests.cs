@@ -242,7 +242,7 @@ public abstract class ChaosTests(TestBroker broker)
         await using var seen = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
         await using var workers = await Fleet.StartAsync(probe);
         var before = await broker.ConnectionsAsync();
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         await broker.ControlAsync("set_policy", "waiting", $"^{waiting}$", """{"max-length":0}""", "--apply-to", "queues");
         try
         {
@@ -256,7 +256,7 @@ public abstract class ChaosTests(TestBroker broker)
         }
         finally
         {
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
             await broker.ControlAsync("clear_policy", "waiting");
         }
 
@@ -272,9 +272,9 @@ public abstract class ChaosTests(TestBroker broker)
     public Task A_memory_alarm_loses_nothing() => AttackAsync("memory alarm (blocked connections)", async probe =>
     {
         await Ledger.MoreAsync(probe, 30);
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         await Task.Delay(TimeSpan.FromSeconds(3));
-        await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+        await broker.AlarmAsync(raised: false);
         return 1;
     }, worker: true);
 
@@ -289,7 +289,7 @@ public abstract class ChaosTests(TestBroker broker)
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
         await using var proxy = new CutableProxy(new IPEndPoint(IPAddress.Loopback, new Uri(broker.Uri).Port));
         await Ledger.SubmitAsync(probe, 30);
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         try
         {
             var through = probe.Options.Uri.Replace($":{new Uri(probe.Options.Uri).Port}", $":{proxy.Port}", StringComparison.Ordinal);
@@ -297,14 +297,14 @@ public abstract class ChaosTests(TestBroker broker)
             await worker.SaidAsync("The broker takes no messages");
             await proxy.CutAsync(TimeSpan.FromSeconds(1));
             await worker.SaidAsync("The broker went away");
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
             await probe.AllAsync(30, seconds: 60);
             Assert.Empty(probe.Dead);
             Assert.Equal(0, await worker.TerminateAsync());
         }
         finally
         {
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
         }
     }
 

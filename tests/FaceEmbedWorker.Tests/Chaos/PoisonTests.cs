@@ -182,7 +182,7 @@ public abstract class PoisonTests(TestBroker broker)
         Ledger.Record(broker, "poison: results and dead letters that cannot be published", Good + results + letters, letters + results, probe);
     }
 
-    private Task LimitAsync(int bytes) => broker.ControlAsync("eval", $"application:set_env(rabbit, max_message_size, {bytes}), persistent_term:put(max_message_size, {bytes}).");
+    private Task LimitAsync(int bytes) => broker.EvaluateAsync($"application:set_env(rabbit, max_message_size, {bytes}), persistent_term:put(max_message_size, {bytes}).");
 
     private async Task<BrokerProbe> ProbeAsync()
     {

@@ -364,7 +364,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
     {
         broker.Require();
         await broker.ControlAsync("add_vhost", host);
-        await broker.ControlAsync("set_permissions", "-p", host, "guest", ".*", ".*", ".*");
+        await broker.AllowAsync("guest", ".*", ".*", ".*", host);
         return await new BrokerProbe(broker.Uri, o => (o.Uri, o.Jobs, o.Results) = ($"{broker.Uri}{host}", "face.jobs", "face.results")).ConnectAsync(listen: false);
     }
 

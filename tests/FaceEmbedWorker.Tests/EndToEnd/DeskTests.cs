@@ -24,7 +24,7 @@ public abstract class DeskTests(TestBroker broker)
         await using var browser = await Browser.OpenAsync();
         await browser.GoAsync(Link(desk).AbsoluteUri);
         await browser.UntilAsync("document.getElementById('state')?.textContent === '1 dead letter.'");
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         try
         {
             await browser.EvaluateAsync("document.getElementById('all').click(), document.getElementById('replay').click()");
@@ -32,7 +32,7 @@ public abstract class DeskTests(TestBroker broker)
         }
         finally
         {
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
         }
 
         await ClickAsync(browser, "#again", "");

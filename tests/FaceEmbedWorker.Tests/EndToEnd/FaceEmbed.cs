@@ -56,12 +56,12 @@ internal sealed class FaceEmbed : IAsyncDisposable
         return (code, program.Output, program.Errors);
     }
 
-    /// <summary>Starts the worker and waits until it takes jobs.</summary>
+    /// <summary>Starts the worker and waits until it takes jobs. Without its self-test, half of a start's work, unless the settings name a policy.</summary>
     public static Task<FaceEmbed> WorkerAsync(BrokerProbe probe, params string[] settings) => WorkerAsync(probe, new Dictionary<string, string?>(), settings);
 
     public static async Task<FaceEmbed> WorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings)
     {
-        var worker = new FaceEmbed(["run", .. probe.Settings, .. settings], environment);
+        var worker = new FaceEmbed(["run", .. probe.Settings, "--Faces:SelfTest=Off", .. settings], environment);
         await worker.SaidAsync("Ready: taking jobs");
         return worker;
     }

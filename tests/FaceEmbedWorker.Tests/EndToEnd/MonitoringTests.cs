@@ -14,7 +14,7 @@ public sealed partial class MonitoringTests(DebianBroker broker)
     public async Task Alerts_fire_where_they_should_and_only_there()
     {
         Require();
-        var (code, output) = await RunAsync("promtool", "test", "rules", Path.Combine(Folder, "prometheus", "alerts.test.yaml"));
+        var (code, output) = await RunAsync("promtool", "test", "rules", Path.Combine(Folder, "prometheus", "alerts.test.yaml"), Path.Combine(Folder, "prometheus", "alerts.week.test.yaml"));
         Assert.True(code == 0, output);
         (code, output) = await RunAsync("promtool", "check", "config", "--syntax-only", Path.Combine(Folder, "prometheus", "prometheus.yaml"));
         Assert.True(code == 0, output);
@@ -52,8 +52,8 @@ public sealed partial class MonitoringTests(DebianBroker broker)
         foreach (var (role, user) in new[] { ("fe", "face-embed"), ("fo", "face-embed-operator") })
         {
             var (configure, write, read) = KubernetesTests.RoleOf(user, probe.Topology);
-            await broker.ControlAsync("add_user", role, role);
-            await broker.ControlAsync("set_permissions", role, configure, write, read);
+            await broker.AddUserAsync(role, role);
+            await broker.AllowAsync(role, configure, write, read);
         }
 
         var health = $"--Health:Url=http://127.0.0.1:{TestBroker.FreePort()}";

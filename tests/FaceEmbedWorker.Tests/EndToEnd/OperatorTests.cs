@@ -137,7 +137,7 @@ public abstract class OperatorTests(TestBroker broker)
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
         await probe.Channel.BasicPublishAsync(probe.Topology.Dead, "worker", true, new BasicProperties { MessageId = "behind", DeliveryMode = DeliveryModes.Persistent }, new byte[] { 1 });
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "a dead letter");
-        await broker.ControlAsync("eval", $"P = whereis(list_to_atom(\"%2F_{probe.Topology.Dead}\")), timer:apply_after(8000, sys, resume, [P]), sys:suspend(P).");
+        await broker.EvaluateAsync($"P = whereis(list_to_atom(\"%2F_{probe.Topology.Dead}\")), timer:apply_after(8000, sys, resume, [P]), sys:suspend(P).");
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Dead)); // what the broker says of it
 
         var (code, output, errors) = await FaceEmbed.RunAsync(["dead-letters", "list", "--json", .. probe.Settings]);
@@ -154,7 +154,7 @@ public abstract class OperatorTests(TestBroker broker)
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
         await BuryAsync(probe, "photo-1", "expired", "The first.", [1]);
         const string told = "The broker takes no messages: low on memory (an alarm of its memory or disk).";
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         try
         {
             await Task.WhenAll(new string[][] { ["submit", "tests/data/astronaut.png"], ["dead-letters", "replay", "--all"] }.Select(async verb =>
@@ -174,12 +174,12 @@ public abstract class OperatorTests(TestBroker broker)
 
             await using var submit = FaceEmbed.Start(["submit", "tests/data/astronaut.png", .. probe.Settings]);
             await probe.UntilAsync(() => submit.Errors.Contains(told, StringComparison.Ordinal) ? probe : null, "the alarm in words");
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
             Assert.Equal(0, await submit.ExitAsync());
         }
         finally
         {
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
         }
 
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 1 ? probe : null, "the letter, where it was");
@@ -211,7 +211,7 @@ public abstract class OperatorTests(TestBroker broker)
         broker.Require();
         // it looks from inside of the broker: rabbitmqctl alone takes seconds to start on busy cores, and a bench is soon over
         const string look = """F = fun(F, N) -> case lists:any(fun({resource, _, queue, Q}) -> binary:match(Q, <<"face-embed-bench-">>) =/= nomatch end, rabbit_amqqueue:list_names()) of true -> seen; false when N > 0 -> timer:sleep(20), F(F, N - 1); false -> none end end, F(F, 6000).""";
-        var seen = broker.ControlAsync("eval", look);
+        var seen = broker.EvaluateAsync(look);
         await using var bench = FaceEmbed.Start("bench", "--amqp", "--seconds", "2", $"--Broker:Uri={broker.Uri}");
         Assert.True((await seen).Trim() == "seen", $"There are no queues of it: {bench.Errors}");
 
@@ -226,18 +226,18 @@ public abstract class OperatorTests(TestBroker broker)
     public async Task Bench_without_the_right_to_its_queues_says_so_before_it_measures()
     {
         broker.Require();
-        await broker.ControlAsync("add_user", "measurer", "password");
+        await broker.AddUserAsync("measurer", "password");
         var address = new UriBuilder(broker.Uri) { UserName = "measurer", Password = "password" }.Uri;
         foreach (var (configure, write, read) in new[] { ("^$", "^$", "^$"), ("^face-embed-bench-.*$", "^$", "^$"), ("^face-embed-bench-.*$", "^face-embed-bench-.*$", "^$") })
         {
-            await broker.ControlAsync("set_permissions", "measurer", configure, write, read);
+            await broker.AllowAsync("measurer", configure, write, read);
             var (code, output, errors) = await FaceEmbed.RunAsync("bench", "--amqp", "--seconds", "0.1", "--json", Path.Combine(Path.GetTempPath(), "face-embed-bench-refused.json"), $"--Broker:Uri={address}");
             Assert.Equal((69, ""), (code, output));
             Assert.Matches("^face-embed: bench --amqp declares queues of its own, and user 'measurer' may not: ACCESS_REFUSED - .* Grant configure, write and read on \\^face-embed-bench-\\.\\*\\$ ", Assert.Single(errors.Split('\n')));
             Assert.False(File.Exists(Path.Combine(Path.GetTempPath(), "face-embed-bench-refused.json")));
         }
 
-        await broker.ControlAsync("set_permissions", "measurer", "^face-embed-bench-.*$", "^face-embed-bench-.*$", "^face-embed-bench-.*$");
+        await broker.AllowAsync("measurer", "^face-embed-bench-.*$", "^face-embed-bench-.*$", "^face-embed-bench-.*$");
         Assert.Equal(0, (await FaceEmbed.RunAsync("bench", "--amqp", "--seconds", "0.1", $"--Broker:Uri={address}")).ExitCode);
         Assert.DoesNotContain("face-embed-bench-", await broker.ControlAsync("list_queues", "name") + await broker.ControlAsync("list_exchanges", "name"), StringComparison.Ordinal);
     }
@@ -251,8 +251,8 @@ public abstract class OperatorTests(TestBroker broker)
         await BuryAsync(probe, "photo-1", "expired", "The first.", [1]);
         await BuryAsync(probe, "photo-2", "expired", "The second.", [2]);
         var pattern = probe.Topology.Jobs.Replace(".", "\\.", StringComparison.Ordinal);
-        await broker.ControlAsync("add_user", "looker", "password");
-        await broker.ControlAsync("set_permissions", "looker", "^$", "^$", $"^{pattern}.*$");
+        await broker.AddUserAsync("looker", "password");
+        await broker.AllowAsync("looker", "^$", "^$", $"^{pattern}.*$");
         string[] settings = [.. probe.Settings, $"--Broker:Uri={new UriBuilder(broker.Uri) { UserName = "looker", Password = "password" }.Uri}"];
         foreach (var (verb, told) in new (string[], string)[] { (["submit", TestData.GraceHopper, TestData.Astronaut], "0 jobs confirmed by the broker."), (["dead-letters", "replay", "--all"], "0 replayed.") })
         {

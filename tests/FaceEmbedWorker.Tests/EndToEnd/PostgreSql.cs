@@ -6,6 +6,7 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 internal sealed class PostgreSql : IAsyncDisposable
 {
     private static readonly string? Programs = Directory.Exists("/usr/lib/postgresql") ? Directory.GetDirectories("/usr/lib/postgresql").Order().Select(d => Path.Combine(d, "bin")).LastOrDefault() : null;
+    private static readonly string Psql = Programs is null ? "psql" : Path.Combine(Programs, "psql"); // Debian's of that name is a wrapper in Perl
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-postgres-").FullName;
     private readonly int port = TestBroker.FreePort();
     private readonly Func<Task> stop;
@@ -58,10 +59,10 @@ internal sealed class PostgreSql : IAsyncDisposable
     }
 
     /// <summary>A query's rows, their columns parted by |; what went wrong where it fails.</summary>
-    public Task<string> QueryAsync(string query) => ShellAsync($"psql -qAt '{Url}' -c \"{query}\" 2>&1 || true");
+    public Task<string> QueryAsync(string query) => ShellAsync($"{Psql} -qAt '{Url}' -c \"{query}\" 2>&1 || true");
 
     /// <summary>Runs a file of statements, with psql's options before it.</summary>
-    public Task RunAsync(params string[] arguments) => ShellAsync($"psql -q -v ON_ERROR_STOP=1 {string.Join(' ', arguments[..^1])} -f {arguments[^1]} '{Url}' 2>&1");
+    public Task RunAsync(params string[] arguments) => ShellAsync($"{Psql} -q -v ON_ERROR_STOP=1 {string.Join(' ', arguments[..^1])} -f {arguments[^1]} '{Url}' 2>&1");
 
     public async ValueTask DisposeAsync()
     {

@@ -29,8 +29,8 @@ public abstract class RolesTests(TestBroker broker)
         ];
         foreach (var (role, configure, write, read) in roles)
         {
-            await broker.ControlAsync("add_user", User(role), Password);
-            await broker.ControlAsync("set_permissions", User(role), configure, write, read);
+            await broker.AddUserAsync(User(role), Password);
+            await broker.AllowAsync(User(role), configure, write, read);
         }
 
         await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri={Uri("worker")}", "--Broker:Declare=false"]);

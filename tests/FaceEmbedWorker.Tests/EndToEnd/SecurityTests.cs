@@ -291,8 +291,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
     public async Task A_worker_speaks_TLS_and_logs_in_by_its_certificate()
     {
         await using var probe = await ProbeAsync();
-        await broker.ControlAsync("add_user", "face-embed", Password);
-        await broker.ControlAsync("set_permissions", "face-embed", ".*", ".*", ".*");
+        await broker.AddUserAsync("face-embed", Password);
+        await broker.AllowAsync("face-embed", ".*", ".*", ".*");
         await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
         await worker.SaidAsync("Ready: taking jobs");
 
@@ -429,8 +429,8 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
     private async Task AddUserAsync(string user, (string Configure, string Write, string Read) may)
     {
-        await broker.ControlAsync("add_user", user, Password);
-        await broker.ControlAsync("set_permissions", user, may.Configure, may.Write, may.Read);
+        await broker.AddUserAsync(user, Password);
+        await broker.AllowAsync(user, may.Configure, may.Write, may.Read);
     }
 
     private async Task<BrokerProbe> ProbeAsync(bool listen = true)

@@ -86,7 +86,7 @@ public sealed class StatusPageTests(DebianBroker broker)
         Assert.SkipWhen(Browser.Missing() is not null, Browser.Missing() ?? "");
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
         var url = $"http://127.0.0.1:{TestBroker.FreePort()}";
-        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["FACE_EMBED_TEST_HANG_ON_ID"] = "slow-photo" }, $"--Health:Url={url}", "--Faces:EmbeddingModel=tests/data/untrained.onnx", "--Jobs:Parallelism=2");
+        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["FACE_EMBED_TEST_HANG_ON_ID"] = "slow-photo" }, $"--Health:Url={url}", "--Faces:EmbeddingModel=tests/data/untrained.onnx", "--Faces:SelfTest=Warn", "--Jobs:Parallelism=2");
         await using var browser = await Browser.OpenAsync();
         await browser.GoAsync($"{url}/");
         await browser.UntilAsync("/^Takes jobs, but is not ready: the model fails its self-test: \\S/.test(document.getElementById('state')?.textContent) && document.getElementById('state').className === 'warn'");
@@ -130,14 +130,14 @@ public sealed class StatusPageTests(DebianBroker broker)
         }
 
         await browser.UntilAsync("/^Paused: [5-9] different jobs in a row failed for no fault of theirs; one at a time is tried until one succeeds[.] The last: The job ran into its deadline/.test(document.getElementById('state').textContent) && document.title === 'paused · face-embed'");
-        await broker.ControlAsync("set_vm_memory_high_watermark", "absolute", "1MB");
+        await broker.AlarmAsync();
         try
         {
             await browser.UntilAsync("document.getElementById('state').textContent === 'Paused: the broker takes no messages: low on memory'", seconds: 60);
         }
         finally
         {
-            await broker.ControlAsync("set_vm_memory_high_watermark", "0.4");
+            await broker.AlarmAsync(raised: false);
         }
     }
 

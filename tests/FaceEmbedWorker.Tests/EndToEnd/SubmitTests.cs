@@ -411,7 +411,7 @@ public sealed class SubmitOnRabbitMq4Tests(ContainerBroker broker) : SubmitTests
     {
         await using var probe = await ProbeAsync();
         var list = await ListAsync(600);
-        await Broker.ControlAsync("eval", $"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
+        await Broker.EvaluateAsync($"Queue = '%2F_{probe.Topology.Jobs}', spawn(fun() -> Pause = fun Again(0) -> ok; Again(N) -> sys:suspend(Queue), timer:sleep(900), sys:resume(Queue), timer:sleep(60), Again(N - 1) end, Pause(25) end).");
         await using var submit = FaceEmbed.Start(["submit", "--from", list, "--ahead", "50", .. probe.Settings]);
         await Task.Delay(TimeSpan.FromSeconds(26));
         Assert.True(submit.Running, submit.Output + submit.Errors);

@@ -12,6 +12,12 @@ public abstract class TestBroker : IAsyncLifetime
     /// <summary>Erlang's schedulers spin for work by default, which costs those who share the cores.</summary>
     internal const string NoBusyWaiting = "+sbwt none +sbwtdcpu none +sbwtdio none";
 
+    /// <summary>Node, home, expression. rabbitmqctl starts an Erlang of its own each time, half a second of a core; not every image has erl_call.</summary>
+    private const string EvaluateScript = """
+        if command -v erl_call > /dev/null; then printf '%s\n' "$3" | erl_call -sname "$1" -c "$(cat "$2/.erlang.cookie")" -e
+        else said=$(rabbitmqctl -n "$1" eval "$3") && printf '{ok, %s}' "$said"; fi
+        """;
+
     private string? missing;
 
     protected int Port { get; } = FreePort();
@@ -60,11 +66,39 @@ public abstract class TestBroker : IAsyncLifetime
     /// <summary>Runs rabbitmqctl, and gives what it said.</summary>
     public abstract Task<string> ControlAsync(params string[] arguments);
 
+    /// <summary>Evaluates an Erlang expression within the broker, and gives its value.</summary>
+    public async Task<string> EvaluateAsync(string expression)
+    {
+        var said = (await ShellAsync(EvaluateScript, Node, Home, expression)).Trim();
+        Assert.True(said.StartsWith("{ok, ", StringComparison.Ordinal), $"{expression}: {said}");
+        return said[5..^1];
+    }
+
     /// <summary>Connections that the broker knows of.</summary>
-    public async Task<int> ConnectionsAsync() => int.Parse((await ControlAsync("eval", "length(rabbit_networking:connections()).")).Trim(), System.Globalization.CultureInfo.InvariantCulture);
+    public async Task<int> ConnectionsAsync() => int.Parse(await EvaluateAsync("length(rabbit_networking:connections())."), System.Globalization.CultureInfo.InvariantCulture);
 
     /// <summary>Sets some of the broker's own parameters, for connections and channels from now on, while it runs.</summary>
-    public Task SetAsync(params (string Parameter, int Value)[] parameters) => ControlAsync("eval", $"{string.Join(", ", parameters.Select(p => $"application:set_env(rabbit, {p.Parameter}, {p.Value})"))}.");
+    public Task SetAsync(params (string Parameter, int Value)[] parameters) => EvaluateAsync($"{string.Join(", ", parameters.Select(p => $"application:set_env(rabbit, {p.Parameter}, {p.Value})"))}.");
+
+    /// <summary>Raises its memory alarm, and ends it.</summary>
+    public Task AlarmAsync(bool raised = true) => EvaluateAsync($"vm_memory_monitor:set_vm_memory_high_watermark({(raised ? "{absolute, 1000000}" : "0.4")}).");
+
+    public Task AddUserAsync(string user, string password) => EvaluateAsync($"rabbit_auth_backend_internal:add_user({Erlang(user)}, {Erlang(password)}, <<>>).");
+
+    /// <summary>What a user may configure, write and read: patterns of names.</summary>
+    public Task AllowAsync(string user, string configure, string write, string read, string host = "/") =>
+        EvaluateAsync($"rabbit_auth_backend_internal:set_permissions({string.Join(", ", new[] { user, host, configure, write, read }.Select(Erlang))}, <<>>).");
+
+    private static string Erlang(string text) => $"<<\"{text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\">>";
+
+    /// <summary>The node's name.</summary>
+    protected abstract string Node { get; }
+
+    /// <summary>Where its cookie is.</summary>
+    protected abstract string Home { get; }
+
+    /// <summary>Runs a script of sh beside the node, and gives what it said.</summary>
+    protected abstract Task<string> ShellAsync(string script, params string[] arguments);
 
     /// <summary>What this machine lacks to run it; null: nothing.</summary>
     protected abstract string? Missing();
@@ -171,10 +205,18 @@ public class DebianBroker : TestBroker
         await kill.WaitForExitAsync();
     }
 
-    public override async Task<string> ControlAsync(params string[] arguments)
+    protected override string Node => $"face-embed-{Port}@localhost";
+
+    protected override string Home => folder;
+
+    public override Task<string> ControlAsync(params string[] arguments) => RunAsync("/usr/lib/rabbitmq/bin/rabbitmqctl", ["-n", Node, .. arguments]);
+
+    protected override Task<string> ShellAsync(string script, params string[] arguments) => RunAsync("sh", ["-c", script, "sh", .. arguments]);
+
+    private async Task<string> RunAsync(string program, string[] arguments)
     {
         var said = new System.Text.StringBuilder();
-        using var control = Start("/usr/lib/rabbitmq/bin/rabbitmqctl", line => said.AppendLine(line), ["-n", $"face-embed-{Port}@localhost", .. arguments]);
+        using var control = Start(program, line => said.AppendLine(line), arguments);
         await control.WaitForExitAsync();
         Assert.True(control.ExitCode == 0, said.ToString());
         return said.ToString();
@@ -198,7 +240,7 @@ public class DebianBroker : TestBroker
             ["HOME"] = folder,
             ["ERL_EPMD_PORT"] = $"{epmdPort}",
             ["ERL_EPMD_ADDRESS"] = "127.0.0.1",
-            ["RABBITMQ_NODENAME"] = $"face-embed-{Port}@localhost",
+            ["RABBITMQ_NODENAME"] = Node,
             ["RABBITMQ_NODE_PORT"] = $"{Port}",
             ["RABBITMQ_NODE_IP_ADDRESS"] = "127.0.0.1",
             ["RABBITMQ_DIST_PORT"] = $"{distributionPort}",
@@ -260,7 +302,13 @@ public sealed class ContainerBroker : TestBroker
 
     public override Task ResumeAsync() => DockerCommand.RunAsync("unpause", container!.Id);
 
+    protected override string Node => "rabbit@broker";
+
+    protected override string Home => "/var/lib/rabbitmq";
+
     public override Task<string> ControlAsync(params string[] arguments) => DockerCommand.RunAsync(["exec", container!.Id, "rabbitmqctl", .. arguments]);
+
+    protected override Task<string> ShellAsync(string script, params string[] arguments) => DockerCommand.RunAsync(["exec", container!.Id, "sh", "-c", script, "sh", .. arguments]);
 
     protected override async Task RemoveAsync()
     {

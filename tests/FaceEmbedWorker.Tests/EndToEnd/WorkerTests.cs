@@ -542,7 +542,7 @@ public abstract class WorkerTests(TestBroker broker)
         Assert.Contains("virtual host 'nowhere': NOT_ALLOWED - vhost nowhere not found. Correct the end of Broker:Uri, or make it: rabbitmqctl add_vhost 'nowhere'.", errors, StringComparison.Ordinal);
 
         // the cause once, and nothing that depends on it
-        await broker.ControlAsync("add_user", "shut-out", "password");
+        await broker.AddUserAsync("shut-out", "password");
         foreach (var (uri, remedy) in new[] { ($"{broker.Uri}nowhere", "rabbitmqctl add_vhost 'nowhere'."), (new UriBuilder(broker.Uri) { UserName = "shut-out", Password = "password" }.Uri.ToString(), "rabbitmqctl set_permissions -p '/' shut-out CONFIGURE WRITE READ.") })
         {
             (code, var output, _) = await FaceEmbed.RunAsync("check", $"--Broker:Uri={uri}");
@@ -768,7 +768,7 @@ public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests
     {
         const int size = 64 * 1024 * 1024;
         await using var probe = await ProbeAsync();
-        await Broker.ControlAsync("eval", "application:set_env(rabbit, max_message_size, 134217728), persistent_term:put(max_message_size, 134217728).");
+        await Broker.EvaluateAsync("application:set_env(rabbit, max_message_size, 134217728), persistent_term:put(max_message_size, 134217728).");
         await probe.ReconnectAsync(); // the limit is a channel's
         var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
         using var padded = new MemoryStream(size);

@@ -136,7 +136,7 @@ public abstract class ModelBrokerOnRabbitMqTests(TestBroker broker, bool isVersi
         await channel.QueueDeclareAsync(name, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-max-length"] = 1, ["x-overflow"] = "reject-publish" });
     }
 
-    protected override Task BlockAsync(bool blocked) => broker.ControlAsync("set_vm_memory_high_watermark", blocked ? "0.00001" : "0.4");
+    protected override Task BlockAsync(bool blocked) => broker.AlarmAsync(blocked);
 
     protected override Task StepsAsync(Func<Task> steps)
     {
