@@ -15,7 +15,10 @@ internal static class TinyOnnx
         [Node("GlobalAveragePool", [input], "pooled"), Node("Flatten", ["pooled"], "means")],
         Value(input, batch, 3, height, width), Value("means", batch, 3));
 
-    /// <summary>The same behind a PRelu whose slope is no constant, which cannot be rewritten.</summary>
+    /// <summary>The picture's own values: float32 [1, 3, side, side] -> [1, 3 x side x side].</summary>
+    public static byte[] Values(int side) => Model([Node("Flatten", ["picture"], "values")], Value("picture", 1, 3, side, side), Value("values", 1, 3 * side * side));
+
+    /// <summary>Channel means behind a PRelu whose slope is no constant, which cannot be rewritten.</summary>
     public static byte[] WithMovingSlope(int height, int width) => Model(
         [Node("PRelu", ["picture", "picture"], "bent"), Node("GlobalAveragePool", ["bent"], "pooled"), Node("Flatten", ["pooled"], "means")],
         Value("picture", 1, 3, height, width), Value("means", 1, 3));

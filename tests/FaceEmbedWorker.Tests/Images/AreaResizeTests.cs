@@ -46,9 +46,10 @@ public class AreaResizeTests
         double sum = 0, area = 0;
         for (var v = 0; v < picture.Height; v++)
         {
-            for (var u = 0; u < picture.Width; u++)
+            var down = Shared(v, y, (double)picture.Height / toHeight);
+            for (var u = 0; down > 0 && u < picture.Width; u++)
             {
-                var shared = Shared(u, x, (double)picture.Width / toWidth) * Shared(v, y, (double)picture.Height / toHeight);
+                var shared = Shared(u, x, (double)picture.Width / toWidth) * down;
                 sum += shared * picture.Row(v)[u * 3 + channel];
                 area += shared;
             }
