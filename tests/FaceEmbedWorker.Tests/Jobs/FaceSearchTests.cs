@@ -1,260 +1,300 @@
-using System.Text.Json;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
-using NetVips;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FaceEmbedWorker.Tests.Jobs;
 
-/// <summary>Which faces are embedded, and what a job can ask for beside their vectors.</summary>
+/// <summary>Which faces a picture's looks give, with models that see squares; <c>FaceSearchPhotoTests</c> have the shipped ones.</summary>
 public class FaceSearchTests
 {
-    /// <summary>The large face is in a corner, the smaller one in the middle, the smallest at the right.</summary>
-    private static readonly Lazy<byte[]> Three = new(() =>
-    {
-        using var frame = FaceScenes.Frame(1200, 900, 3);
-        FaceScenes.Paste(frame, TestData.GraceHopper, size: 170, x: 0, y: 0);
-        FaceScenes.Paste(frame, TestData.Astronaut, size: 110, x: 420, y: 330);
-        FaceScenes.Paste(frame, TestData.GraceHopper, size: 60, x: 1000, y: 500);
-        return FaceScenes.Encoded(frame, ".png");
-    });
-
-    private static CancellationToken None => CancellationToken.None;
+    private static readonly Lazy<byte[]> Vast = new(() => PaperFaces.Blank(3200, 2560).Face(400, 800, turn: 90, side: 160).Png());
 
     [Fact]
-    public async Task The_foremost_faces_are_embedded_and_the_rest_is_listed()
+    public async Task Another_look_is_taken_only_where_it_may_help()
     {
-        var all = await EmbedAsync();
-        Assert.Equal(3, all.Embeddings.Count);
-        Assert.Null(all.Skipped);
-
-        var two = await EmbedAsync(new FaceOptions { MaxFaces = 2 });
-        Assert.Equal([Middle(all, 0), Middle(all, 1)], [Middle(two, 0), Middle(two, 1)]);
-        var skipped = Assert.Single(two.Skipped!);
-        Assert.Equal([FaceLimits.TooMany], skipped.Reasons);
-        Assert.Equal(all.Embeddings[2].Box, skipped.Box);
-        Assert.Null(skipped.Quality);
-
-        var one = await EmbedAsync(new FaceOptions { MaxFaces = 1 });
-        Assert.Equal((Middle(all, 0), 2), (Middle(one, 0), one.Skipped!.Count));
-        Assert.True(Pipeline.Cosine(all.Embeddings[0].Vector, one.Embeddings[0].Vector) > 0.999);
-    }
-
-    [Theory]
-    [InlineData("Largest", 0)]
-    [InlineData("Central", 1)]
-    public async Task One_face_of_a_picture_is_embedded_where_that_is_asked_for(string choice, int which)
-    {
-        var (all, one) = (await EmbedAsync(), await EmbedAsync(new FaceOptions { FaceOf = Enum.Parse<FaceChoice>(choice) }));
-        Assert.Equal(Middle(all, which), Middle(one, 0));
-        Assert.Single(one.Embeddings);
-        Assert.All(one.Skipped!, s => Assert.Equal([FaceLimits.NotChosen], s.Reasons));
-        Assert.Equal(2, one.Skipped!.Count);
-    }
-
-    [Fact]
-    public async Task Small_faces_are_left_out_before_they_cost_anything()
-    {
-        var all = await EmbedAsync();
-        var large = await EmbedAsync(new FaceOptions { MinSize = 60 });
-        Assert.Equal(2, large.Embeddings.Count);
-        Assert.Equal([FaceLimits.TooSmall], Assert.Single(large.Skipped!).Reasons);
-        Assert.Equal(all.Embeddings[2].Box, large.Skipped![0].Box);
-
-        var none = await EmbedAsync(new FaceOptions { MinSize = 500 });
-        Assert.Equal((EmbedResult.NoFace, 3), (none.Outcome, none.Skipped!.Count));
-        Assert.Null(none.TimingsMs.Embed); // neither embedded nor looked at again
-    }
-
-    /// <summary>Sizes are shown in whole pixels, and decided by those.</summary>
-    [Fact]
-    public async Task A_face_is_as_large_as_the_result_says()
-    {
-        foreach (var face in (await EmbedAsync()).Embeddings)
+        (string Scene, Picture Picture, FaceOptions Options, int Looks)[] scenes =
+        [
+            ("a clear face", Wide().Face(64, 64), Flat(), 1),
+            ("nothing: a border, and three turns", Wide(), Flat(), 5),
+            ("nothing, and no border", Wide(), Flat(o => o.TightCrops = false), 4),
+            ("nothing, and no turns", Wide(), Flat(o => o.TurnedPhotos = false), 2),
+            ("a face of a quarter of the picture", PaperFaces.Blank(64, 64).Face(16, 16), Flat(), 1),
+            ("a face of nearly half of it", PaperFaces.Blank(48, 48).Face(8, 8), Flat(), 2),
+            ("a cut face", Wide().Face(0, 64), Flat(), 2),
+            ("a smaller one is cut", Wide().Face(64, 64).Cut(8, 1.2), Flat(), 1),
+            ("an unsure face", Wide().Face(64, 64, 0.85), Flat(), 5),
+            ("a dull face", Wide().Face(64, 64, 0.95, 3, 4), Flat(), 5),
+            ("a clear face beside an unsure one", Wide().Face(64, 64, 0.85).Face(104, 64, 0.9875), Flat(o => o.TightCrops = false), 1),
+            ("a sure face that is too small", Wide().Face(64, 64), Flat(o => o.MinSize = 33), 1),
+            ("an unsure face that is too small", Wide().Face(64, 64, 0.8), Flat(o => o.MinSize = 33), 4),
+        ];
+        var looks = new List<(string, int)>();
+        foreach (var (scene, picture, options, _) in scenes)
         {
-            var size = Math.Min(face.Box!.Width, face.Box.Height);
-            Assert.Equal(size, face.Quality!.Size);
-            Assert.Contains((await EmbedAsync(new FaceOptions { MinSize = size })).Embeddings, e => e.Box == face.Box);
-            Assert.Contains((await EmbedAsync(new FaceOptions { MinSize = size + 1 })).Skipped!, s => s.Box == face.Box);
+            var result = await FindAsync(picture, options, time: new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromMilliseconds(1) });
+            looks.Add((scene, (int)result.TimingsMs.Decode! - 1)); // one mark a look, and one of the first decode
+        }
+
+        Assert.Equal(scenes.Select(s => (s.Scene, s.Looks)), looks);
+    }
+
+    [Fact]
+    public async Task The_foremost_faces_are_embedded_and_others_are_told_with_the_reason()
+    {
+        // in the middle, unsure; at the right; in a corner, sure; cut, so that it is 24 pixels wide
+        Picture Four() => Wide().Face(64, 64, 0.65).Face(104, 64).Face(8, 8, 0.975).Cut(120, 1.2);
+        (FaceOptions Options, Func<EmbedJob, EmbedJob>? Job, string Faces, string LeftOut)[] cases =
+        [
+            (Flat(), null, "8,8 104,64 64,64 136,120", ""),
+            (Flat(o => o.MaxFaces = 2), null, "64,64 104,64", "8,8 max_faces; 136,120 max_faces"),
+            (Flat(), j => j with { MaxFaces = 2 }, "64,64 104,64", "8,8 max_faces; 136,120 max_faces"),
+            (Flat(o => o.MaxFaces = 4), null, "64,64 104,64 8,8 136,120", ""),
+            (Flat(o => o.FaceOf = FaceChoice.Central), null, "64,64", "104,64 face_of; 8,8 face_of; 136,120 face_of"),
+            (Flat(o => o.FaceOf = FaceChoice.Largest), null, "8,8", "104,64 face_of; 64,64 face_of,uncertain; 136,120 face_of"),
+            (Flat(o => o.MinSize = 24), null, "8,8 104,64 64,64 136,120", ""),
+            (Flat(o => o.MinSize = 25), null, "8,8 104,64 64,64", "136,120 min_face_size"),
+            (Flat(), j => j with { MinFaceSize = 25 }, "8,8 104,64 64,64", "136,120 min_face_size"),
+            (Flat(o => (o.MinSize, o.MaxFaces) = (25, 1)), null, "64,64", "104,64 max_faces; 8,8 max_faces; 136,120 min_face_size"),
+            (Flat(o => o.MinSize = 33), null, "", "8,8 min_face_size; 104,64 min_face_size; 64,64 min_face_size,uncertain; 136,120 min_face_size"),
+        ];
+        foreach (var (options, job, faces, leftOut) in cases)
+        {
+            var result = await FindAsync(Four(), options, job);
+            Assert.Equal((faces, leftOut), (Places(result), LeftOut(result)));
         }
     }
 
-    [Theory]
-    [InlineData(9.4, 39.7, 40)] // from 9 to 49
-    [InlineData(9.6, 40.4, 40)]
-    [InlineData(9.6, 39.2, 39)]
-    public void A_limit_looks_at_whole_pixels(double x, double side, int shown)
-    {
-        var box = new Box(x, x, side, side);
-        Assert.Equal((true, false), (new FaceLimits(MinSize: shown).IsLargeEnough(box), new FaceLimits(MinSize: shown + 1).IsLargeEnough(box)));
-    }
-
+    /// <summary>The other colours beside it hide it, where the picture ends.</summary>
     [Fact]
-    public async Task A_job_can_ask_for_less_than_the_settings_allow_and_not_for_more()
+    public async Task With_a_border_a_face_is_seen_that_hides_at_the_edge()
     {
-        Assert.Single((await EmbedAsync(job: j => j with { MaxFaces = 1 })).Embeddings);
-        Assert.Equal(2, (await EmbedAsync(new FaceOptions { MaxFaces = 2 }, j => j with { MaxFaces = 50 })).Embeddings.Count);
-        Assert.Equal(2, (await EmbedAsync(job: j => j with { MinFaceSize = 60 })).Embeddings.Count);
-        Assert.Equal(2, (await EmbedAsync(new FaceOptions { MinSize = 60 }, j => j with { MinFaceSize = 1 })).Embeddings.Count);
-    }
-
-    /// <summary>Weights are compared by hand: the area, and in corners half of it.</summary>
-    [Fact]
-    public void Of_equal_faces_the_more_central_is_foremost()
-    {
-        var limits = new FaceLimits(Most: 1);
-        Box[] boxes = [new(0, 0, 10, 10), new(45, 45, 10, 10), new(80, 45, 13, 13)];
-        Assert.Equal([2, 1, 0], limits.Foremost(Enumerable.Range(0, 3), i => boxes[i], 100, 100));
-        Assert.Equal([1, 2, 0], (limits with { Of = FaceChoice.Central }).Foremost(Enumerable.Range(0, 3), i => boxes[i], 100, 100));
-        Assert.Equal([0, 1, 2], default(FaceLimits).Foremost(Enumerable.Range(0, 3), i => boxes[i], 100, 100));
-    }
-
-    [Fact]
-    public async Task A_lossless_crop_gives_the_same_vectors_to_the_bit_without_the_photo()
-    {
-        foreach (var picture in new[] { Three.Value, File.ReadAllBytes(TestData.GraceHopper), File.ReadAllBytes(TestData.Astronaut) })
+        Picture Hidden(double score = 1.25) => Wide().Face(-8, 112, score, 12, 12).Fill(24, 112, 8, 16, -1.5, 0).Fill(24, 128, 8, 16, 1.5, 0);
+        (Picture Picture, Action<FaceOptions> Set, string Faces, string LeftOut)[] cases =
+        [
+            (Hidden().Face(64, 8), _ => { }, "64,8", ""),
+            (Hidden().Face(0, 8), _ => { }, "0,8 0,112", ""),
+            (Hidden().Face(0, 8), o => o.TightCrops = false, "0,8", ""),
+            (Hidden(1).Face(0, 8), _ => { }, "0,8", ""), // what is not clear is not added
+            (Hidden().Face(0, 8), o => o.MinSize = 25, "0,8", "0,112 min_face_size"),
+            (Hidden().Face(0, 8), o => o.MaxFaces = 1, "0,8", "0,112 max_faces"),
+            (Hidden().Cut(0, 1), o => o.MaxFaces = 1, "0,112", "136,0 max_faces"), // each look gave one
+        ];
+        foreach (var (picture, set, faces, leftOut) in cases)
         {
-            var first = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(picture), ReturnCrops = CropFormat.Png });
-            foreach (var face in first.Embeddings)
-            {
-                Assert.Equal("png", face.Crop!.Format);
-                var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(face.Crop.Data), Mode = EmbedMode.Aligned });
-                Assert.Equal(face.Vector, Assert.Single(again.Embeddings).Vector);
-                Assert.Equal((first.Model, "face", face.Quality!.Norm), (again.Model, again.Embeddings[0].Source, again.Embeddings[0].Quality!.Norm));
-                Assert.Null(again.TimingsMs.Detect);
-            }
+            var result = await FindAsync(picture, Flat(set, threshold: 0.6));
+            Assert.Equal((faces, leftOut), (Places(result), LeftOut(result)));
+        }
+    }
 
-            Assert.All((await EmbedAsync(job: j => j with { Image = new ImageSource.Data(picture) })).Embeddings, e => Assert.Null(e.Crop));
+    /// <summary>Without a border it is taken with 8 columns of something else; with one, with 8 of the border, and so it is sharper.</summary>
+    [Theory]
+    [InlineData(false, 32, 0.5375, 8.485)]
+    [InlineData(true, 24, 0.7125, 12)]
+    public async Task Of_a_face_that_two_looks_see_the_better_one_stays(bool border, int width, double score, double norm)
+    {
+        var picture = Wide().Fill(0, 64, 24, 16, 0.95, 0).Fill(8, 64, 16, 16, 0.95, 12).Fill(0, 80, 24, 16, -0.95, 0).Fill(24, 64, 8, 16, -0.7, 0).Fill(24, 80, 8, 16, 0.7, 0);
+        var face = Assert.Single((await FindAsync(picture, Flat(o => o.TightCrops = border))).Embeddings);
+        Assert.Equal((new ResultBox(0, 64, width, 32), score, norm), (face.Box!, face.Score!.Value, face.Quality!.Norm));
+    }
+
+    [Theory]
+    [InlineData(90)]
+    [InlineData(180)]
+    [InlineData(270)]
+    public async Task A_turned_photos_faces_are_told_where_they_are_in_it(int turn)
+    {
+        var result = await FindAsync(PaperFaces.Blank(208, 160).Face(40, 64, turn: turn));
+
+        var face = Assert.Single(result.Embeddings);
+        Assert.Equal((turn, new ResultBox(40, 64, 32, 32), 10), (result.Image.Rotation, face.Box!, face.Quality!.Norm));
+        Assert.Equal([0.6f, 0.8f], face.Vector);
+        Assert.Equal(PaperFaces.Points(0, 0).Select(p => Turned(p, turn)).Select(p => new[] { Math.Round(p.X + 40, 1), Math.Round(p.Y + 64, 1) }), face.Landmarks!);
+        Assert.Equal(EmbedResult.NoFace, (await FindAsync(PaperFaces.Blank(208, 160).Face(40, 64, turn: turn), Flat(o => o.TurnedPhotos = false))).Outcome);
+
+        static Point Turned(Point p, int turn) => turn switch { 90 => new(p.Y, 32 - p.X), 180 => new(32 - p.X, 32 - p.Y), _ => new(32 - p.Y, p.X) };
+    }
+
+    /// <summary>Whatever closer looks make of its points, they look at the face the right way up.</summary>
+    [Fact]
+    public async Task A_turned_copy_has_the_points_of_its_original()
+    {
+        using var upright = PaperFaces.Blank(208, 160).Face(40, 64);
+        var original = await FindAsync(Pixels.Turned(upright, 0), new FaceOptions(), detector: PaperFaces.CloserOf());
+        var points = Assert.Single(original.Embeddings).Landmarks!;
+        Assert.NotEqual(PaperFaces.Points(40, 64).Select(p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) }), points);
+        foreach (var turn in new[] { 90, 180, 270 })
+        {
+            var result = await FindAsync(Pixels.Turned(upright, 360 - turn), new FaceOptions(), detector: PaperFaces.CloserOf());
+            var turned = Assert.Single(result.Embeddings).Landmarks!.Select(p => turn switch { 90 => [208 - p[1], p[0]], 180 => [208 - p[0], 160 - p[1]], _ => new[] { p[1], 160 - p[0] } });
+            Assert.All(points.Zip(turned), pair => Assert.All(pair.First.Zip(pair.Second), v => Assert.Equal(v.First, v.Second, 0.11)));
         }
     }
 
     [Fact]
-    public async Task A_crop_with_loss_gives_nearly_the_same_vector()
+    public async Task Of_three_turns_the_one_with_the_surest_face_counts()
     {
-        var face = (await EmbedAsync(job: j => j with { ReturnCrops = CropFormat.Jpeg })).Embeddings[0];
-        Assert.Equal([0xFF, 0xD8], face.Crop!.Data[..2]);
-        var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(face.Crop.Data), Mode = EmbedMode.Aligned });
-        Assert.True(Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector) > 0.99);
+        var result = await FindAsync(Wide().Face(8, 8, 0.975, turn: 90).Face(8, 64, 0.8, turn: 90).Face(104, 8, turn: 270));
+        Assert.Equal((90, "8,8 8,64"), (result.Image.Rotation, Places(result)));
     }
 
-    /// <summary>As a first pass of another system would know them; the crop's own put it where it is.</summary>
+    /// <summary>At (64, 64) is one that is a face both ways, and a surer one when turned.</summary>
     [Fact]
-    public async Task A_picture_whose_landmarks_are_known_needs_no_detection()
+    public async Task Who_lies_down_does_not_take_the_place_of_all_who_stand()
     {
-        var picture = File.ReadAllBytes(TestData.GraceHopper);
-        var face = Assert.Single((await EmbedAsync(job: j => j with { Image = new ImageSource.Data(picture), ReturnCrops = CropFormat.Png })).Embeddings);
-        var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(picture), Mode = EmbedMode.Aligned, Landmarks = Points(face.Landmarks!) });
-        Assert.True(Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector) > 0.99);
-        Assert.Equal(face.Landmarks, again.Embeddings[0].Landmarks);
-        Assert.Equal(face.Quality!.AlignmentError!.Value, again.Embeddings[0].Quality!.AlignmentError!.Value, 0.05);
-
-        var ofCrop = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(face.Crop!.Data), Mode = EmbedMode.Aligned, Landmarks = Points(face.Crop.Landmarks!) });
-        Assert.True(Pipeline.Cosine(face.Vector, ofCrop.Embeddings[0].Vector) > 0.995);
-    }
-
-    /// <summary>As another system's crops may be: the same template at another size.</summary>
-    [Fact]
-    public async Task A_larger_crop_is_brought_to_the_models_size()
-    {
-        using var picture = Pipeline.Decode(File.ReadAllBytes(TestData.GraceHopper));
-        var face = Assert.Single((await EmbedAsync(job: j => j with { Image = new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper)) })).Embeddings);
-        using var crop = new Picture(200, 200);
-        var template = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * 200 / 112, p[1] * 200 / 112));
-        FaceAligner.Warp(picture, Similarity.Fit(Array.ConvertAll(face.Landmarks!, p => new Point(p[0] - 0.5, p[1] - 0.5)), template), crop);
-
-        var again = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FaceScenes.Encoded(crop, ".png")), Mode = EmbedMode.Aligned });
-
-        Assert.True(Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector) > 0.97, $"{Pipeline.Cosine(face.Vector, again.Embeddings[0].Vector)}");
-    }
-
-    /// <summary>Its crops are larger than others' may be.</summary>
-    [Fact]
-    public async Task A_large_models_own_crops_are_embedded_again()
-    {
-        var file = Path.GetTempFileName();
-        await File.WriteAllBytesAsync(file, TinyOnnx.ChannelMeans(300, 320));
-        using var model = Model.Load(file, ModelCard.Embedding);
-        File.Delete(file);
-        var handler = Pipeline.Handler(embedding: model);
-        var question = new EmbedJob("x", new ImageSource.Data(await File.ReadAllBytesAsync(TestData.GraceHopper))) { ReturnCrops = CropFormat.Png };
-        var face = Assert.Single(Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(question, None)).Result.Embeddings);
-
-        var again = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(face.Crop!.Data), EmbedMode.Aligned), None);
-
-        Assert.Equal(face.Vector, Assert.IsType<JobOutcome.Completed>(again).Result.Embeddings[0].Vector);
+        Picture Both() => Wide().Quarters(64, 64, [(1.55, 8), (-0.35, 6), (0.35, 6), (-1.55, 0)]);
+        (Picture Picture, int? Rotation, string Faces)[] cases =
+        [
+            (Both(), 90, "64,64 0.95"),
+            (Both().Face(8, 8, 0.75), 90, "64,64 0.95"),
+            (Both().Face(8, 8, 0.75).Face(8, 112, 0.75), null, "8,8 0.75 8,112 0.75 64,64 0.95"),
+            (Both().Face(8, 8, 0.65).Face(8, 112, 0.65), 90, "64,64 0.95"), // they may be none
+            (Both().Face(8, 8, 0.75).Face(8, 112, 0.75).Face(112, 112, 0.8, turn: 90), 90, "112,112 0.8 64,64 0.95"),
+            (Both().Face(8, 8, 0.75).Face(8, 112, 0.75).Face(112, 8, 0.75).Face(112, 112, 0.8, turn: 90), null, "8,8 0.75 112,8 0.75 8,112 0.75 64,64 0.95"),
+        ];
+        foreach (var (picture, rotation, faces) in cases)
+        {
+            var result = await FindAsync(picture);
+            Assert.Equal((rotation, faces), (result.Image.Rotation, string.Join(' ', result.Embeddings.OrderBy(e => e.Score).ThenBy(e => e.Box!.Y).Select(e => FormattableString.Invariant($"{e.Box!.X},{e.Box.Y} {e.Score}")))));
+        }
     }
 
     [Fact]
-    public async Task What_a_mode_does_not_have_is_named_as_ignored()
+    public async Task What_several_looks_leave_out_is_told_once()
     {
-        var points = new FivePoints(new(1, 1), new(9, 1), new(5, 5), new(2, 9), new(8, 9));
-        Assert.Equal(["The job's 'landmarks' were ignored: mode aligned takes them."], (await EmbedAsync(job: j => j with { Landmarks = points, Warnings = null })).Warnings);
-        Assert.Equal(["before", "The job's 'return_crops' was ignored: mode faces returns crops."], (await EmbedAsync(job: j => j with { Mode = EmbedMode.Image, ReturnCrops = CropFormat.Png, Warnings = ["before"] })).Warnings);
-        Assert.Equal(["The job's 'detail' was ignored: mode faces looks for faces.", "The job's 'max_faces' was ignored: mode faces looks for faces.", "The job's 'min_face_size' was ignored: mode faces looks for faces."],
-            (await EmbedAsync(job: j => j with { Mode = EmbedMode.Image, Detail = 2, MaxFaces = 3, MinFaceSize = 0 })).Warnings);
-        Assert.Null((await EmbedAsync(job: j => j with { ReturnCrops = CropFormat.Png, Detail = 2, MaxFaces = 3, MinFaceSize = 1 })).Warnings);
+        // upright and cut, so that it is too small; two turned ones, of which one is embedded
+        var result = await FindAsync(Wide().Cut(120, 0.8).Face(64, 64, turn: 90).Face(8, 8, turn: 90), Flat(o => (o.MinSize, o.MaxFaces) = (25, 1)));
+        Assert.Equal((90, "64,64", "8,8 max_faces; 136,120 min_face_size,uncertain"), (result.Image.Rotation, Places(result), LeftOut(result)));
+    }
+
+    /// <summary>The face of 32 pixels is one at a detail of 3 only: at 2 its picture of 960 pixels is seen at 640, where that of 48 has 32.</summary>
+    [Theory]
+    [InlineData(2, null, 0, "48,24", 1)]
+    [InlineData(3, null, 0, "480,32", 1)]
+    [InlineData(2, 3, 0, "480,32", 1)]
+    [InlineData(3, 2, 0, "48,24", 1)]
+    [InlineData(2, null, 90, "48,24", 5)]
+    [InlineData(3, null, 90, "480,32", 6)]
+    [InlineData(2, 3, 90, "480,32", 6)]
+    public async Task A_finer_detail_finds_smaller_faces_and_is_for_turned_photos_once_their_turn_is_known(int setting, int? asked, int turn, string finest, int looks)
+    {
+        var result = await FindAsync(PaperFaces.Blank(960, 96).Face(48, 24, turn: turn, side: 48).Face(480, 32, turn: turn), Flat(o => o.DetectionDetail = setting), j => j with { Detail = asked },
+            time: new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromMilliseconds(1) });
+        Assert.Contains(finest, Places(result).Split(' '));
+        Assert.Equal((finest == "48,24", turn == 0 ? null : turn, looks), (result.Embeddings.Count == 1, result.Image.Rotation, (int)result.TimingsMs.Decode! - 1));
     }
 
     [Fact]
-    public async Task A_crop_that_shows_no_face_is_flagged()
+    public async Task Details_that_only_some_of_a_turned_photo_asks_for_are_not_looked_for()
     {
-        using var frame = FaceScenes.Frame(112, 112, 1);
-        var result = await EmbedAsync(job: j => j with { Image = new ImageSource.Data(FaceScenes.Encoded(frame, ".png")), Mode = EmbedMode.Aligned });
-        Assert.Equal([FaceQuality.Blurred], result.Embeddings[0].Quality!.Flags);
+        var result = await FindAsync(PaperFaces.Blank(960, 96).Face(48, 24, 0.75, side: 48).Face(144, 24, 0.75, side: 48).Face(288, 24, turn: 90, side: 48).Face(480, 32, turn: 90), Flat(o => o.DetectionDetail = 3));
+        Assert.Null(result.Image.Rotation);
+        Assert.DoesNotContain("480,32", Places(result).Split(' '));
+    }
+
+    /// <summary>A face of 24 pixels has 36 of 32 then.</summary>
+    [Theory]
+    [InlineData(0, false, "21,21")]
+    [InlineData(0, true, "128,128")]
+    [InlineData(90, false, "")]
+    public async Task Where_nothing_is_found_the_upright_picture_is_looked_at_half_as_fine_again(int turn, bool another, string faces)
+    {
+        var picture = PaperFaces.Blank(256, 256).Face(20, 20, 0.85, turn: turn, side: 24);
+        Assert.Equal(faces, Places(await FindAsync(another ? picture.Face(128, 128) : picture)));
+    }
+
+    [Fact]
+    public async Task What_is_no_face_when_it_is_embedded_takes_no_faces_place()
+    {
+        var options = new FaceOptions { MaxFaces = 1 }; // the card's threshold, and its filter
+        var result = await FindAsync(Wide().Face(64, 64, 1, 1, 1).Face(8, 112, 1), options, detector: PaperFaces.DetectorOf(options));
+        Assert.Equal(("8,112", ""), (Places(result), LeftOut(result)));
     }
 
     [Theory]
-    [InlineData(1200, 900, null, "a crop has 256 a side at most")]
-    [InlineData(200, 100, null, "a crop is square")]
-    [InlineData(200, 100, "[[10,10],[10,10],[10,10],[10,10],[10,10]]", "lie in one place")]
-    [InlineData(200, 100, "[[10,10],[15,15],[20,20],[25,25],[30,30]]", "in one line")]
-    [InlineData(200, 100, "[[10,90],[50,71],[20,85],[90,50],[30,80]]", "in one line")]
-    [InlineData(200, 100, "[[310,10],[330,10],[320,20],[312,30],[328,30]]", "lie outside")]
-    public async Task What_is_no_crop_is_refused_with_a_sentence(int width, int height, string? landmarks, string told)
+    [InlineData("png", 0)]
+    [InlineData("jpeg", 40)] // where two colours meet
+    public async Task A_crop_is_the_face_as_it_was_embedded(string format, int off)
     {
-        using var frame = FaceScenes.Frame(width, height, 1);
-        var job = new EmbedJob("x", new ImageSource.Data(FaceScenes.Encoded(frame, ".png")), EmbedMode.Aligned) { Landmarks = landmarks is null ? null : Points(JsonSerializer.Deserialize<double[][]>(landmarks)!) };
-        var rejected = Assert.IsType<JobOutcome.Rejected>(await Pipeline.Handler().HandleAsync(job, None));
-        Assert.Equal("malformed", rejected.Reason);
-        Assert.Contains(told, rejected.Message, StringComparison.Ordinal);
+        using var picture = Wide().Face(64, 64);
+        var crop = Assert.Single((await FindAsync(Pixels.Turned(picture, 0), job: j => j with { ReturnCrops = Enum.Parse<CropFormat>(format, ignoreCase: true) })).Embeddings).Crop!;
+        using var expected = Pixels.Cropped(picture, 64, 64, 32, 32);
+        using var shown = Pipeline.Decode(crop.Data);
+        Assert.Equal((format, 32, 32), (crop.Format, shown.Width, shown.Height));
+        Assert.InRange(expected.Pixels.ToArray().Zip(shown.Pixels.ToArray(), (a, b) => Math.Abs(a - b)).Max(), 0, off);
+        Assert.Equal(PaperFaces.Points(0, 0).Select(p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) }), crop.Landmarks!);
+        Assert.Null(Assert.Single((await FindAsync(Pixels.Turned(picture, 0))).Embeddings).Crop);
     }
 
+    /// <summary>These stripes are seen in a decode of all pixels only: the overview has half of them, and each is the mean of two.</summary>
     [Fact]
-    public void A_result_has_crops_of_as_many_faces_as_it_has_room_for()
+    public async Task A_face_is_cut_out_of_as_many_pixels_as_the_embedder_takes_where_memory_suffices()
     {
-        var faces = Enumerable.Range(0, 10).Select(_ => new ResultEmbedding("face", [1], Crop: new ResultCrop("png", new byte[1_000_000]))).ToArray();
-        var (embeddings, warnings) = JobHandler.WithCrops(faces, ["before"]);
-        Assert.Equal([4, 6], [embeddings.Count(e => e.Crop is not null), embeddings.Count(e => e.Crop is null)]);
-        Assert.Equal("before", warnings![0]);
-        Assert.StartsWith("6 faces of 10 have no crop", warnings[1], StringComparison.Ordinal);
-    }
-
-    /// <summary>A crowd of more than a message has room for: files have no such limit.</summary>
-    [Fact]
-    public async Task Every_crop_is_there_where_they_are_written_to_files()
-    {
-        var crowd = Pipeline.Changed(TestData.Astronaut, image =>
+        using var picture = PaperFaces.Blank(1280, 320).Face(64, 64, side: 64);
+        for (var x = 65; x < 128; x += 4)
         {
-            using var tile = image.Crop(145, 40, 160, 160);
-            return (tile.Replicate(12, 12) + Image.Gaussnoise(1920, 1920, sigma: 40, mean: 0)).Cast(Enums.BandFormat.Uchar); // noise does not pack
-        });
-        var job = new EmbedJob("x", new ImageSource.Data(crowd), EmbedMode.Faces) { ReturnCrops = CropFormat.Png };
-        var sent = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(job, None)).Result;
-        Assert.Contains(sent.Embeddings, e => e.Crop is null);
-        var written = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(job with { EveryCrop = true }, None)).Result;
-        Assert.Equal((sent.Embeddings.Count, null), (written.Embeddings.Count, written.Warnings));
-        Assert.All(written.Embeddings, e => Assert.NotNull(e.Crop));
+            picture.Fill(x, 64, 2, 32, 0.95, 12);
+        }
+
+        var bytes = PictureEncoder.Jpeg(picture, 100);
+        var room = 24 * 1024 * 1024 + 1280 * 512 + bytes.Length; // of the decoder's (ImageDecoder.Estimate)
+        Assert.InRange(await ContrastAsync(new ImageOptions()), 40, 255);
+        Assert.InRange(await ContrastAsync(new ImageOptions { MaxMemory = room + 1_000_000 }), 0, 20);
+
+        async Task<double> ContrastAsync(ImageOptions images)
+        {
+            var job = new EmbedJob("x", new ImageSource.Data(bytes)) { ReturnCrops = CropFormat.Png };
+            var outcome = await PaperFaces.Handler(embedding: PaperFaces.LargeEmbedding, images: images).HandleAsync(job, CancellationToken.None);
+            using var crop = Pipeline.Decode(Assert.Single(Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings).Crop!.Data);
+            var row = crop.Row(10).ToArray();
+            return Enumerable.Range(10, 40).Average(x => Math.Abs(row[x * 3 + 1] - row[x * 3 + 4]));
+        }
     }
 
-    private static FivePoints Points(double[][] p) => new(At(p[0]), At(p[1]), At(p[2]), At(p[3]), At(p[4]));
-
-    private static Point At(double[] p) => new(p[0], p[1]);
-
-    private static (int X, int Y) Middle(EmbedResult result, int which) => result.Embeddings[which].Box is { } box ? (box.X + box.Width / 2, box.Y + box.Height / 2) : default;
-
-    private static async Task<EmbedResult> EmbedAsync(FaceOptions? options = null, Func<EmbedJob, EmbedJob>? job = null)
+    [Fact]
+    public async Task A_huge_turned_photo_has_its_face_where_it_is()
     {
-        var question = new EmbedJob("x", new ImageSource.Data(Three.Value), EmbedMode.Faces);
-        return Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler(faces: options).HandleAsync(job?.Invoke(question) ?? question, None)).Result;
+        var outcome = await PaperFaces.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(Vast.Value)), CancellationToken.None);
+        var result = Assert.IsType<JobOutcome.Completed>(outcome).Result;
+        Assert.Equal((90, new ResultBox(400, 800, 160, 160)), (result.Image.Rotation, Assert.Single(result.Embeddings).Box!));
+        Assert.Equal(0.6, result.Embeddings[0].Vector[0], 0.02);
+    }
+
+    /// <summary>
+    /// Two faces, a tick of the clock a stage: decode, detect, decode, and for each face detect, align and embed. Two ticks are gone before
+    /// the first.
+    /// </summary>
+    [Fact]
+    public async Task Over_its_deadline_a_job_does_no_more_than_it_has_begun()
+    {
+        var ends = new List<int>();
+        for (var deadline = 3; deadline <= 9; deadline++)
+        {
+            var time = new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromMilliseconds(1) };
+            var job = new EmbedJob("x", new ImageSource.Data(PaperFaces.Blank(64, 64).Face(0, 0).Face(32, 32).Png()));
+            var outcome = await PaperFaces.Handler(Flat(o => o.TightCrops = false), time, detector: PaperFaces.FixedOf(), options: new JobOptions { DeadlineSeconds = deadline / 1000.0 }).HandleAsync(job, CancellationToken.None);
+            ends.Add(outcome is JobOutcome.Retry { Reason: "deadline" } ? (int)(time.GetUtcNow() - time.Start).TotalMilliseconds : 0);
+        }
+
+        Assert.Equal([3, 5, 5, 8, 8, 8, 0], ends);
+    }
+
+    private static Picture Wide() => PaperFaces.Blank(160, 160);
+
+    private static FaceOptions Flat(Action<FaceOptions>? set = null, double threshold = 0.5)
+    {
+        var options = new FaceOptions { DetectionThreshold = threshold };
+        set?.Invoke(options);
+        return options;
+    }
+
+    private static string Places(EmbedResult result) => string.Join(' ', result.Embeddings.Select(e => $"{e.Box!.X},{e.Box.Y}"));
+
+    private static string LeftOut(EmbedResult result) => string.Join("; ", (result.Skipped ?? []).Select(s => $"{s.Box.X},{s.Box.Y} {string.Join(',', s.Reasons)}"));
+
+    private static async Task<EmbedResult> FindAsync(Picture picture, FaceOptions? options = null, Func<EmbedJob, EmbedJob>? job = null, FaceDetector? detector = null, TimeProvider? time = null)
+    {
+        var question = new EmbedJob("x", new ImageSource.Data(picture.Png()));
+        return Assert.IsType<JobOutcome.Completed>(await PaperFaces.Handler(options ?? Flat(), time, detector: detector).HandleAsync(job?.Invoke(question) ?? question, CancellationToken.None)).Result;
     }
 }
