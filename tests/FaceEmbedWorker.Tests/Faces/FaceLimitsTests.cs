@@ -62,4 +62,14 @@ public class FaceLimitsTests
     [InlineData(40, 50, 50)]
     public void A_job_may_ask_for_larger_faces_not_for_smaller(int set, int? asked, int least) =>
         Assert.Equal((least, FaceChoice.Largest), (new FaceOptions { MinSize = set, FaceOf = FaceChoice.Largest }.LimitsOf(null, asked).MinSize, new FaceOptions { FaceOf = FaceChoice.Largest }.LimitsOf(null, asked).Of));
+
+    [Theory]
+    [InlineData(9.4, 39.7, 40)] // from 9 to 49
+    [InlineData(9.6, 40.4, 40)]
+    [InlineData(9.6, 39.2, 39)]
+    public void A_limit_looks_at_whole_pixels(double x, double side, int shown)
+    {
+        var box = new Box(x, x, side, side);
+        Assert.Equal((true, false), (new FaceLimits(MinSize: shown).IsLargeEnough(box), new FaceLimits(MinSize: shown + 1).IsLargeEnough(box)));
+    }
 }

@@ -2,7 +2,6 @@ using System.Text;
 using System.Text.Json;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
-using Microsoft.Extensions.Time.Testing;
 using Microsoft.ML.OnnxRuntime;
 using Microsoft.ML.OnnxRuntime.Tensors;
 using NetVips;
@@ -152,92 +151,6 @@ public class JobHandlerPhotoTests
         Assert.Equal(("no_face", 0, Pipeline.Embedder.FaceSpace), (result.Outcome, result.Embeddings.Count, result.Model.Space));
     }
 
-    [Fact]
-    public async Task Unreadable_bytes_become_a_stub()
-    {
-        var result = await Pipeline.EmbedAsync("certainly no picture"u8.ToArray());
-        var embedding = Assert.Single(result.Embeddings);
-        Assert.Equal(("stub", "stub", StubEmbedding.Space(512)), (result.Outcome, embedding.Source, result.Model.Space));
-        Assert.Equal(StubEmbedding.Compute("certainly no picture"u8, 512), embedding.Vector);
-        Assert.Null(result.Image.Format);
-    }
-
-    /// <summary>Wherever it comes from: all empty files would have one stub.</summary>
-    [Fact]
-    public async Task An_empty_picture_is_malformed_as_an_empty_body_is()
-    {
-        var file = Path.GetTempFileName();
-        var outcome = await Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.File(file)), None);
-        File.Delete(file);
-        Assert.Equal(("malformed", "The picture is empty: it has 0 bytes."), Assert.IsType<JobOutcome.Rejected>(outcome) is var (reason, message, _) ? (reason, message) : default);
-    }
-
-    [Fact]
-    public async Task Unreadable_bytes_are_rejected_where_that_is_asked_for()
-    {
-        var handler = Pipeline.Handler(new JobOptions { Undecodable = UndecodablePolicy.Reject });
-        var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data([1, 2, 3])), None);
-        Assert.Equal("undecodable", Assert.IsType<JobOutcome.Rejected>(outcome).Reason);
-    }
-
-    [Theory]
-    [InlineData("0000001866747970686569630000000068656963", "unsupported")]
-    [InlineData(null, "too_large")]
-    public async Task The_jobs_own_fault_is_rejected(string? hex, string reason)
-    {
-        var bytes = hex is null ? new byte[101] : Convert.FromHexString(hex);
-        var outcome = await Pipeline.Handler(images: new ImageOptions { MaxBytes = 100 }).HandleAsync(new EmbedJob("x", new ImageSource.Data(bytes)), None);
-        Assert.Equal(reason, Assert.IsType<JobOutcome.Rejected>(outcome).Reason);
-    }
-
-    [Fact]
-    public async Task References_are_denied()
-    {
-        foreach (var source in new ImageSource[] { new ImageSource.Url("https://example.org/a.jpg"), new ImageSource.Path("a.jpg") })
-        {
-            Assert.Equal("source_denied", Assert.IsType<JobOutcome.Rejected>(await Pipeline.Handler().HandleAsync(new EmbedJob("x", source), None)).Reason);
-        }
-    }
-
-    [Fact]
-    public async Task A_job_over_its_deadline_is_tried_again()
-    {
-        var time = new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromSeconds(11) }; // with every stage
-        var handler = Pipeline.Handler(new JobOptions { DeadlineSeconds = 30 }, time);
-        var outcome = await handler.HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.GraceHopper))), None);
-        Assert.Equal("deadline", Assert.IsType<JobOutcome.Retry>(outcome).Reason);
-    }
-
-    [Fact]
-    public async Task A_job_that_is_abandoned_has_no_outcome()
-    {
-        using var stopped = new CancellationTokenSource();
-        await stopped.CancelAsync();
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Pipeline.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut))), stopped.Token));
-    }
-
-    [Fact]
-    public async Task A_result_is_the_message_of_the_contract()
-    {
-        var job = new EmbedJob("photo-42", new ImageSource.Data(File.ReadAllBytes(TestData.Astronaut)), Metadata: JsonElement.Parse("""{"album":"Ü"}"""), Attempt: 2);
-        var outcome = Assert.IsType<JobOutcome.Completed>(await Pipeline.Handler().HandleAsync(job, None));
-
-        var message = JsonElement.Parse(outcome.Result.ToJson());
-
-        Assert.Equal(["job_id", "outcome", "model", "image", "embeddings", "metadata", "attempt", "worker", "version", "timings_ms", "completed_at"], Names(message));
-        Assert.Equal(["id", "space", "dimensions"], Names(message.GetProperty("model")));
-        Assert.Equal(["sha256", "format", "width", "height", "orientation", "decoder"], Names(message.GetProperty("image")));
-        var face = message.GetProperty("embeddings")[0];
-        Assert.Equal(["source", "vector", "box", "landmarks", "score", "quality"], Names(face));
-        Assert.Equal(["x", "y", "width", "height"], Names(face.GetProperty("box")));
-        Assert.Equal(["norm", "alignment_error", "size", "sharpness", "yaw", "pitch", "roll", "flags", "score"], Names(face.GetProperty("quality")));
-        Assert.Equal((5, 512), (face.GetProperty("landmarks").GetArrayLength(), face.GetProperty("vector").GetArrayLength()));
-        Assert.Equal(["decode", "detect", "align", "embed", "total"], Names(message.GetProperty("timings_ms")));
-        Assert.Equal("""{"album":"Ü"}""", message.GetProperty("metadata").GetRawText());
-        Assert.Equal(2, message.GetProperty("attempt").GetInt32());
-        Assert.Equal(outcome.Result.Embeddings[0].Vector, EmbedResult.FromJson(outcome.Result.ToJson()).Embeddings[0].Vector);
-    }
-
     /// <summary>As those write it that pass results on and know floating-point numbers only.</summary>
     [Fact]
     public async Task A_result_is_read_however_its_whole_numbers_are_written()
@@ -252,8 +165,6 @@ public class JobHandlerPhotoTests
         Assert.Equal((width, size, 1), (read.Image.Width!.Value, read.Embeddings[0].Quality!.Size!.Value, read.Attempt));
         Assert.All(["1.5", "\"1\"", "3e9"], wrong => Assert.Throws<JsonException>(() => EmbedResult.FromJson(Encoding.UTF8.GetBytes(json.Replace("\"attempt\":1e0", $"\"attempt\":{wrong}", StringComparison.Ordinal)))));
     }
-
-    private static IEnumerable<string> Names(JsonElement element) => element.EnumerateObject().Select(p => p.Name);
 
     private static async Task<float[]> VectorAsync(byte[] picture) => Assert.Single((await Pipeline.EmbedAsync(picture)).Embeddings).Vector;
 }

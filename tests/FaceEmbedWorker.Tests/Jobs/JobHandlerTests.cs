@@ -105,7 +105,7 @@ public class JobHandlerTests
     }
 
     [Fact]
-    public async Task Bytes_that_are_no_picture_become_a_stub_or_a_dead_letter_and_other_faults_a_dead_letter()
+    public async Task Unreadable_bytes_become_a_stub_or_a_dead_letter_and_other_faults_a_dead_letter()
     {
         byte[] bytes = [1, 2, 3];
         var job = new EmbedJob("x", new ImageSource.Data(bytes), Metadata: JsonElement.Parse("""{"a":1}"""), Attempt: 3);
@@ -116,8 +116,21 @@ public class JobHandlerTests
 
         var rejected = new JobOptions { Undecodable = UndecodablePolicy.Reject };
         Assert.Equal(new JobOutcome.Rejected("undecodable", stub.Message!), await PaperFaces.Handler(options: rejected).HandleAsync(job, None));
-        Assert.Equal("too_large", Assert.IsType<JobOutcome.Rejected>(await PaperFaces.Handler(images: new ImageOptions { MaxBytes = 2 }).HandleAsync(job, None)).Reason);
-        Assert.Equal("malformed", Assert.IsType<JobOutcome.Rejected>(await PaperFaces.Handler().HandleAsync(job with { Image = new ImageSource.Data([]) }, None)).Reason);
+        var file = Path.GetTempFileName(); // all empty ones would have one stub
+        (string Reason, ImageSource Image)[] faults =
+        [
+            ("too_large", new ImageSource.Data(new byte[101])),
+            ("unsupported", new ImageSource.Data(Convert.FromHexString("0000001866747970686569630000000068656963"))),
+            ("malformed", new ImageSource.File(file)),
+            ("source_denied", new ImageSource.Url("https://example.org/a.jpg")),
+            ("source_denied", new ImageSource.Path("a.jpg")),
+        ];
+        foreach (var (reason, image) in faults)
+        {
+            Assert.Equal(reason, Assert.IsType<JobOutcome.Rejected>(await PaperFaces.Handler(images: new ImageOptions { MaxBytes = 100 }).HandleAsync(job with { Image = image }, None)).Reason);
+        }
+
+        File.Delete(file);
     }
 
     /// <summary>A vector of zeros: no face is as dark.</summary>
