@@ -55,7 +55,7 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
         }
 
         var foremost = limits.Foremost(faces, f => f.Box, encoded.Width, encoded.Height).Take(limits.Count).ToList(); // of several looks together there may be more
-        leftOut.AddRange(faces.Except(foremost).Select(f => new LeftOut(f.Box, f.Score, limits.Beyond)));
+        leftOut.AddRange(faces.Select(f => new LeftOut(f.Box, f.Score, limits.Beyond)));
         return new Seen(foremost, OnceEach(leftOut, foremost));
     }
 
@@ -91,10 +91,10 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
         var picture = finer ?? overview;
         clock.Mark(Stage.Decode);
 
-        var smaller = (long)picture.Width * picture.Height > MostInView ? Math.Sqrt((double)SmallerInView / picture.Width / picture.Height) : 1;
-        using var less = view == View.Plain || found.Count == 0 || smaller == 1 ? null : Pixels.Shrunk(picture, Math.Max(1, (int)(picture.Width * smaller)), Math.Max(1, (int)(picture.Height * smaller)));
+        var isCopied = view != View.Plain && found.Count > 0;
+        using var less = isCopied ? Smaller(picture) : null;
         var seen = less ?? picture;
-        using var shownFiner = view == View.Plain || found.Count == 0 ? null : view.Apply(seen);
+        using var shownFiner = isCopied ? view.Apply(seen) : null;
 
         var faces = new List<Face>(found.Count);
         foreach (var detection in found)
@@ -107,8 +107,7 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
                 continue;
             }
 
-            var points = detector.Locate(shownFiner ?? picture, detection, cancel);
-            points = view == View.Plain ? points : Array.ConvertAll(points, p => view.Back(p, seen));
+            var points = Array.ConvertAll(detector.Locate(shownFiner ?? picture, detection, cancel), p => view.Back(p, seen));
             clock.Mark(Stage.Detect);
 
             using var aligned = aligner.Align(picture, box, points, out var error);
@@ -125,6 +124,18 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
         return new Seen(faces, leftOut);
 
         Box Delivered(Box box, Picture looked) => view == View.Plain ? box : view.Back(box, looked);
+    }
+
+    /// <summary>A copy of a picture that has too many pixels for a copy of all of them; null where it has not.</summary>
+    private static Picture? Smaller(Picture picture)
+    {
+        if ((long)picture.Width * picture.Height <= MostInView)
+        {
+            return null;
+        }
+
+        var scale = Math.Sqrt((double)SmallerInView / picture.Width / picture.Height);
+        return Pixels.Shrunk(picture, Math.Max(1, (int)(picture.Width * scale)), Math.Max(1, (int)(picture.Height * scale)));
     }
 
     private FaceCrop? Crop(Picture aligned, Point[] landmarks)
@@ -156,7 +167,7 @@ internal sealed class FaceSearch(EncodedImage encoded, FaceDetector detector, Fa
         return finer < (int)Math.Round(overview.ScaleX) ? encoded.Decode(finer, cancel, overview) : null;
     }
 
-    /// <summary>What no look embedded, the largest first.</summary>
+    /// <summary>What is not embedded of what looks left out, the largest first.</summary>
     private static List<LeftOut> OnceEach(List<LeftOut> leftOut, List<Face> embedded)
     {
         var told = embedded.ConvertAll(f => f.Box);

@@ -8,7 +8,12 @@ namespace FaceEmbedWorker.Tests.Jobs;
 /// <summary>Which faces a picture's looks give, with models that see squares; <c>FaceSearchPhotoTests</c> have the shipped ones.</summary>
 public class FaceSearchTests
 {
-    private static readonly Lazy<byte[]> Vast = new(() => PaperFaces.Blank(3200, 2560).Face(400, 800, turn: 90, side: 160).Png());
+    /// <summary>Upright, and to be turned by 90 degrees.</summary>
+    private static readonly Lazy<(byte[] Upright, byte[] Turned)> Vast = new(() =>
+    {
+        using var picture = PaperFaces.Blank(2560, 3200).Face(800, 2640, side: 160);
+        return (PictureEncoder.Png(picture), Pixels.Turned(picture, 270).Png());
+    });
 
     [Fact]
     public async Task Another_look_is_taken_only_where_it_may_help()
@@ -165,6 +170,32 @@ public class FaceSearchTests
         // upright and cut, so that it is too small; two turned ones, of which one is embedded
         var result = await FindAsync(Wide().Cut(120, 0.8).Face(64, 64, turn: 90).Face(8, 8, turn: 90), Flat(o => (o.MinSize, o.MaxFaces) = (25, 1)));
         Assert.Equal((90, "64,64", "8,8 max_faces; 136,120 min_face_size,uncertain"), (result.Image.Rotation, Places(result), LeftOut(result)));
+
+        // each look gives as many as may be, and together they are more
+        result = await FindAsync(Wide().Face(8, 8, 0.75).Face(8, 112, 0.75).Face(64, 64, turn: 90), Flat(o => o.MaxFaces = 2));
+        Assert.Equal(("64,64 8,112", "8,8 max_faces"), (Places(result), LeftOut(result)));
+    }
+
+    [Fact]
+    public async Task A_face_beyond_the_limit_costs_no_more_than_being_found()
+    {
+        var result = await FindAsync(Wide().Face(64, 64).Face(8, 8, 0.975), Flat(o => o.MaxFaces = 1), time: new FakeTimeProvider { AutoAdvanceAmount = TimeSpan.FromMilliseconds(1) });
+        Assert.Equal((2, 2, 1, 1), (result.TimingsMs.Decode, result.TimingsMs.Detect, result.TimingsMs.Align, result.TimingsMs.Embed));
+    }
+
+    /// <summary>
+    /// Only the look with a border sees it, which has a pixel for five: its sides are at 116.3 and 284.6 there, which makes 116 and 285, and
+    /// half a pixel further in the picture itself, whose border has whole pixels.
+    /// </summary>
+    [Fact]
+    public async Task A_face_is_as_large_as_it_is_in_the_picture_it_is_cut_out_of()
+    {
+        Picture Banded() => PaperFaces.Blank(990, 495).Fill(116, 205, 168, 63, 0.95, 8).Fill(116, 311, 168, 63, -0.95, 0);
+        Assert.Equal(("117,206", ""), await FacesAsync(168));
+        Assert.Equal(("", "117,206 min_face_size,uncertain"), await FacesAsync(169));
+        Assert.Equal(("", "116,205 min_face_size,uncertain"), await FacesAsync(170));
+
+        async Task<(string, string)> FacesAsync(int least) => await FindAsync(Banded(), Flat(o => o.MinSize = least)) is var result ? (Places(result), LeftOut(result)) : default;
     }
 
     /// <summary>The face of 32 pixels is one at a detail of 3 only: at 2 its picture of 960 pixels is seen at 640, where that of 48 has 32.</summary>
@@ -220,7 +251,7 @@ public class FaceSearchTests
         var crop = Assert.Single((await FindAsync(Pixels.Turned(picture, 0), job: j => j with { ReturnCrops = Enum.Parse<CropFormat>(format, ignoreCase: true) })).Embeddings).Crop!;
         using var expected = Pixels.Cropped(picture, 64, 64, 32, 32);
         using var shown = Pipeline.Decode(crop.Data);
-        Assert.Equal((format, 32, 32), (crop.Format, shown.Width, shown.Height));
+        Assert.Equal((format, 32, 32, format), (crop.Format, shown.Width, shown.Height, Pipeline.Decoder.Open(crop.Data).Format));
         Assert.InRange(expected.Pixels.ToArray().Zip(shown.Pixels.ToArray(), (a, b) => Math.Abs(a - b)).Max(), 0, off);
         Assert.Equal(PaperFaces.Points(0, 0).Select(p => new[] { Math.Round(p.X, 1), Math.Round(p.Y, 1) }), crop.Landmarks!);
         Assert.Null(Assert.Single((await FindAsync(Pixels.Turned(picture, 0))).Embeddings).Crop);
@@ -252,12 +283,18 @@ public class FaceSearchTests
     }
 
     [Fact]
-    public async Task A_huge_turned_photo_has_its_face_where_it_is()
+    public async Task A_huge_turned_photo_has_its_face_and_nearly_its_points_where_they_are()
     {
-        var outcome = await PaperFaces.Handler().HandleAsync(new EmbedJob("x", new ImageSource.Data(Vast.Value)), CancellationToken.None);
-        var result = Assert.IsType<JobOutcome.Completed>(outcome).Result;
-        Assert.Equal((90, new ResultBox(400, 800, 160, 160)), (result.Image.Rotation, Assert.Single(result.Embeddings).Box!));
-        Assert.Equal(0.6, result.Embeddings[0].Vector[0], 0.02);
+        var (upright, turned) = (await FaceAsync(Vast.Value.Upright), await FaceAsync(Vast.Value.Turned));
+        Assert.Equal((new ResultBox(800, 2640, 160, 160), new ResultBox(2640, 1600, 160, 160)), (upright.Box!, turned.Box!));
+        Assert.Equal(upright.Vector[0], turned.Vector[0], 0.02);
+        Assert.All(upright.Landmarks!.Zip(turned.Landmarks!), p => Assert.Equal((0, 0), (Math.Round((p.First[0] - 2560 + p.Second[1]) / 4), Math.Round((p.First[1] - p.Second[0]) / 4))));
+
+        static async Task<ResultEmbedding> FaceAsync(byte[] picture)
+        {
+            var outcome = await PaperFaces.Handler(new FaceOptions(), detector: PaperFaces.CloserOf()).HandleAsync(new EmbedJob("x", new ImageSource.Data(picture)), CancellationToken.None);
+            return Assert.Single(Assert.IsType<JobOutcome.Completed>(outcome).Result.Embeddings);
+        }
     }
 
     /// <summary>
