@@ -144,7 +144,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         var fitting = Array.ConvertAll(faces, face =>
         {
             bytes += face.Crop?.Data.Length ?? 0;
-            without += bytes > MostCropBytes || without > 0 ? 1 : 0;
+            without += bytes > MostCropBytes ? 1 : 0;
             return without > 0 ? face with { Crop = null } : face;
         });
         return (fitting, without == 0 ? warnings : [.. warnings ?? [], $"{Plural.Of(without, "face")} of {faces.Length:N0} have no crop: a result has room for {MostCropBytes / (1024 * 1024)} MiB of them. Ask for jpeg, or for fewer faces."]);
@@ -170,7 +170,7 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
         }
 
         var scale = landmarks is null ? 1 : aligner.ScaleOf(landmarks);
-        var shrink = encoded.WithinMemory(encoded.ShrinkFor(((int)Math.Min(encoded.Width, encoded.Width / scale), (int)Math.Min(encoded.Height, encoded.Height / scale))));
+        var shrink = encoded.WithinMemory(encoded.ShrinkFor(((int)(encoded.Width / scale), (int)(encoded.Height / scale))));
         using var picture = encoded.Decode(shrink, cancel);
         clock.Mark(Stage.Decode);
 
@@ -197,8 +197,8 @@ internal sealed class JobHandler(ImageFetcher fetcher, ImageDecoder decoder, Fac
     private static string? Slanted(Point[] landmarks)
     {
         var (x, y) = (landmarks.Average(p => p.X), landmarks.Average(p => p.Y));
-        var angle = Math.Atan2(2 * landmarks.Sum(p => (p.X - x) * (p.Y - y)), landmarks.Sum(p => (p.X - x) * (p.X - x) - (p.Y - y) * (p.Y - y))) / 2;
-        double[] across = [.. landmarks.Select(p => (p.Y - y) * Math.Cos(angle) - (p.X - x) * Math.Sin(angle))];
+        var angle = Math.Atan2(2 * landmarks.Sum(p => p.X * (p.Y - y)), landmarks.Sum(p => p.X * (p.X - x) - p.Y * (p.Y - y))) / 2; // one factor about its mean is enough
+        double[] across = [.. landmarks.Select(p => p.Y * Math.Cos(angle) - p.X * Math.Sin(angle))];
         return across.Max() - across.Min() < LeastSpan ? InOneLine : null;
     }
 

@@ -202,21 +202,21 @@ public class JobHandlerTests
     [Fact]
     public async Task Faces_are_told_the_largest_first_and_those_of_too_little_quality_with_what_is_wrong_with_them()
     {
-        var bytes = PaperFaces.Blank(160, 160).Face(64, 64).Face(8, 64, 0.65, 3, 4).Cut(104, 0.95).Png();
+        var bytes = PaperFaces.Blank(160, 160).Face(64, 64).Face(8, 64, 0.65, 3, 4).Cut(104, 0.95).Face(96, 136).Png(); // the last one without its lowest rows
         var job = new EmbedJob("x", new ImageSource.Data(bytes));
         var all = await CompletedAsync(job);
-        Assert.Equal(["64 small 0.494", "8 small,blurred,uncertain 0.247", "136 small,blurred,cut 0.308"], all.Embeddings.Select(e => FormattableString.Invariant($"{e.Box!.X} {string.Join(',', e.Quality!.Flags!)} {e.Quality.Score}")));
+        Assert.Equal(["64 small 0.494", "8 small,blurred,uncertain 0.247", "136 small,blurred,cut 0.308", "96 small,cut,uncertain 0.428"], all.Embeddings.Select(e => FormattableString.Invariant($"{e.Box!.X} {string.Join(',', e.Quality!.Flags!)} {e.Quality.Score}")));
         Assert.Null(all.Skipped);
 
-        var two = await CompletedAsync(job, faces: new FaceOptions { DetectionThreshold = 0.5, MinQuality = 0.3 });
-        Assert.Equal(("embedded", "64 136"), (two.Outcome, string.Join(' ', two.Embeddings.Select(e => e.Box!.X))));
-        var skipped = Assert.Single(two.Skipped!);
+        var most = await CompletedAsync(job, faces: new FaceOptions { DetectionThreshold = 0.5, MinQuality = 0.3 });
+        Assert.Equal(("embedded", "64 136 96"), (most.Outcome, string.Join(' ', most.Embeddings.Select(e => e.Box!.X))));
+        var skipped = Assert.Single(most.Skipped!);
         Assert.Equal((new ResultBox(8, 64, 32, 32), 0.65, 0.247), (skipped.Box, skipped.Score, skipped.Quality!.Score!.Value));
         Assert.Equal(["min_quality", "small", "blurred", "uncertain"], skipped.Reasons);
 
         var none = await CompletedAsync(job with { MaxFaces = 2 }, faces: new FaceOptions { DetectionThreshold = 0.5, MinQuality = 0.6 });
         Assert.Equal(("no_face", 0, new FaceEmbedder(PaperFaces.Embedding).FaceSpace), (none.Outcome, none.Embeddings.Count, none.Model.Space));
-        Assert.Equal(["64 min_quality", "8 min_quality", "136 max_faces"], none.Skipped!.Select(s => $"{s.Box.X} {s.Reasons[0]}"));
+        Assert.Equal(["64 min_quality,small", "8 min_quality,small,blurred,uncertain", "96 max_faces,uncertain", "136 max_faces"], none.Skipped!.Select(s => $"{s.Box.X} {string.Join(',', s.Reasons)}"));
         Assert.Null(none.Skipped![2].Quality);
     }
 
@@ -279,6 +279,8 @@ public class JobHandlerTests
     [InlineData("[[10,10],[12,20],[11,30],[10,40],[12,50]]", null)]
     [InlineData("[[10,10],[20,11.9],[30,10],[40,11.9],[50,10]]", "lie in one place, or in one line")]
     [InlineData("[[10,10],[20,12],[30,11],[40,12],[50,10]]", null)]
+    [InlineData("[[10,110],[10,120],[10,130],[10,140],[10,150]]", "lie in one place, or in one line")] // and outside
+    [InlineData("[[10,110],[15,115],[20,120],[25,125],[30,130]]", "lie outside")] // and in one line
     [InlineData("[[10,10],[15,15],[20,20],[25,25],[30,30]]", "lie in one place, or in one line")]
     [InlineData("[[10,90],[50,71],[20,85],[90,50],[30,80]]", "lie in one place, or in one line")]
     [InlineData("[[10,10],[20,22],[30,30],[40,38],[50,50]]", null)]
