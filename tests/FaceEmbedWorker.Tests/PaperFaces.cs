@@ -141,8 +141,8 @@ internal static class PaperFaces
         if (x >= 0 && x < picture.Width && y >= 0 && y < picture.Height)
         {
             var half = (int)Math.Round(colour.Red * Chroma / 2);
-            byte[] pixel = [(byte)(127 + half), (byte)Math.Round(colour.Green * Green), (byte)(127 - half)];
-            pixel.CopyTo(picture.Row(y)[(x * 3)..]);
+            var pixel = picture.Row(y).Slice(x * 3, 3);
+            (pixel[0], pixel[1], pixel[2]) = ((byte)(127 + half), (byte)Math.Round(colour.Green * Green), (byte)(127 - half));
         }
     }
 
@@ -164,21 +164,26 @@ internal static class PaperFaces
         return Bytes(graph);
     }
 
-    /// <summary>YuNet's outputs: of a stride of 8 the class is how red a square's upper half is, the object how blue its lower one.</summary>
+    /// <summary>
+    /// YuNet's outputs, of the means of 8 x 8 pixels each: of a stride of 8 the class is how red a square's upper half is, the object how blue
+    /// its lower one.
+    /// </summary>
     private static byte[] Detector()
     {
-        var (upper, lower) = (new float[3 * Side * Side], new float[3 * Side * Side]);
-        for (var i = 0; i < Side * Side; i++)
+        const int cells = Side / Stride;
+        var (upper, lower) = (new float[3 * cells * cells], new float[3 * cells * cells]);
+        for (var i = 0; i < cells * cells; i++)
         {
-            var (half, sign) = i < Side * Side / 2 ? (upper, 1) : (lower, -1);
-            half[i] = sign * 2f / (Side * Side * Chroma);
-            half[2 * Side * Side + i] = -half[i];
+            var (half, sign) = i < cells * cells / 2 ? (upper, 1) : (lower, -1);
+            half[i] = sign * 2f / (cells * cells * Chroma);
+            half[2 * cells * cells + i] = -half[i];
         }
 
         var five = Points(0, 0).SelectMany(p => new[] { (float)((p.X - 0.5) / Stride), (float)((p.Y - 0.5) / Stride) }).ToArray(); // the layout adds half a pixel
-        const float middle = Side / 2f / Stride;
-        var side = MathF.Log(Side / Stride);
+        const float middle = cells / 2f;
+        var side = MathF.Log(cells);
         var graph = new GraphProto { Name = "detector", Input = { Value("picture", 1, 3, 2 * Side, 2 * Side) } };
+        graph.Node.Add(new NodeProto { OpType = "AveragePool", Input = { "picture" }, Output = { "cells" }, Attribute = { Whole("kernel_shape", Stride, Stride), Whole("strides", Stride, Stride) } });
         foreach (var stride in new[] { Stride, 16, 32 })
         {
             (string Name, float[] Weights, float[] Bias)[] heads = stride == Stride
@@ -187,7 +192,7 @@ internal static class PaperFaces
             foreach (var (name, weights, bias) in heads)
             {
                 var output = $"{name}_{stride}";
-                Convolve(graph, "picture", $"{output}/planes", weights, bias, weights.Length == 3 * Side * Side ? Side : 1, stride);
+                Convolve(graph, "cells", $"{output}/planes", weights, bias, weights.Length == upper.Length ? cells : 1, stride / Stride);
                 graph.Node.Add(new NodeProto { OpType = "Transpose", Input = { $"{output}/planes" }, Output = { $"{output}/places" }, Attribute = { Whole("perm", 0, 2, 3, 1) } });
                 graph.Initializer.Add(new TensorProto { Name = $"{output}/shape", DataType = 7, Dims = { 3 }, Int64Data = { 1, -1, bias.Length } });
                 graph.Node.Add(new NodeProto { OpType = "Reshape", Input = { $"{output}/places", $"{output}/shape" }, Output = { output } });
@@ -198,7 +203,7 @@ internal static class PaperFaces
         return Bytes(graph);
     }
 
-    /// <summary>A square window at each place, over black behind the right and lower border.</summary>
+    /// <summary>A square window at each place, over zeros behind the right and lower border.</summary>
     private static void Convolve(GraphProto graph, string input, string output, float[] weights, float[] bias, int window, int stride)
     {
         graph.Initializer.Add(new TensorProto { Name = $"{output}/weights", DataType = 1, Dims = { bias.Length, 3, window, window }, FloatData = { weights } });
