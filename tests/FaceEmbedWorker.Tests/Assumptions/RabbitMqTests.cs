@@ -74,6 +74,48 @@ public abstract class RabbitMqTests(TestBroker broker)
         await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result == 1 ? probe : null, "a job that has waited");
     }
 
+    /// <summary>
+    /// What a queue has handed to a consumer that is being cancelled comes back counted, though the consumer never sees it: a job may have a
+    /// return or two that no crash has made.
+    /// </summary>
+    [Fact]
+    public async Task What_is_on_its_way_to_a_consumer_that_is_cancelled_comes_back_counted()
+    {
+        await using var probe = await ProbeAsync();
+        await using var connection = await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync();
+        for (var (round, unseen) = (0, 0); unseen == 0; round++)
+        {
+            Assert.True(round < 200, "nothing came back");
+            await Task.WhenAll(Enumerable.Range(0, 60).Select(n => probe.SubmitAsync([1], id: $"{round}-{n}")));
+            await using var channel = await connection.CreateChannelAsync();
+            await channel.BasicQosAsync(0, 20, global: false);
+            var received = new System.Collections.Concurrent.ConcurrentQueue<string>();
+            var consumer = new AsyncEventingBasicConsumer(channel);
+            consumer.ReceivedAsync += async (_, d) =>
+            {
+                received.Enqueue(d.BasicProperties.MessageId!);
+                await Task.Delay(1);
+                await channel.BasicAckAsync(d.DeliveryTag, multiple: false);
+            };
+            var tag = await channel.BasicConsumeAsync(probe.Topology.Jobs, autoAck: false, consumer);
+            await Task.Delay(round % 8);
+            await channel.BasicCancelAsync(tag);
+            var left = 0;
+            for (var end = DateTime.UtcNow.AddSeconds(10); left + received.Count < 60; await Task.Delay(1))
+            {
+                Assert.True(DateTime.UtcNow < end, $"of 60, {received.Count} were received and {left} are left");
+                while (await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true) is { } got)
+                {
+                    left++;
+                    Assert.DoesNotContain(got.BasicProperties.MessageId, received);
+                    var returns = new FaceEmbedWorker.Broker.JobMessage(got.Body.ToArray(), got.BasicProperties).Returns;
+                    Assert.Equal(got.Redelivered ? 1 : 0, returns);
+                    unseen += got.Redelivered ? 1 : 0;
+                }
+            }
+        }
+    }
+
     private static Task PublishAsync(BrokerProbe probe, string exchange, string key) =>
         probe.Channel.BasicPublishAsync(exchange, key, mandatory: true, new BasicProperties { DeliveryMode = DeliveryModes.Persistent }, new byte[] { 1 }).AsTask();
 

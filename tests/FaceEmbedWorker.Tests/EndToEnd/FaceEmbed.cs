@@ -106,7 +106,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     public async Task<int> ExitAsync()
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(2));
+        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(5)); // 235 crowded photos at the finest, beside five other programs
         try
         {
             await process.WaitForExitAsync(patience.Token);
