@@ -416,6 +416,6 @@ public sealed class SubmitOnRabbitMq4Tests(ContainerBroker broker) : SubmitTests
         await Task.Delay(TimeSpan.FromSeconds(26));
         Assert.True(submit.Running, submit.Output + submit.Errors);
         Assert.Contains("The broker does not tell how many jobs wait in the queue", submit.Errors, StringComparison.Ordinal);
-        Assert.InRange(await probe.ReadyAsync(probe.Topology.Jobs), 1u, 65u);
+        Assert.InRange((uint)await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Jobs).Result is > 0 and var ready ? (object)ready : null, "a count: the pauses are over"), 1u, 65u);
     }
 }

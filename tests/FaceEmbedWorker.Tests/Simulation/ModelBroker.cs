@@ -315,12 +315,17 @@ internal sealed class ModelQueue(ModelBroker broker, string name, Dictionary<str
         return first.Value;
     }
 
-    /// <summary>A delivery whose channel is gone.</summary>
-    public void TakeBack(ModelMessage message)
+    /// <summary>A delivery whose channel or consumer is gone.</summary>
+    /// <param name="isSeen">It may have reached the worker.</param>
+    public void TakeBack(ModelMessage message, bool isSeen = true)
     {
         Unacked--;
         message.Returns++;
-        broker.Watcher.Doubled(message.Job);
+        if (isSeen)
+        {
+            broker.Watcher.Doubled(message.Job);
+        }
+
         if (message.Returns > Limit)
         {
             broker.DeadLetter(this, message, "delivery_limit");

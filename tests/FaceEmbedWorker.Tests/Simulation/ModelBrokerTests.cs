@@ -85,6 +85,8 @@ public abstract class OnPaperTests : ModelBrokerTests
     private sealed class Steady : INetwork
     {
         public TimeSpan Latency(ModelChannel channel, string what) => TimeSpan.FromMilliseconds(1);
+
+        public bool Strays => false;
     }
 
     private sealed class Nobody : IWatcher

@@ -10,6 +10,9 @@ internal interface INetwork
 {
     /// <summary>Time that a frame takes.</summary>
     TimeSpan Latency(ModelChannel channel, string what);
+
+    /// <summary>Whether the last delivery on its way to a consumer that the client cancels never reaches it.</summary>
+    bool Strays { get; }
 }
 
 /// <summary>A connection to the model with one channel, rebuilt whenever it is gone, as <see cref="BrokerLink"/> is to RabbitMQ.</summary>
@@ -182,7 +185,9 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     private Func<string, Task>? closed;
     private TimeSpan toBroker;
     private TimeSpan toClient;
+    private readonly HashSet<ulong> strayed = [];
     private ulong lastTag;
+    private ulong lastArrived;
     private long lastCall;
     private bool cut;
     private bool cutThere;
@@ -222,6 +227,13 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     {
         answer(tag); // it may overtake deliveries, which wait for the client to handle those before
         End(tag);
+        if (unacked.LastOrDefault(u => u.Value.Consumer?.Tag == tag && u.Key > lastArrived) is { Key: > 0, Value: var (queue, message, _) } last && network.Strays)
+        {
+            broker.Watcher.Note($"{message.Job} ({last.Key}) does not reach the cancelled consumer");
+            strayed.Add(last.Key);
+            unacked.Remove(last.Key);
+            queue.TakeBack(message, isSeen: false);
+        }
     });
 
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Call<Handed?>("get", answer =>
@@ -315,7 +327,11 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     public void Hand(ModelConsumer consumer, ModelQueue queue, ModelMessage message)
     {
         var handed = Out(queue, message, consumer);
-        ToClient("deliver", () => Dispatch(() => IsOpen ? consumer.Received(handed) : Task.CompletedTask));
+        ToClient("deliver", () =>
+        {
+            lastArrived = handed.Tag;
+            Dispatch(() => IsOpen && !strayed.Contains(handed.Tag) ? consumer.Received(handed) : Task.CompletedTask);
+        });
     }
 
     private Handed Out(ModelQueue queue, ModelMessage message, ModelConsumer? consumer)

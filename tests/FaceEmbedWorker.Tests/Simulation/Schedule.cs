@@ -324,6 +324,9 @@ internal sealed class Schedule : IWatcher, INetwork
         return latency;
     }
 
+    /// <summary>By what has happened so far: no number of the seed's is spent on it.</summary>
+    public bool Strays => (trace >> 32 & 1) == 0;
+
     /// <returns>Time that the frame takes longer.</returns>
     private TimeSpan Strike(ModelChannel channel, string what)
     {
