@@ -64,10 +64,15 @@ public abstract class BulkTests(TestBroker broker)
         }
 
         var begun = new ConcurrentQueue<string>();
-        await using var worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
+        InProcessWorker? worker = null;
+        await using var ends = worker = await InProcessWorker.StartAsync(probe, async (job, cancel) =>
         {
             begun.Enqueue(job.Id);
-            await Task.Delay(100, cancel); // the broker hands out the next ones meanwhile
+            while (begun.Count <= 50 && worker is not { InHand: > 3 }) // of three and two that it asks for, so that one of each sort waits: the broker may take its time
+            {
+                await Task.Delay(5, cancel);
+            }
+
             return await Pipeline.Handler().HandleAsync(job, cancel);
         });
         await probe.AllAsync(70);
