@@ -23,6 +23,18 @@ internal static class TinyOnnx
         [Node("PRelu", ["picture", "picture"], "bent"), Node("GlobalAveragePool", ["bent"], "pooled"), Node("Flatten", ["pooled"], "means")],
         Value("picture", 1, 3, height, width), Value("means", 1, 3));
 
+    /// <summary>Settings of a worker whose models are a few operators: a face in every picture, and the mean colour of it as its vector.</summary>
+    public static string[] Settings => [$"--Faces:DetectionModel={Path.Combine(Written.Value, "detector.onnx")}", $"--Faces:EmbeddingModel={Path.Combine(Written.Value, "means.onnx")}"];
+
+    private static readonly Lazy<string> Written = new(() =>
+    {
+        var folder = Directory.CreateTempSubdirectory("face-embed-tiny-").FullName;
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => Directory.Delete(folder, recursive: true);
+        File.WriteAllBytes(Path.Combine(folder, "detector.onnx"), Detector("scrfd", 64));
+        File.WriteAllBytes(Path.Combine(folder, "means.onnx"), ChannelMeans(112, 112));
+        return folder;
+    });
+
     /// <summary>The face that <see cref="Detector"/> finds in every picture, in pixels of its input.</summary>
     public static Box DetectorBox { get; } = new(8, 12, 32, 32);
 

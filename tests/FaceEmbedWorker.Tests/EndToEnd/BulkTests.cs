@@ -29,7 +29,7 @@ public abstract class BulkTests(TestBroker broker)
     {
         await using var probe = await ProbeAsync();
         await SubmitBulkAsync(probe, Backlog);
-        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Jobs:Parallelism=1");
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, "--Jobs:Parallelism=1");
         await probe.WaitForMoreAsync(20);
 
         var (before, milliseconds) = (new List<int>(), new List<double>());

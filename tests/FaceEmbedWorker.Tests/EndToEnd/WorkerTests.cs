@@ -49,7 +49,7 @@ public abstract class WorkerTests(TestBroker broker)
     public async Task Jobs_of_every_kind_end_as_they_should()
     {
         await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
 
         await probe.SubmitAsync(Astronaut, "image/png", "raw", new() { ["metadata"] = """{"album":"Ü"}""" }, correlationId: "c-1");
         await probe.SubmitAsync(Encoding.UTF8.GetBytes($$$"""{"id":"json","image":{"data":"{{{Convert.ToBase64String(GraceHopper)}}}"},"mode":"image","metadata":{"n":1},"colour":"red"}"""), "application/json");
@@ -781,7 +781,7 @@ public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests
         padded.Write(photo, 2, photo.Length - 2);
         var large = padded.ToArray();
         string[] settings = ["--Images:MaxBytes=100000000", "--Jobs:Parallelism=1", "--Broker:Prefetch=1"];
-        await using var worker = await FaceEmbed.WorkerAsync(probe, new Dictionary<string, string?> { ["DOTNET_TC_QuickJitForLoops"] = "0" }, settings); // as shipped: loops compiled quickly hold what they are done with
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, new Dictionary<string, string?> { ["DOTNET_TC_QuickJitForLoops"] = "0" }, settings); // as shipped: loops compiled quickly hold what they are done with
         await probe.SubmitAsync(photo, "image/jpeg", "small");
         await probe.ResultAsync("small");
         var before = Peak(worker);
