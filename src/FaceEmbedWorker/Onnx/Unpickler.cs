@@ -348,7 +348,7 @@ internal sealed class Unpickler(Func<PickledName, object?[], object?> call, Func
     {
         "00" => false,
         "01" => true,
-        _ => long.TryParse(line.TrimEnd('L'), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number
+        _ => long.TryParse(line.TrimEnd('L'), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? (object)number // else it becomes a large one
             : BigInteger.TryParse(line.Length < 100 ? line.TrimEnd('L') : "", NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var large) ? large
             : throw Broken($"'{Clip(line)}' is no number"),
     };

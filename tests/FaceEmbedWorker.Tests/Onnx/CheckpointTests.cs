@@ -329,34 +329,61 @@ public class CheckpointTests
         Assert.Contains("magic number. Save the state dict: torch.save(", Assert.Throws<InvalidDataException>(() => Checkpoint.Read([0x80, 2, .. "K\u0005."u8])).Message, StringComparison.Ordinal);
     }
 
-    /// <summary>A seeded mutator; each ends in a model or in an error of the two kinds, in time and within memory.</summary>
     [Fact]
-    public void Mutated_checkpoints_give_errors_and_nothing_else()
+    public void Archives_within_archives_are_unpacked_three_deep()
     {
-        var corpus = new[] { "zip.pth", "legacy.pth.tar", "wrapped.tar.gz", "evil.pth", "half.pth", "tall.safetensors", "capped.pth.tar" }.Select(f => TestData.Read($"checkpoints/{f}")).ToArray();
-        var (converted, refused, most) = (0, 0, (Bytes: 0L, Seed: 0));
-        var start = GC.GetAllocatedBytesForCurrentThread(); // this test's own: others run beside it
-        for (var seed = 0; seed < 1500; seed++)
+        var bytes = TestData.Read("checkpoints/zip.pth");
+        for (var deep = 1; deep <= 4; deep++)
         {
-            var bytes = Mutation.Of(corpus[seed % corpus.Length], new Random(seed));
-            var before = GC.GetAllocatedBytesForCurrentThread();
-            try
+            var packed = new MemoryStream();
+            using (var gzip = new GZipStream(packed, CompressionLevel.Fastest))
             {
-                MobileFaceNet.Convert(Checkpoint.Read(bytes), CheckpointHead.Auto, null, "");
-                converted++;
-            }
-            catch (Exception e) when (e is InvalidDataException or ForeignFileException)
-            {
-                refused++;
+                gzip.Write(bytes);
             }
 
-            most = GC.GetAllocatedBytesForCurrentThread() - before is var taken && taken > most.Bytes ? (taken, seed) : most;
+            bytes = packed.ToArray();
+            if (deep <= 3)
+            {
+                Assert.NotEmpty(Checkpoint.Read(bytes).Tensors);
+            }
         }
 
-        Console.WriteLine($"{converted} converted, {refused} refused; at most {most.Bytes:N0} bytes, by seed {most.Seed}");
-        Assert.True(converted > 0 && refused > 500, $"{converted} converted, {refused} refused");
-        Assert.InRange(most.Bytes, 0, 100_000_000);
-        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - start) / 1500, 0, 20_000_000);
+        Assert.Equal("The checkpoint is wrapped in more than 3 archives.", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(bytes)).Message);
+    }
+
+    /// <summary>One tensor of one value, as torch.save writes it into an archive.</summary>
+    [Fact]
+    public void An_archive_holds_a_pickle_and_a_file_for_each_storage()
+    {
+        var pickle = Encoding.ASCII.GetBytes("}Va.weight\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQI0\n(I1\nt(I1\nttRs.");
+        var value = BitConverter.GetBytes(1.5f);
+        foreach (var root in new[] { "", "net/", "a/b/" })
+        {
+            Assert.Equal([1.5f], Assert.Single(Checkpoint.Read(Zip(($"{root}data.pkl", pickle), ($"{root}data/0", value), ($"{root}byteorder", [.. "little"u8]))).Tensors).Value.Values);
+        }
+
+        Assert.Equal("The checkpoint was saved on a big-endian machine; save it again on a little-endian one.", Refusal(("net/data.pkl", pickle), ("net/data/0", value), ("net/byteorder", [.. "big\n"u8])));
+        Assert.Equal("The checkpoint's data of storage '0' is missing.", Refusal(("net/data.pkl", pickle), ("net/data/1", value)));
+        Assert.Equal("The checkpoint's storage has 8 bytes, and 1 values of 4 are announced.", Refusal(("net/data.pkl", pickle), ("net/data/0", new byte[8])));
+        Assert.StartsWith("The file is no checkpoint. It is a TorchScript archive", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Zip(("net/data.pkl", pickle), ("net/constants.pkl", pickle)))).Message, StringComparison.Ordinal);
+        Assert.StartsWith("The file is no checkpoint. It is a zip archive of 'other.pkl'", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Zip(("other.pkl", pickle)))).Message, StringComparison.Ordinal);
+
+        static string Refusal(params (string, byte[])[] files) => Assert.Throws<InvalidDataException>(() => Checkpoint.Read(Zip(files))).Message;
+
+        static byte[] Zip(params (string Name, byte[] Bytes)[] files)
+        {
+            var bytes = new MemoryStream();
+            using (var zip = new ZipArchive(bytes, ZipArchiveMode.Create, leaveOpen: true))
+            {
+                foreach (var (name, content) in files)
+                {
+                    using var entry = zip.CreateEntry(name).Open();
+                    entry.Write(content);
+                }
+            }
+
+            return bytes.ToArray();
+        }
     }
 
     private static byte[] Contents(string file)

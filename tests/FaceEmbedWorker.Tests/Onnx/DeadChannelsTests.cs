@@ -120,6 +120,123 @@ public class DeadChannelsTests
         AssertSame(before, model.ToByteArray(), random);
     }
 
+    /// <summary>What stands between two convolutions may be said in another way, or be something else.</summary>
+    [Fact]
+    public void A_layer_is_known_by_what_its_nodes_do_and_not_by_how_it_is_written()
+    {
+        Assert.Equal(32, Removed(_ => { }));
+        Assert.Equal(32, Removed(m => m.Graph.Node.ToList().ForEach(n => n.Domain = "ai.onnx")));
+        Assert.Equal(0, Removed(m => m.Graph.Node[0].Domain = "other"));
+        Assert.Equal(0, Removed(m => m.Graph.Node[1].Domain = "other"));
+        Assert.Equal(0, Removed(m => m.Graph.Node[0].Input.Add("computed"))); // a bias that is no constant
+        Assert.Equal(0, Removed(m => Set(m.Graph.Initializer.Single(t => t.Name == "reader"), [2, 32, 1, 1]))); // which does not fit
+
+        Assert.Equal(32, Removed(m => Between(m, "Relu")));
+        Assert.Equal(32, Removed(m => Between(m, "Relu").Domain = "ai.onnx"));
+        Assert.Equal(0, Removed(m => Between(m, "Relu").Domain = "other"));
+        Assert.Equal(0, Removed(m => Between(m, "Exp")));
+        Assert.Equal(32, Removed(m => Between(m, "PRelu", 64, 1, 1)));
+        Assert.Equal(32, Removed(m => Between(m, "PRelu", 64, 1, 1).Domain = "ai.onnx"));
+        Assert.Equal(0, Removed(m => Between(m, "PRelu", 64, 1, 1).Domain = "other"));
+        Assert.Equal(32, Removed(m => Between(m, "PRelu", 1, 64, 1, 1)));
+        Assert.Equal(32, Removed(m => Between(m, "PRelu", 1, 1)));
+        Assert.Equal(0, Removed(m => Between(m, "PRelu", 2, 64, 1, 1)));
+        Assert.Equal(0, Removed(m => Between(m, "PRelu", 1, 64)));
+
+        static int Removed(Action<ModelProto> change)
+        {
+            var model = Hourglass(new Random(1), Death.NothingThrough);
+            change(model);
+            var before = model.ToByteArray();
+            var removed = DeadChannels.Remove(model.Graph, []);
+            Assert.Equal(removed == 0, before.AsSpan().SequenceEqual(model.ToByteArray()));
+            if (removed > 0 && model.Graph.Node.FirstOrDefault(n => n.OpType == "PRelu") is { } prelu)
+            {
+                var slope = model.Graph.Initializer.Single(t => t.Name == prelu.Input[1]);
+                Assert.Equal(slope.Dims.Contains(32) ? 32 : 1, Weights.Values(slope)!.Length);
+            }
+
+            return removed;
+        }
+
+        static NodeProto Between(ModelProto model, string type, params long[] slope)
+        {
+            var node = new NodeProto { OpType = type, Input = { "depthwise-out" }, Output = { "between" } };
+            if (slope.Length > 0)
+            {
+                model.Graph.Initializer.Add(Tensor("slope", Values(new Random(2), (int)slope.Aggregate((a, b) => a * b)), slope));
+                node.Input.Add("slope");
+            }
+
+            model.Graph.Node.Insert(2, node);
+            model.Graph.Node[3].Input[0] = "between";
+            return node;
+        }
+
+        static void Set(TensorProto tensor, long[] dims)
+        {
+            tensor.Dims.Clear();
+            tensor.Dims.Add(dims);
+        }
+    }
+
+    [Fact]
+    public void Slopes_that_others_read_keep_a_layer_and_one_for_all_channels_does_not()
+    {
+        Assert.Equal((0, "Conv 'maker-node' keeps 32 dead channels: its weights are read elsewhere too."), Removed(64, 1, 1));
+        Assert.Equal((32, null), Removed(1));
+
+        static (int, string?) Removed(params long[] slope)
+        {
+            var (model, left) = (Hourglass(new Random(1), Death.NothingThrough), new List<string>());
+            model.Graph.Initializer.Add(Tensor("slope", Values(new Random(2), (int)slope[0]), slope));
+            model.Graph.Node.Insert(2, new NodeProto { OpType = "PRelu", Input = { "depthwise-out", "slope" }, Output = { "between" } });
+            model.Graph.Node[3].Input[0] = "between";
+            model.Graph.Node.Add(new NodeProto { OpType = "Identity", Input = { "slope" }, Output = { "copy" } });
+            return (DeadChannels.Remove(model.Graph, left), left.SingleOrDefault());
+        }
+    }
+
+    /// <summary>Of 16 dead channels one passes on 3, through weights of 1, 2, 3 and 4: 30 more in the reader's bias.</summary>
+    [Theory]
+    [InlineData("", true)]
+    [InlineData("pads 0 0 0 0", true)]
+    [InlineData("pads 1 0 0 0", false)]
+    [InlineData("pads 0 0 0 1", false)]
+    [InlineData("auto_pad", false)]
+    [InlineData("no bias", false)]
+    [InlineData("no bias and no name", false)]
+    public void A_constant_goes_into_its_readers_bias_where_no_border_is(string how, bool goes)
+    {
+        var graph = new GraphProto();
+        graph.Initializer.Add(Tensor("maker", [.. Enumerable.Range(0, 32).Select(c => c is >= 8 and < 24 ? 0f : 1)], 32, 1, 1, 1));
+        graph.Initializer.Add(Tensor("bias", [.. Enumerable.Range(0, 32).Select(c => c == 10 ? 3f : 0)], 32));
+        graph.Initializer.Add(Tensor("reader", [.. Enumerable.Range(0, 32 * 4).Select(i => i % 4 + 1f)], 1, 32, 2, 2));
+        graph.Initializer.Add(Tensor("reader-bias", [7], 1));
+        var (maker, reader) = (new NodeProto { OpType = "Conv", Name = "maker-node", Input = { "in", "maker", "bias" }, Output = { "hidden" } }, new NodeProto { OpType = "Conv", Input = { "hidden", "reader" }, Output = { "out" } });
+        graph.Node.Add([maker, reader]);
+        graph.ValueInfo.Add(Value("hidden", 32));
+        if (how.StartsWith("no bias", StringComparison.Ordinal))
+        {
+            maker.Name = how == "no bias" ? maker.Name : "";
+        }
+        else
+        {
+            reader.Input.Add("reader-bias");
+        }
+
+        if (how.Contains("pad", StringComparison.Ordinal))
+        {
+            reader.Attribute.Add(new AttributeProto { Name = how.Split(' ')[0], Ints = { how.Split(' ')[1..].Select(n => long.Parse(n, System.Globalization.CultureInfo.InvariantCulture)) } });
+        }
+
+        var left = new List<string>();
+        Assert.Equal(goes ? 16 : 0, DeadChannels.Remove(graph, left));
+        Assert.Equal(goes ? [] : [$"Conv '{(how == "no bias and no name" ? "hidden" : "maker-node")}' keeps 1 dead channels: they pass on a constant, and its reader has padding or no bias for it."], left);
+        Assert.Equal(goes ? 37 : 7, Weights.Values(graph.Initializer[3])![0]);
+        Assert.Equal(goes ? 16 : 32, graph.ValueInfo[0].Type.TensorType.Shape.Dim[1].DimValue);
+    }
+
     /// <summary>3 -> 64 channels, a depthwise convolution of 3 x 3, -> 1; the middle 32 of the 64 are dead, or all.</summary>
     private static ModelProto Hourglass(Random random, Death death, bool all = false)
     {

@@ -161,6 +161,32 @@ public class NormFolderTests
         Equal([21, -4.5f], graph, conv.Input[2], 2);
     }
 
+    /// <summary>The first becomes a convolution, whose output others read too: the second becomes one of its own, with weights of its own.</summary>
+    [Fact]
+    public void A_norm_behind_a_norm_that_others_read_becomes_a_convolution_too()
+    {
+        var graph = Graph(Norm("x", "n"), Norm("n", "y"), Node("Relu", "z", "n"));
+        new NormFolder(graph).Fold();
+        Assert.Equal(["Conv", "Conv", "Relu"], graph.Node.Select(n => n.OpType));
+        foreach (var conv in graph.Node.Take(2))
+        {
+            Equal([2, 0.5f], graph, conv.Input[1], 2, 1, 1, 1);
+            Equal([7, -3], graph, conv.Input[2], 2);
+        }
+
+        Assert.Equal(4, graph.Initializer.Select(t => t.Name).Distinct().Count());
+    }
+
+    /// <summary>Of a sum's two parts one may be a constant.</summary>
+    [Fact]
+    public void A_picture_and_a_constant_make_a_picture()
+    {
+        var graph = Graph(Node("Mul", "c", "x", "k"), Norm("c", "y"));
+        graph.Initializer.Add(Floats("k", [2, 1, 1], 1, 1));
+        new NormFolder(graph).Fold();
+        Assert.Equal(["Mul", "Conv"], graph.Node.Select(n => n.OpType));
+    }
+
     private static void Equal(float[] expected, GraphProto graph, string name, params long[] shape)
     {
         var tensor = graph.Initializer.Single(t => t.Name == name);
