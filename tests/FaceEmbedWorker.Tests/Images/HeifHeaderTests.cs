@@ -10,6 +10,12 @@ public class HeifHeaderTests
     private static readonly byte[] Size = Box("ispe", [0, 0, 0, 0, .. Four(300), .. Four(200)]);
     private static readonly byte[] Quarter = Box("irot", [1]);
 
+    /// <summary>Place of a stream in a box behind the first one's.</summary>
+    private const int At = 28;
+
+    /// <summary>A sequence header of AV1, and one of HEVC, of 1,000 x 500 pixels, 8 bits and halved colours.</summary>
+    private static readonly byte[] Stream = Convert.FromHexString("0A08183FC0F9C07CC000"), Parameters = Convert.FromHexString("4201F1FFFFFFFFFFFFFFFFFFFFFFFF32007D201F54");
+
     [Fact]
     public void A_picture_is_as_large_as_its_property_says_and_weighs_what_its_stream_may()
     {
@@ -98,6 +104,68 @@ public class HeifHeaderTests
         Assert.Equal(300, Read([.. Enumerable.Repeat(Box("free", []), 4095).SelectMany(b => b), .. end]).Width);
         Corrupt("it is made of 4,097 parts, and no picture has more than 4,096", [.. Enumerable.Repeat(Box("free", []), 4097).SelectMany(b => b), .. end]);
     }
+
+    /// <summary>
+    /// Numbers of items are wide in version 2, and one more that says where data are stands in all but 0; places and lengths have 0, 4 or 8
+    /// bytes.
+    /// </summary>
+    [Theory]
+    [InlineData(0, 4, 4, 0, 0)]
+    [InlineData(0, 8, 8, 8, 0)]
+    [InlineData(0, 4, 0, 4, 0)] // to the end
+    [InlineData(0, 0, 4, 4, 0)]
+    [InlineData(1, 4, 4, 0, 4)]
+    [InlineData(1, 4, 8, 4, 0)]
+    [InlineData(2, 4, 4, 0, 0)]
+    [InlineData(2, 8, 4, 4, 8)]
+    public void A_picture_weighs_what_its_own_stream_says(int version, int offset, int length, int start, int index)
+    {
+        Assert.Equal(1000 * 500 * 14L, Held(At, inFile: true));
+        Assert.Equal(1000 * 500 * 14L, Held(At, inFile: true, "av01", Reference(0, "thmb", 3)));
+        Assert.Equal(3 * 1000 * 500 * 14L, Held(At, inFile: true, "av01", Reference(0, "dimg", 3))); // a grid of it
+        Assert.Equal(3 * 1000 * 500 * 14L, Held(At, inFile: true, "av01", Reference(1, "dimg", 3)));
+        Assert.Equal(300 * 200 * 24L, Held(At, inFile: true, "Exif"));
+        Assert.Equal(300 * 200 * 24L, Held(1_000_000, inFile: true)); // beyond the file
+        if (version > 0)
+        {
+            Assert.Equal(300 * 200 * 24L, Held(At, inFile: false)); // in a box of the file's
+        }
+
+        long Held(int at, bool inFile, string type = "av01", byte[]? more = null)
+        {
+            byte[] Item(byte item, int extents) =>
+            [
+                .. version < 2 ? new byte[] { 0, item } : [0, 0, 0, item], .. version == 0 ? Array.Empty<byte>() : [0, (byte)(inFile ? 0 : 1)], 0, 0, .. Number(at, start), 0, (byte)extents,
+                .. Enumerable.Repeat((byte[])[.. Number(7, index), .. Number(start > 0 ? 0 : at, offset), .. Number(Stream.Length, length)], extents).SelectMany(e => e),
+            ];
+            byte[] info = version < 2 ? [2, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0] : [3, 0, 0, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0];
+            byte[] count = version < 2 ? [0, 2] : [0, 0, 0, 2];
+            return Read([.. Box("mdat", Stream), .. Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))), more ?? [],
+                Box("iinf", version == 0 ? [0, 0, 0, 0, 0, 1, .. Box("infe", info)] : [1, 0, 0, 0, 0, 0, 0, 1, .. Box("infe", info)]),
+                Box("iloc", [(byte)version, 0, 0, 0, (byte)(offset << 4 | length), (byte)(start << 4 | index), .. count, .. Item(2, 3), .. Item(1, 1)]))]).Held;
+        }
+
+        static byte[] Number(int value, int size) => size == 0 ? [] : [.. new byte[size - 4], .. Four((uint)value)];
+
+        static byte[] Reference(byte version, string type, byte parts) =>
+            Box("iref", [version, 0, 0, 0, .. Box(type, [.. version == 0 ? new byte[] { 0, 1 } : [0, 0, 0, 1], 0, parts, .. new byte[parts * 4]])]);
+    }
+
+    [Fact]
+    public void A_picture_of_HEVC_weighs_what_its_parameters_say()
+    {
+        var parameters = Box("hvcC", [.. new byte[22], 1, 33, 0, 1, 0, (byte)Parameters.Length, .. Parameters]);
+        Assert.Equal(1000 * 500 * 8L, Read(Meta(Pitm(1), Properties([Size, parameters], Map(0, false, (1, [1, 2]))))).Held);
+        Assert.Equal(1000 * 500 * 8L, Read(Meta(Pitm(1), Properties([Size, Quarter, parameters], Map(0, false, (1, [1]))))).Held); // whosever they are
+    }
+
+    [Fact]
+    public void Item_locations_of_other_sizes_are_corrupt() => Corrupt("its item locations have no size that there is",
+        Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))), Box("iloc", [0, 0, 0, 0, 0x34, 0, 0, 1, 0, 1, 0, 0, 0, 1, .. new byte[16]])));
+
+    [Fact]
+    public void An_avif_in_several_pieces_is_named_too() => Assert.Equal("an avif whose picture lies in several pieces", ImageHeader.Read("avif", [.. Box("ftyp", "avif\0\0\0\0mif1"u8), .. Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))),
+        Box("iinf", [0, 0, 0, 0, 0, 1, .. Box("infe", [2, 0, 0, 0, 0, 1, 0, 0, .. "av01"u8, 0])]), Box("iloc", [0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 2]))]).Unsupported);
 
     private static void Equal(int width, int height, byte[][] properties)
     {
