@@ -18,7 +18,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
     public async Task The_CSharp_clients_hand_in_and_receive()
     {
         await using var probe = await ProbeAsync("csharp");
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         Directory.CreateDirectory(In("photos"));
         File.Copy(TestData.GraceHopper, In("photos/one.jpg"));
         File.Copy(TestData.GraceHopper, In("photos/two.jpg"));
@@ -50,7 +50,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         var steps = Block("README.md", $"{program}submit").Split('\n').Select(l => l.Split('#')[0].Trim()).Where(l => l.StartsWith(program, StringComparison.Ordinal)).Select(l => l[program.Length..]).ToArray();
         Assert.Equal("run &", steps[0]);
         await using var probe = await ProbeAsync("first");
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
 
         var (code, output, errors) = await FaceEmbed.RunAsync([.. steps[1].Split(' '), .. probe.Settings]);
 
@@ -66,7 +66,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         Assert.SkipUnless(File.Exists(Python), "There is no Debian Python: apt-get install python3-pika.");
         Assert.Equal(Block("README.md", "consumer.py"), Block("docs/clients.md", "consumer.py"));
         await using var probe = await ProbeAsync("python");
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         Directory.CreateDirectory(In("photos"));
         File.Copy(TestData.GraceHopper, In("photos/one.jpg"));
         await File.WriteAllTextAsync(In("photos/two.jpg"), "no picture");
@@ -94,7 +94,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         Assert.SkipUnless(File.Exists(Python), "There is no Debian Python: apt-get install python3-pika.");
         const string page = "docs/reembedding.md";
         await using var probe = await ProbeAsync("crops");
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         Directory.CreateDirectory(In("crops"));
         var photo = await File.ReadAllBytesAsync(TestData.GraceHopper);
         string[] ids = ["grace", "2026/11/grace", new string('g', 240), string.Concat(Enumerable.Repeat("é", 119)) + "/"];
@@ -145,7 +145,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         await File.WriteAllTextAsync(In("drop.sql"), Block(page, "delete from face where space"));
         await postgres.RunAsync(In("tables.sql"));
         await using var probe = await ProbeAsync("postgresql");
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         Directory.CreateDirectory(In("photos"));
         File.Copy(TestData.GraceHopper, In("photos/grace.jpg"));
         File.Copy(TestData.Astronaut, In("photos/astronaut.jpg"));
@@ -189,7 +189,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
 
         // The other model: the earlier detector, whose crops are another space.
         string[] other = [$"--Faces:DetectionModel={Path.Combine(TestData.Repository, "models/rfb/face_detection.onnx")}", $"--Faces:LandmarksModel={Path.Combine(TestData.Repository, "models/rfb/face_landmarks.onnx")}"];
-        await using var second = await FaceEmbed.WorkerAsync(probe, [.. other, "--Broker:Jobs=photos2", "--Broker:Results=faces2"]);
+        await using var second = await FaceEmbed.ShippedWorkerAsync(probe, [.. other, "--Broker:Jobs=photos2", "--Broker:Results=faces2"]);
         Assert.NotEqual(Space(worker), Space(second));
         await File.WriteAllTextAsync(In("producer2.py"), Block("docs/clients.md", "producer.py").Replace("\"face.jobs\"", "\"photos2\"", StringComparison.Ordinal));
         await RunAsync(probe, In("producer2.py"), In("photos"));
@@ -259,7 +259,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         await postgres.QueryAsync("create table face (message_id text, position int, job_id text, space text, score real, quality real, box int[], vector real[], primary key (message_id, position)); create table erased (job_id text)");
         await using var probe = await ProbeAsync("recipe");
         var photo = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
-        await using (var strict = await FaceEmbed.WorkerAsync(probe, "--Images:MaxBytes=100", "--Faces:SelfTest=Off"))
+        await using (var strict = await FaceEmbed.ShippedWorkerAsync(probe, "--Images:MaxBytes=100", "--Faces:SelfTest=Off"))
         {
             await HandInAsync("face.jobs", 0, count / 2);
             await probe.UntilAsync(() => probe.ReadyAsync("face.jobs.dead").Result == count / 2 ? probe : null, "dead letters to replay", seconds: 60);
@@ -268,7 +268,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         var store = await ScriptAsync("docs/postgresql.md", "store.py");
         using var over = new CancellationTokenSource();
         var (storing, storingOthers) = (KeepKillingAsync("face.results"), KeepKillingAsync("faces2"));
-        await using var killed = await FaceEmbed.WorkerAsync(probe);
+        await using var killed = await FaceEmbed.ShippedWorkerAsync(probe);
         string[] replay = ["dead-letters", "replay", "--all", "--yes", .. probe.Settings];
         await using (var first = FaceEmbed.Start(replay))
         {
@@ -279,18 +279,18 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         await HandInAsync("face.jobs", count / 2, count);
         await UntilAsync(postgres, "select count(*) > 10 from face", "t");
         await killed.KillAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         await probe.UntilAsync(() => FaceEmbed.RunAsync(replay).Result.ExitCode >= 0 && probe.ReadyAsync("face.jobs.dead").Result == 0 ? probe : null, "no dead letters", seconds: 60);
         await UntilAsync(postgres, "select count(*), count(distinct job_id), count(distinct space) from face", $"{count}|{count}|1", seconds: 120);
 
         // the archive again, by this model and by another
         string[] other = [$"--Faces:DetectionModel={Path.Combine(TestData.Repository, "models/rfb/face_detection.onnx")}", $"--Faces:LandmarksModel={Path.Combine(TestData.Repository, "models/rfb/face_landmarks.onnx")}", "--Broker:Jobs=photos2", "--Broker:Results=faces2"];
-        await using var second = await FaceEmbed.WorkerAsync(probe, other);
+        await using var second = await FaceEmbed.ShippedWorkerAsync(probe, other);
         await HandInAsync("face.jobs", 0, count);
         await HandInAsync("photos2", 0, count);
         await UntilAsync(postgres, $"select count(*) > {count + 10} from face", "t");
         await second.KillAsync();
-        await using var third = await FaceEmbed.WorkerAsync(probe, other);
+        await using var third = await FaceEmbed.ShippedWorkerAsync(probe, other);
         await UntilAsync(postgres, "select space, count(*), count(distinct job_id) from face group by space order by space", string.Join('\n', new[] { Space(worker), Space(third) }.Order(StringComparer.Ordinal).Select(s => $"{s}|{count}|{count}")), seconds: 180);
         await probe.UntilAsync(() => new[] { "face.jobs", "face.results", "photos2", "faces2" }.All(queue => probe.ReadyAsync(queue).Result == 0) ? probe : null, "empty queues", seconds: 60);
         await over.CancelAsync();

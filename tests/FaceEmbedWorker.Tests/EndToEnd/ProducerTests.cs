@@ -21,7 +21,7 @@ public abstract class ProducerTests(TestBroker broker)
     public async Task CloudEvents_vectors_in_base64_and_deadlines_are_served_as_asked()
     {
         await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe);
         var data = Convert.ToBase64String(GraceHopper);
         await EventAsync("event-1", $$$"""{"specversion":"1.0","id":"event-1","source":"/gallery","type":"photo.added","data":{"image":{"data":"{{{data}}}"},"metadata":{"n":1},"vector_encoding":"base64"}}""");
         await EventAsync("event-2", $$$"""{"specversion":"1.0","id":"event-2","source":"/gallery","type":"photo.added","datacontenttype":"image/jpeg","data_base64":"{{{data}}}"}""");
@@ -69,7 +69,7 @@ public abstract class ProducerTests(TestBroker broker)
     public async Task A_setting_makes_every_result_a_CloudEvent_in_base64()
     {
         await using var probe = await ProbeAsync();
-        await using var worker = await FaceEmbed.WorkerAsync(probe, "--Results:Envelope=CloudEvents", "--Results:VectorEncoding=Base64");
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, "--Results:Envelope=CloudEvents", "--Results:VectorEncoding=Base64");
         await probe.SubmitAsync(GraceHopper, "image/jpeg", "plain");
         var result = await probe.UntilAsync(() => probe.Results.FirstOrDefault(), "a result");
         Assert.Equal(("application/cloudevents+json", 2048), (result.Properties.ContentType, result.Json.GetProperty("data").GetProperty("embeddings")[0].GetProperty("vector_base64").GetBytesFromBase64().Length));

@@ -20,7 +20,7 @@ public sealed class StatusPageTests(DebianBroker broker)
         var picture = await File.ReadAllBytesAsync(TestData.GraceHopper);
         await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync();
         var url = $"http://127.0.0.1:{TestBroker.FreePort()}";
-        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={url}");
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, $"--Health:Url={url}");
         await using var browser = await Browser.OpenAsync();
         await browser.SizeAsync(1200, 900, phone: false);
         await browser.GoAsync($"{url}/");

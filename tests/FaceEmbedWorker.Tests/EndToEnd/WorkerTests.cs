@@ -710,7 +710,7 @@ public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests
     {
         await using var probe = await ProbeAsync(o => o.ResultsQueue = false);
         var health = $"http://127.0.0.1:{TestBroker.FreePort()}";
-        await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Health:Url={health}");
+        await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, $"--Health:Url={health}");
         using var http = new HttpClient { BaseAddress = new Uri(health) };
         await UntilAsync("face_embed_in_flight{} 0", "face_embed_intake_open{} 1", $"face_embed_queue_ready{{queue=\"{probe.Topology.Dead}\",role=\"dead\"}} 0");
 
