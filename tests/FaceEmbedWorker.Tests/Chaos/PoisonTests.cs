@@ -111,7 +111,7 @@ public abstract class PoisonTests(TestBroker broker)
         await LimitAsync(205_000); // the job's bytes and the result's differ by more than that
         try
         {
-            await using var worker = await FaceEmbed.WorkerAsync(probe, "--Broker:Prefetch=3");
+            await using var worker = await FaceEmbed.ShippedWorkerAsync(probe, "--Broker:Prefetch=3");
             var letter = await probe.DeadLetterAsync("wordy");
             Assert.Equal(("worker", "unpublishable"), (letter.RoutingKey, letter.Header("fw-error")));
             Assert.Contains("the broker takes at most 205,000 bytes", letter.Header("fw-error-message"), StringComparison.Ordinal);
