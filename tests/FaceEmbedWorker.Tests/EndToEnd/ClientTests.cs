@@ -259,7 +259,7 @@ public sealed partial class ClientTests(DebianBroker broker) : IClassFixture<Deb
         await postgres.QueryAsync("create table face (message_id text, position int, job_id text, space text, score real, quality real, box int[], vector real[], primary key (message_id, position)); create table erased (job_id text)");
         await using var probe = await ProbeAsync("recipe");
         var photo = Pipeline.Changed(TestData.GraceHopper, image => image.Resize(0.4), ".jpg");
-        await using (var strict = await FaceEmbed.ShippedWorkerAsync(probe, "--Images:MaxBytes=100", "--Faces:SelfTest=Off"))
+        await using (var strict = await FaceEmbed.ShippedWorkerAsync(probe, "--Images:MaxBytes=100"))
         {
             await HandInAsync("face.jobs", 0, count / 2);
             await probe.UntilAsync(() => probe.ReadyAsync("face.jobs.dead").Result == count / 2 ? probe : null, "dead letters to replay", seconds: 60);
