@@ -39,6 +39,6 @@ internal static class FaceScenes
     {
         using var image = Image.NewFromMemoryCopy<byte>(picture.Pixels, picture.Width, picture.Height, 3, Enums.BandFormat.Uchar);
         using var srgb = image.Copy(interpretation: Enums.Interpretation.Srgb);
-        return srgb.WriteToBuffer(format);
+        return srgb.WriteToBuffer(format == ".png" ? ".png[compression=1]" : format); // the same pixels, sooner
     }
 }

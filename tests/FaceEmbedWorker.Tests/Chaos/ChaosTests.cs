@@ -381,7 +381,7 @@ public abstract class ChaosTests(TestBroker broker)
         await Ledger.SubmitAsync(probe, 100, from: 100);
 
         var (crashes, environment) = (0, new Dictionary<string, string?> { ["FACE_EMBED_TEST_CRASH_ON_ID"] = "guilty" });
-        var worker = FaceEmbed.Start(["run", .. probe.Settings], environment);
+        var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light], environment);
         for (var end = DateTime.UtcNow.AddSeconds(120); probe.Results.Count < 200 || probe.Dead.Count < 1; await Task.Delay(50))
         {
             Assert.True(DateTime.UtcNow < end, $"{probe.Results.Count} results, {probe.Dead.Count} dead letters after {crashes} crashes\n{worker.Output}");
@@ -389,7 +389,7 @@ public abstract class ChaosTests(TestBroker broker)
             {
                 crashes++;
                 await worker.DisposeAsync();
-                worker = FaceEmbed.Start(["run", .. probe.Settings], environment);
+                worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light], environment);
             }
         }
 

@@ -57,20 +57,26 @@ internal sealed class FaceEmbed : IAsyncDisposable
     }
 
     /// <summary>
-    /// Starts a worker and waits until it takes jobs: without its self-test, and with models of a few operators, for what becomes of a job is
-    /// looked at, not of a face; that is most of the work of such a test. With the shipped models where jobs are many (tests/chaos).
+    /// Settings where what becomes of a job is looked at, not of a face: no self-test, and models of a few operators, which is most of the
+    /// work of such a test. The shipped models where jobs are many (tests/chaos).
     /// </summary>
+    public static string[] Light => [.. Chaos.Ledger.Full ? [] : TinyOnnx.Settings, "--Faces:SelfTest=Off"];
+
+    /// <summary>Starts a worker with <see cref="Light"/> and waits until it takes jobs.</summary>
     public static Task<FaceEmbed> WorkerAsync(BrokerProbe probe, params string[] settings) => WorkerAsync(probe, new Dictionary<string, string?>(), settings);
 
     public static Task<FaceEmbed> WorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings) =>
-        ShippedWorkerAsync(probe, environment, [.. Chaos.Ledger.Full ? [] : TinyOnnx.Settings, .. settings]);
+        StartedAsync(["run", .. probe.Settings, .. Light, .. settings], environment);
 
     /// <summary>With the shipped models: vectors or times are looked at.</summary>
     public static Task<FaceEmbed> ShippedWorkerAsync(BrokerProbe probe, params string[] settings) => ShippedWorkerAsync(probe, new Dictionary<string, string?>(), settings);
 
-    public static async Task<FaceEmbed> ShippedWorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings)
+    public static Task<FaceEmbed> ShippedWorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings) =>
+        StartedAsync(["run", .. probe.Settings, "--Faces:SelfTest=Off", .. settings], environment);
+
+    private static async Task<FaceEmbed> StartedAsync(string[] arguments, Dictionary<string, string?> environment)
     {
-        var worker = new FaceEmbed(["run", .. probe.Settings, "--Faces:SelfTest=Off", .. settings], environment);
+        var worker = new FaceEmbed(arguments, environment);
         await worker.SaidAsync("Ready: taking jobs");
         return worker;
     }

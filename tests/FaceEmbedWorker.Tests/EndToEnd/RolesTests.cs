@@ -33,7 +33,7 @@ public abstract class RolesTests(TestBroker broker)
             await broker.AllowAsync(User(role), configure, write, read);
         }
 
-        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri={Uri("worker")}", "--Broker:Declare=false"]);
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light, $"--Broker:Uri={Uri("worker")}", "--Broker:Declare=false"]);
         await worker.SaidAsync("Ready: taking jobs");
         var letters = 0;
         var table = File.ReadLines(Path.Combine(TestData.Repository, "deploy", "README.md")).SkipWhile(line => !line.StartsWith("| command | worker |", StringComparison.Ordinal)).TakeWhile(line => line.StartsWith('|'))

@@ -121,7 +121,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             Assert.Equal(0, await worker.TerminateAsync());
         }
 
-        await using var next = FaceEmbed.Start(["run", .. settings]);
+        await using var next = FaceEmbed.Start(["run", .. settings, .. FaceEmbed.Light]);
         await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "good");
         await probe.ResultAsync("good", seconds: 60);
     }
@@ -293,12 +293,12 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         await using var probe = await ProbeAsync();
         await broker.AddUserAsync("face-embed", Password);
         await broker.AllowAsync("face-embed", ".*", ".*", ".*");
-        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light, .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
         await worker.SaidAsync("Ready: taking jobs");
 
         await probe.SubmitAsync(await File.ReadAllBytesAsync(TestData.GraceHopper), id: "encrypted");
         await probe.ResultAsync("encrypted");
-        var (code, output, errors) = await FaceEmbed.RunAsync(["bench", TestData.GraceHopper, "--seconds", "0.2", "--amqp", .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
+        var (code, output, errors) = await FaceEmbed.RunAsync(["bench", TestData.GraceHopper, "--seconds", "0.2", "--amqp", .. FaceEmbed.Light, .. Tls($"amqps://127.0.0.1:{broker.TlsPort}/", broker.Authority)]);
         Assert.True(code == 0, output + errors);
         Assert.Matches(@"managed bytes a photo +\d\d,\d{3}; through the broker \d{2,3},\d{3}", output);
     }
@@ -335,7 +335,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
         var (certificate, key) = (broker.Certificate.Replace("client", "rotating", StringComparison.Ordinal), broker.CertificateKey.Replace("client", "rotating", StringComparison.Ordinal));
         File.Copy(broker.Certificate.Replace("client", "old", StringComparison.Ordinal), certificate);
         File.Copy(broker.CertificateKey.Replace("client", "old", StringComparison.Ordinal), key);
-        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, $"--Broker:Uri=amqps://127.0.0.1:{broker.TlsPort}/", $"--Broker:CaFile={broker.Authority}", $"--Broker:CertificateFile={certificate}", $"--Broker:CertificateKeyFile={key}"]);
+        await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light, $"--Broker:Uri=amqps://127.0.0.1:{broker.TlsPort}/", $"--Broker:CaFile={broker.Authority}", $"--Broker:CertificateFile={certificate}", $"--Broker:CertificateKeyFile={key}"]);
         await worker.SaidAsync("Ready: taking jobs");
 
         var renewed = await File.ReadAllTextAsync(broker.Certificate.Replace("client", "renewed", StringComparison.Ordinal));
@@ -364,7 +364,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
 
         async Task RefusesAsync(string told, string[] settings)
         {
-            var (code, _, errors) = await FaceEmbed.RunAsync(["run", "--Health:Url=", .. settings]);
+            var (code, _, errors) = await FaceEmbed.RunAsync(["run", "--Health:Url=", .. FaceEmbed.Light, .. settings]);
             Assert.True(code is 69 or 78, errors);
             Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
         }
@@ -382,7 +382,7 @@ public sealed class SecurityTests(SecureBroker broker) : IClassFixture<SecureBro
             await File.WriteAllTextAsync(file, $"{Uri("filed")}\n");
             await File.WriteAllTextAsync(Path.Combine(secrets.FullName, "something-else"), "not ours");
             var environment = new Dictionary<string, string?> { ["FACE_EMBED_SECRETS"] = secrets.FullName };
-            string[] settings = [.. probe.Settings.Where(s => !s.StartsWith("--Broker:Uri", StringComparison.Ordinal)), "--Logging:LogLevel:Default=Trace", "--Logging:LogLevel:Microsoft=Trace"];
+            string[] settings = [.. probe.Settings.Where(s => !s.StartsWith("--Broker:Uri", StringComparison.Ordinal)), "--Logging:LogLevel:Default=Trace", "--Logging:LogLevel:Microsoft=Trace", .. FaceEmbed.Light];
             await using (var worker = FaceEmbed.Start(["run", .. settings], environment))
             {
                 await worker.SaidAsync("Ready: taking jobs");

@@ -208,7 +208,7 @@ public abstract class WorkerTests(TestBroker broker)
         await SubmitManyAsync(probe, 0, 200);
         foreach (var milliseconds in new[] { 0, 5, 10, 20, 40, 80, 160 })
         {
-            await using var worker = FaceEmbed.Start(["run", .. probe.Settings]);
+            await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light]);
             await worker.SaidAsync("Connected to the broker");
             await Task.Delay(milliseconds);
             Assert.True(await worker.TerminateAsync() == 0, $"{milliseconds} ms after it connected: {worker.Output}\n{worker.Errors}");
@@ -466,7 +466,7 @@ public abstract class WorkerTests(TestBroker broker)
         try
         {
             await using var probe = new BrokerProbe(broker.Uri);
-            await using var worker = FaceEmbed.Start(["run", .. probe.Settings]);
+            await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light]);
             await worker.SaidAsync("Waiting for the broker at 127.0.0.1");
             await broker.StartAsync();
             await worker.SaidAsync("Ready: taking jobs");
@@ -490,7 +490,7 @@ public abstract class WorkerTests(TestBroker broker)
         await using var channel = await connection.CreateChannelAsync(cancellationToken: TestContext.Current.CancellationToken);
         await channel.QueueDeclareAsync(probe.Topology.Jobs, durable: true, exclusive: false, autoDelete: false, cancellationToken: TestContext.Current.CancellationToken);
 
-        var (code, _, errors) = await FaceEmbed.RunAsync(["run", .. probe.Settings]);
+        var (code, _, errors) = await FaceEmbed.RunAsync(["run", .. probe.Settings, .. FaceEmbed.Light]);
 
         Assert.Equal(69, code);
         Assert.Contains($"The queue '{probe.Topology.Jobs}' exists on the broker with x-", errors, StringComparison.Ordinal);
@@ -532,12 +532,12 @@ public abstract class WorkerTests(TestBroker broker)
     public async Task A_refused_login_and_a_missing_virtual_host_are_told_in_words()
     {
         broker.Require();
-        var (code, _, errors) = await FaceEmbed.RunAsync("run", $"--Broker:Uri={broker.WrongUri}");
+        var (code, _, errors) = await FaceEmbed.RunAsync(["run", $"--Broker:Uri={broker.WrongUri}", .. FaceEmbed.Light]);
         Assert.Equal(69, code);
         Assert.Contains("refused the login of user '", errors, StringComparison.Ordinal);
         Assert.DoesNotContain(":wrong", errors, StringComparison.Ordinal);
 
-        (code, _, errors) = await FaceEmbed.RunAsync("run", $"--Broker:Uri={broker.Uri}nowhere");
+        (code, _, errors) = await FaceEmbed.RunAsync(["run", $"--Broker:Uri={broker.Uri}nowhere", .. FaceEmbed.Light]);
         Assert.Equal(69, code);
         Assert.Contains("virtual host 'nowhere': NOT_ALLOWED - vhost nowhere not found. Correct the end of Broker:Uri, or make it: rabbitmqctl add_vhost 'nowhere'.", errors, StringComparison.Ordinal);
 
