@@ -100,6 +100,26 @@ public partial class ProjectTests
         Assert.Contains(classes, c => c == typeof(WorkerTests) || c.IsDefined(typeof(CollectionAttribute), inherit: true)); // otherwise nothing was looked at
     }
 
+    /// <summary>Before anything is built, and not as a run of none that found nothing.</summary>
+    [Theory]
+    [InlineData("simulate 0")]
+    [InlineData("simulate -5")]
+    [InlineData("simulate abc")]
+    [InlineData("simulate 5 x")]
+    [InlineData("simulate --seed")]
+    [InlineData("fuzz")]
+    [InlineData("fuzz nothing 3")]
+    [InlineData("fuzz card soon")]
+    [InlineData("mutate")]
+    [InlineData("mutate Nothing")]
+    [InlineData("mutate Jobs Nothing")]
+    public async Task The_commands_of_the_tests_tell_in_a_line_what_they_do_not_take(string command)
+    {
+        var told = await BashAsync($"code=0; \"$ROOT\"/tests/{command} 2>&1 || code=$?; echo $code", ("ROOT", TestData.Repository));
+        Assert.Equal("64", Assert.Single(told.Split('\n')[1..]));
+        Assert.Contains($"tests/{command.Split(' ')[0]}", told, StringComparison.Ordinal);
+    }
+
     private static YamlNode Load(string text)
     {
         var yaml = new YamlStream();
