@@ -33,7 +33,7 @@ internal static partial class JsonFault
     }
 
     /// <summary>"$.input.width" is input.width to who writes JSON; null for the whole document.</summary>
-    private static string? Field(string? path) => path is null or "" or "$" ? null : $"'{path.TrimStart('$').TrimStart('.')}'";
+    private static string? Field(string? path) => path is null or "$" ? null : $"'{path.TrimStart('$').TrimStart('.')}'";
 
     private static string Wanted(string type, string why) => type switch
     {
@@ -42,7 +42,6 @@ internal static partial class JsonFault
         _ when type.EndsWith("[]", StringComparison.Ordinal) || type.Contains("List", StringComparison.Ordinal) => "a list",
         _ when type.Contains("System.Double", StringComparison.Ordinal) || type.Contains("System.Single", StringComparison.Ordinal) || type.Contains("System.Int", StringComparison.Ordinal) => "a number",
         _ when type.Contains("System.Boolean", StringComparison.Ordinal) => "true or false",
-        _ when type.Contains("System.String", StringComparison.Ordinal) => "a string",
         _ => "an object",
     };
 

@@ -78,7 +78,7 @@ internal sealed class Verification
     private double EqualErrorRate()
     {
         var best = (Gap: double.MaxValue, Rate: 1.0);
-        foreach (var threshold in same.Concat(different).Prepend(double.MinValue))
+        foreach (var threshold in same.Concat(different))
         {
             var (missed, matched) = (1 - Tar(threshold), Fmr(threshold));
             var gap = Math.Abs(missed - matched);

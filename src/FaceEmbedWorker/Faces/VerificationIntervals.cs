@@ -70,7 +70,7 @@ internal sealed class VerificationIntervals
             return null;
         }
 
-        var (tar, eer, next) = (new double[fmrs.Count], 1.0, 0);
+        var (tar, eer, next) = (new double[fmrs.Count], 0.0, 0);
         double matched = 0, found = 0;
         var (k, met) = (0, false);
         foreach (var (first, second, score) in different) // each as a threshold, falling: what is above it matches
@@ -101,7 +101,7 @@ internal sealed class VerificationIntervals
         }
 
         Array.Fill(tar, 1, next, tar.Length - next);
-        return (met ? eer : 0, tar);
+        return (eer, tar);
     }
 
     private static Interval Middle(List<double> values)

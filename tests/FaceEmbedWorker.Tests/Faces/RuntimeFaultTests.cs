@@ -1,6 +1,7 @@
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Onnx;
 using Google.Protobuf;
+using Microsoft.ML.OnnxRuntime;
 
 namespace FaceEmbedWorker.Tests.Faces;
 
@@ -16,6 +17,7 @@ public sealed class RuntimeFaultTests : IDisposable
     [InlineData("  something  ", "something.")]
     [InlineData("first\nsecond", "first.")]
     [InlineData("\n first.\r\nsecond", "first.")]
+    [InlineData("first \nsecond", "first.")]
     [InlineData("", ".")]
     [InlineData("[ErrorCode:Fail] Load model from m.onnx failed:/a/b/graph.cc:12 onnxruntime::Graph::Graph(const Model&, int) const [with T = int] This is an invalid model. Type Error: no type.", "Type Error: no type.")]
     [InlineData("model.cc:3 Run x in node () is wrong", "x is wrong.")]
@@ -40,6 +42,26 @@ public sealed class RuntimeFaultTests : IDisposable
         var inner = new InvalidOperationException("It is so.");
         var told = RuntimeFault.Refused(File, Model(new TensorProto { Name = "w", DataType = 1, Dims = { 1 }, FloatData = { 1 } }), inner);
         Assert.Equal(($"The model {File} is not an ONNX file that ONNX Runtime can run: It is so.", inner), (told.Message, told.InnerException));
+    }
+
+    /// <summary>Words of ONNX Runtime stand in brackets where this program has none.</summary>
+    [Theory]
+    [InlineData("Relu", 99, "It was written for opset 99, and this program runs up to ", false)]
+    [InlineData("Nothing", 17, "Its operator Nothing is none of ONNX's in opset 17: export it with ONNX's own operators.", false)]
+    [InlineData("Concat", 17, "It is damaged, or was exported wrongly: get it again, or export it again (", true)]
+    public void A_file_that_the_runtime_refuses_is_told_in_words_of_this_program(string operation, int opset, string told, bool quoted)
+    {
+        static ValueInfoProto Value(string name) => new() { Name = name, Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } };
+        var bytes = new ModelProto
+        {
+            IrVersion = 8,
+            OpsetImport = { new OperatorSetIdProto { Version = opset } },
+            Graph = new GraphProto { Name = "g", Input = { Value("a") }, Output = { Value("b") }, Node = { new NodeProto { OpType = operation, Input = { "a" }, Output = { "b" } } } },
+        }.ToByteArray();
+        var message = RuntimeFault.Refused(File, bytes, Assert.ThrowsAny<OnnxRuntimeException>(() => new InferenceSession(bytes))).Message;
+        Assert.StartsWith($"The model {File} is not an ONNX file that ONNX Runtime can run: {told}", message, StringComparison.Ordinal);
+        Assert.Equal(quoted, message.EndsWith(").", StringComparison.Ordinal));
+        Assert.DoesNotContain("..", message, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -94,6 +94,18 @@ public class VerificationIntervalsTests
     }
 
     [Fact]
+    public void A_score_that_is_the_threshold_does_not_match()
+    {
+        var figures = new VerificationIntervals([(0, 0, 0.6), (1, 1, 0.9), (0, 1, 0.6), (0, 1, 0.5), (0, 1, 0.2), (0, 1, 0.1)], [2, 2]).Figures([1, 1], [0, 0.25])!.Value;
+        Assert.Equal([0.5, 1], figures.Tar); // above .6; above .5, where one of four matches
+    }
+
+    /// <summary>Half of the pairs of one person are missed, and with the second of four pairs of two people half of these match.</summary>
+    [Fact]
+    public void The_equal_error_rate_is_taken_where_they_are_the_same() =>
+        Assert.Equal((0.25 + 0.5) / 2, new VerificationIntervals([(0, 0, 0.9), (1, 1, 0.5), (0, 1, 0.8), (0, 1, 0.7), (0, 1, 0.3), (0, 1, 0.2)], [2, 2]).Figures([1, 1], [0.5])!.Value.Eer);
+
+    [Fact]
     public void Nothing_to_compare_gives_no_figures() => Assert.Null(new VerificationIntervals([(0, 0, 0.5), (0, 1, 0.1)], [2, 1]).Figures([0, 1], Fmrs));
 
     internal static (List<(int First, int Second, double Score)> Pairs, int[] Pictures) Make(Random random, int people, double spread)

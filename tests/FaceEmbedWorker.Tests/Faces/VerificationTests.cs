@@ -59,6 +59,7 @@ public class VerificationTests
     public void A_threshold_lies_between_two_scores()
     {
         Assert.Equal(0.65, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(0.25), 1e-12); // .6 and .7
+        Assert.Equal(0.65, new Verification([0.6, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(0.25), 1e-12); // a pair of one person that is kept out too
         Assert.Equal(0.75, new Verification([0.3, 0.9], [0.1, 0.2, 0.7, 0.8]).Threshold(0.25), 1e-12); // .7 and .8
         Assert.Equal(0.8, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(0), 1e-12);
         Assert.Equal(0.15, new Verification([0.3, 0.7], [0.1, 0.2, 0.6, 0.8]).Threshold(1), 1e-12); // the lowest that there is: .1 itself matches nobody
