@@ -32,7 +32,7 @@ internal static class Av1
             var (type, extended, sized) = (stream[at] >> 3 & 15, (stream[at] & 4) != 0, (stream[at] & 2) != 0);
             at += extended ? 2 : 1;
             var size = sized ? Leb128(stream, ref at) : stream.Length - at;
-            if (size < 0 || at > stream.Length)
+            if (size < 0 || at >= stream.Length)
             {
                 break;
             }

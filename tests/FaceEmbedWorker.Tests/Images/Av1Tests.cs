@@ -63,7 +63,18 @@ public class Av1Tests
         Assert.Equal((0, 0), Read([2 << 3 | 2, 100, .. Unit(header)])); // and beyond
         Assert.Equal((0, 0), Read([1 << 3 | 2, .. Enumerable.Repeat((byte)0x80, 8), .. header])); // a length without an end
         Assert.Equal((0, 0), Read([1 << 3 | 2, 0x80]));
+        Assert.Equal((0, 0), Read([1 << 3 | 2, 0])); // a header of nothing says nothing
         Assert.Equal((0, 0), Read([]));
+    }
+
+    /// <summary>Those of a file's streams together: more are refused by what they weigh.</summary>
+    [Fact]
+    public void Units_are_counted_to_ten_thousand()
+    {
+        byte[] unit = Unit(new Bits().Put(0, 3).Put(0b11, 2).Put(0, 5).Put(7, 4).Put(6, 4).Put(199, 8).Put(99, 7).Put(0, 9).ToArray());
+        var units = 9_998;
+        Assert.Equal((200 * 100, 14), Av1.Read([.. unit, .. unit], ref units));
+        Assert.Equal((1L << 40, 24), Av1.Read(unit, ref units));
     }
 
     private static (long Pixels, int PixelBytes) Read(byte[] stream)

@@ -16,6 +16,9 @@ public class HeifHeaderTests
     /// <summary>A sequence header of AV1, and one of HEVC, of 1,000 x 500 pixels, 8 bits and halved colours.</summary>
     private static readonly byte[] Stream = Convert.FromHexString("0A08183FC0F9C07CC000"), Parameters = Convert.FromHexString("4201F1FFFFFFFFFFFFFFFFFFFFFFFF32007D201F54");
 
+    /// <summary>Of 65,512 x 500 pixels; behind the item's own stream it is none of it.</summary>
+    private static readonly byte[] Larger = [.. Stream[..4], 0xFF, .. Stream[5..]];
+
     [Fact]
     public void A_picture_is_as_large_as_its_property_says_and_weighs_what_its_stream_may()
     {
@@ -83,6 +86,28 @@ public class HeifHeaderTests
         Assert.Equal(300, Read(toTheEnd).Width);
         Corrupt("it has no picture", [0, 0, 0, 7, .. "free"u8, .. meta]); // shorter than its head: nothing follows
         Assert.Equal(300, Read([0, 0, 0, 8, .. "free"u8, .. meta]).Width);
+        Corrupt("it has no picture", [0, 0, 0, 4, .. meta]); // not even its type
+        Corrupt("it has no picture", [0, 0, 0, 1, .. "free"u8, 0, 0, 0, 0, 0, 0, 0, 12, .. "meta"u8, .. new byte[4]]); // shorter than a head of 64 bits
+    }
+
+    [Fact]
+    public void A_box_ends_before_the_next_one()
+    {
+        var other = Box("ispe", [0, 0, 0, 0, .. Four(30), .. Four(20)]);
+        Assert.Equal(300, Read(Meta(Pitm(1), Box("iprp", [.. Box("ipco", Size), .. other, .. Map(0, false, (1, [1, 2]))]))).Width);
+    }
+
+    /// <summary>As many as 64 bits would take for few.</summary>
+    [Fact]
+    public void What_no_memory_holds_is_corrupt()
+    {
+        const string told = "its header claims sizes that no picture has";
+        Corrupt(told, Meta(Pitm(1), Properties([Box("ispe", [0, 0, 0, 0, .. Four(1 << 30), .. Four(715_827_883)])], Map(0, false, (1, [1])))));
+        byte[] stream = [.. Enumerable.Repeat((byte[])[2 << 3 | 2, 0], 10_001).SelectMany(u => u)], parts = [.. Enumerable.Repeat(Parts(65_535), 10).Append(Parts(43_701)).SelectMany(p => p)]; // a stream of too many units
+        Corrupt(told, [.. Box("mdat", stream), .. Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))), Box("iref", [0, 0, 0, 0, .. parts]),
+            Box("iinf", [0, 0, 0, 0, 0, 1, .. Box("infe", [2, 0, 0, 0, 0, 1, 0, 0, .. "av01\0"u8])]), Box("iloc", [0, 0, 0, 0, 0x44, 0, 0, 1, 0, 1, 0, 0, 0, 1, .. Four(At), .. Four((uint)stream.Length)]))]);
+
+        static byte[] Parts(int count) => Box("dimg", [0, 1, (byte)(count >> 8), (byte)count]);
     }
 
     [Fact]
@@ -91,6 +116,9 @@ public class HeifHeaderTests
         Assert.Null(Read(WithItem(extents: 1)).Unsupported);
         Assert.Equal("a heic whose picture lies in several pieces", Read(WithItem(extents: 2)).Unsupported);
         Assert.Null(Read(WithItem(extents: 2, type: "Exif")).Unsupported); // not the picture
+        byte[] item = [0, 0, 0, 2, .. Four(1_000_000), .. Four(4), .. Four(1_000_000), .. Four(4)], entry = [2, 0, 0, 0, 0, 1, 0, 0, .. "av01\0"u8], second = [.. entry[..5], 2, .. entry[6..]];
+        Assert.Equal("a heic whose picture lies in several pieces", Read(Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))),
+            Box("iinf", [0, 0, 0, 0, 0, 2, .. Box("infe", entry), .. Box("infe", second)]), Box("iloc", [0, 0, 0, 0, 0x44, 0, 0, 2, 0, 1, .. item, 0, 2, .. item]))).Unsupported); // two of them
 
         static byte[] WithItem(int extents, string type = "av01") => Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))),
             Box("iinf", [0, 0, 0, 0, 0, 1, .. Box("infe", [2, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0])]),
@@ -114,6 +142,7 @@ public class HeifHeaderTests
     [InlineData(0, 8, 8, 8, 0)]
     [InlineData(0, 4, 0, 4, 0)] // to the end
     [InlineData(0, 0, 4, 4, 0)]
+    [InlineData(0, 4, 4, 0, 4)] // in version 0 these bits mean nothing
     [InlineData(1, 4, 4, 0, 4)]
     [InlineData(1, 4, 8, 4, 0)]
     [InlineData(2, 4, 4, 0, 0)]
@@ -136,11 +165,11 @@ public class HeifHeaderTests
             byte[] Item(byte item, int extents) =>
             [
                 .. version < 2 ? new byte[] { 0, item } : [0, 0, 0, item], .. version == 0 ? Array.Empty<byte>() : [0, (byte)(inFile ? 0 : 1)], 0, 0, .. Number(at, start), 0, (byte)extents,
-                .. Enumerable.Repeat((byte[])[.. Number(7, index), .. Number(start > 0 ? 0 : at, offset), .. Number(Stream.Length, length)], extents).SelectMany(e => e),
+                .. Enumerable.Repeat((byte[])[.. Number(7, version == 0 ? 0 : index), .. Number(start > 0 ? 0 : at, offset), .. Number(Stream.Length, length)], extents).SelectMany(e => e),
             ];
             byte[] info = version < 2 ? [2, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0] : [3, 0, 0, 0, 0, 0, 0, 1, 0, 0, .. Encoding.ASCII.GetBytes(type), 0];
             byte[] count = version < 2 ? [0, 2] : [0, 0, 0, 2];
-            return Read([.. Box("mdat", Stream), .. Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))), more ?? [],
+            return Read([.. Box("mdat", length == 0 ? Stream : [.. Stream, .. Larger]), .. Meta(Pitm(1), Properties([Size], Map(0, false, (1, [1]))), more ?? [],
                 Box("iinf", version == 0 ? [0, 0, 0, 0, 0, 1, .. Box("infe", info)] : [1, 0, 0, 0, 0, 0, 0, 1, .. Box("infe", info)]),
                 Box("iloc", [(byte)version, 0, 0, 0, (byte)(offset << 4 | length), (byte)(start << 4 | index), .. count, .. Item(2, 3), .. Item(1, 1)]))]).Held;
         }

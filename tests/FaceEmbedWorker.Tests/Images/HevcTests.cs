@@ -34,6 +34,9 @@ public class HevcTests
         Assert.Equal((300 * 200, 8), Read(Box((0x80 | 33, [Sequence()])))); // a bit says that the array is whole
         Assert.Equal((0, 0), Read(Box((32, [other]), (34, [other]))));
         Assert.Equal((0, 0), Read(Box()));
+        byte[] missing = Box((32, [other]));
+        missing[22]++; // an array more than there is
+        Assert.Equal((0, 0), Read(missing));
         byte[] two = Box((32, [other]), (33, [Sequence()])), none = [.. two[..22], 0, .. two[23..]], one = [.. two[..22], 1, .. two[23..]];
         Assert.Equal((0, 0), Read(none)); // as many as it says
         Assert.Equal((0, 0), Read(one));

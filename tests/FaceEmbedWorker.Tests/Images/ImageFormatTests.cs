@@ -45,6 +45,10 @@ public class ImageFormatTests
     [InlineData("\0\0\u0002\0\u0001\0___\0", "CUR")]
     [InlineData("\0\0\u0001\0\0\0___\0", null)] // of no pictures
     [InlineData("\n\u0005\u0001\u0008", "PCX")]
+    [InlineData("\n\0\0\u0001", "PCX")]
+    [InlineData("\n\u0002\u0001\u0002", "PCX")]
+    [InlineData("\n\u0003\u0001\u0004", "PCX")]
+    [InlineData("\n\u0004\u0001\u0008", "PCX")]
     [InlineData("\n\u0001\u0001\u0008", null)]
     [InlineData("icns", "ICNS")]
     [InlineData("FUJIFILMCCD-RAW ", "Fujifilm RAW")]

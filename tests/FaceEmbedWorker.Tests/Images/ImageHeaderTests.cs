@@ -196,6 +196,14 @@ public class ImageHeaderTests
         Assert.Equal(1, Header([.. baseline[..2], .. segment, .. baseline[2..]]).Orientation);
     }
 
+    [Fact]
+    public void A_picture_that_cannot_be_decoded_is_told_by_its_format()
+    {
+        Assert.Equal((ImageFault.Undecodable, "The png is truncated or corrupt: its pixels cannot be decoded."), new ImageHeader("png", 1, 1).Broken() is var broken ? (broken.Fault, broken.Message) : default);
+        Assert.Equal("The png is truncated or corrupt: it ends before its pixels do.", new ImageHeader("png", 1, 1) { Cut = true }.Broken().Message);
+        Assert.Equal("No way to read the header of PCX.", Assert.Throws<NotSupportedException>(() => ImageHeader.Read("PCX", [])).Message);
+    }
+
     private static void Refused(byte[] bytes, string why, ImageOptions? options = null)
     {
         using var decoder = new ImageDecoder(Options.Create(options ?? new ImageOptions()));
