@@ -64,7 +64,7 @@ internal static class ForeignFile
         return known ?? (bytes is [(byte)'P', (byte)'K', 3, 4, ..] ? Zip(bytes)
             : SafeTensors.IsStartOf(bytes) ? Checkpoint("a safetensors file")
             : bytes is [0x80, >= 2 and <= 5, ..] ? Checkpoint("a PyTorch checkpoint or another Python pickle")
-            : Text(bytes) ?? Protobuf(bytes) ?? (IsNoise(bytes) ? "No format is known that begins like it, and its bytes are as good as random: it is encrypted or packed. Decrypt or unpack it first." : null));
+            : Protobuf(bytes) ?? Text(bytes) ?? (IsNoise(bytes) ? "No format is known that begins like it, and its bytes are as good as random: it is encrypted or packed. Decrypt or unpack it first." : null));
     }
 
     private static string Checkpoint(string kind) => $"It is {kind}, not ONNX: face-embed model convert --checkpoint writes a MobileFaceNet as ONNX, with its card.";

@@ -97,11 +97,16 @@ public class CheckpointTests
     [InlineData("a/b:tall", "a.b", null)]
     [InlineData("optimizer:x net:tall margin:x", "net", null)]
     [InlineData("ema:tall state_dict:tall", "state_dict", null)]
+    [InlineData("ema:tall model_state_dict:tall", "model_state_dict", null)]
+    [InlineData("ema:tall net_state_dict:tall", "net_state_dict", null)]
+    [InlineData("net_state_dict:tall model_state_dict:tall state_dict:tall", "state_dict", null)]
+    [InlineData("a:tall b:tall b/c:x", null, "Save the one that is meant alone: torch.save({k: v for k, v in checkpoint['b'].items() if torch.is_tensor(v)}, path)")]
     [InlineData("ema:tall net:tall", null, "holds several networks: 'ema', 'net'. Save the one that is meant alone")]
     [InlineData("a:x b:x", null, "holds tensors under 'a', 'b', and none of them is a network that is converted here. Its one tensor is named 'x.weight'")]
     [InlineData("a/b/c/d/e:tall", "a.b.c.d.e", null)]
     [InlineData("a/1/#2/d:tall", "a.1.2.d", null)]
-    [InlineData("a/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16/17:tall", null, "holds no tensors of floating-point numbers in 16 levels of keys; it has 'a'")]
+    [InlineData("a/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15:tall", "a.1.2.3.4.5.6.7.8.9.10.11.12.13.14.15", null)]
+    [InlineData("a/1/2/3/4/5/6/7/8/9/10/11/12/13/14/15/16:tall", null, "holds no tensors of floating-point numbers in 16 levels of keys; it has 'a'")]
     [InlineData("a/state_dict:tall ema/#0/state_dict:tall", null, "Save the one that is meant alone: torch.save(checkpoint['ema'][0]['state_dict'], path)")]
     public void Tensors_are_found_under_any_key_and_keys_are_listed_where_nothing_fits(string contents, string? key, string? told)
     {
@@ -111,7 +116,7 @@ public class CheckpointTests
             var (inner, path) = (root, part[0].Split('/'));
             foreach (var step in path)
             {
-                var next = new PickledDictionary();
+                var next = inner[step] as PickledDictionary ?? new PickledDictionary();
                 inner.Set(step.StartsWith('#') ? long.Parse(step[1..], System.Globalization.CultureInfo.InvariantCulture) : step, next);
                 inner = next;
             }
@@ -162,29 +167,10 @@ public class CheckpointTests
         Assert.Contains("The tar holds several files that may be checkpoints: 'a.pth', 'b.pth'. Unpack it, and name the one that is meant.",
             Assert.Throws<InvalidDataException>(() => Checkpoint.Read(Tar(("a.pth", network), ("b.pth", network)))).Message, StringComparison.Ordinal);
 
-        var zipped = new MemoryStream();
-        using (var gzip = new GZipStream(zipped, CompressionLevel.Fastest, leaveOpen: true))
-        {
-            gzip.Write(network);
-        }
-
-        var damaged = zipped.ToArray();
+        Assert.NotEmpty(Checkpoint.Read(Tar(("README.md", [1, 2]), ("a.gz", GZip(network)))).Tensors);
+        var damaged = GZip(network);
         damaged[^8] ^= 1; // its sum
         Assert.Contains("is damaged: what is in it cannot be unpacked. Get it again.", Assert.Throws<InvalidDataException>(() => Checkpoint.Read(damaged)).Message, StringComparison.Ordinal);
-
-        static byte[] Tar(params (string Name, byte[]? Bytes)[] files)
-        {
-            var bytes = new MemoryStream();
-            using (var tar = new TarWriter(bytes, leaveOpen: true))
-            {
-                foreach (var (name, content) in files)
-                {
-                    tar.WriteEntry(content is null ? new UstarTarEntry(TarEntryType.Directory, name) : new UstarTarEntry(TarEntryType.RegularFile, name) { DataStream = new MemoryStream(content) });
-                }
-            }
-
-            return bytes.ToArray();
-        }
     }
 
     [Theory]
@@ -198,6 +184,18 @@ public class CheckpointTests
         root.Set($"{before}one.weight", Checkpoint.Lazy([1], [1f]));
         root.Set($"{before}two.weight", Checkpoint.Lazy([1], [1f]));
         Assert.Equal([$"{left}one.weight", $"{left}two.weight"], Checkpoint.Of(root).Tensors.Keys);
+    }
+
+    [Fact]
+    public void A_wrappers_name_is_left_out_where_only_some_names_have_it()
+    {
+        var root = new PickledDictionary();
+        foreach (var name in new[] { "module.a.weight", "module.b.weight", "head" })
+        {
+            root.Set(name, Checkpoint.Lazy([1], [1f]));
+        }
+
+        Assert.Equal(["a.weight", "b.weight", "head"], Checkpoint.Of(root).Tensors.Keys);
     }
 
     [Fact]
@@ -251,13 +249,16 @@ public class CheckpointTests
     [InlineData("backbone.", "head.weight", "backbone")]
     [InlineData("module.backbone.", "module.arcface.weight", "backbone")]
     [InlineData("model.net.", "loss.kernel", "model")]
-    public void A_head_beside_the_backbone_is_left_out(string before, string head, string key)
+    [InlineData("backbone.", "head.weight", "net.backbone", "net")]
+    public void A_head_beside_the_backbone_is_left_out(string before, string head, string key, string? under = null)
     {
         var root = new PickledDictionary();
         root.Set(head, Checkpoint.Lazy([1], [1f]));
         root.Set($"{before}linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
         root.Set($"{before}conv1.conv.weight", Checkpoint.Lazy([1], [1f]));
-        var checkpoint = Checkpoint.Of(root);
+        var outer = new PickledDictionary();
+        outer.Set(under, root);
+        var checkpoint = Checkpoint.Of(under is null ? root : outer);
         Assert.Equal((key, head.Replace("module.", "", StringComparison.Ordinal)), (checkpoint.Key, Assert.Single(checkpoint.LeftOut)));
         Assert.Equal(["linear7.conv.weight", "conv1.conv.weight"], checkpoint.Tensors.Keys);
     }
@@ -282,6 +283,14 @@ public class CheckpointTests
         named.Set("linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
         root.Set("models", new List<object?> { "a name", named });
         Assert.Equal("models.1", Checkpoint.Of(root).Key);
+        Assert.Contains("several networks: '0', '1'. Save the one that is meant alone: torch.save(checkpoint[1], path)", Assert.Throws<InvalidDataException>(() => Checkpoint.Of(new List<object?> { named, Other() })).Message, StringComparison.Ordinal);
+
+        static PickledDictionary Other()
+        {
+            var other = new PickledDictionary();
+            other.Set("linear7.conv.weight", Checkpoint.Lazy([1], [1f]));
+            return other;
+        }
     }
 
     [Theory]
@@ -335,13 +344,7 @@ public class CheckpointTests
         var bytes = TestData.Read("checkpoints/zip.pth");
         for (var deep = 1; deep <= 4; deep++)
         {
-            var packed = new MemoryStream();
-            using (var gzip = new GZipStream(packed, CompressionLevel.Fastest))
-            {
-                gzip.Write(bytes);
-            }
-
-            bytes = packed.ToArray();
+            bytes = deep % 2 == 0 ? GZip(bytes) : Tar(("a", bytes));
             if (deep <= 3)
             {
                 Assert.NotEmpty(Checkpoint.Read(bytes).Tensors);
@@ -355,8 +358,7 @@ public class CheckpointTests
     [Fact]
     public void An_archive_holds_a_pickle_and_a_file_for_each_storage()
     {
-        var pickle = Encoding.ASCII.GetBytes("}Va.weight\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI1\ntQI0\n(I1\nt(I1\nttRs.");
-        var value = BitConverter.GetBytes(1.5f);
+        byte[] pickle = One(1, 1), value = BitConverter.GetBytes(1.5f);
         foreach (var root in new[] { "", "net/", "a/b/" })
         {
             Assert.Equal([1.5f], Assert.Single(Checkpoint.Read(Zip(($"{root}data.pkl", pickle), ($"{root}data/0", value), ($"{root}byteorder", [.. "little"u8]))).Tensors).Value.Values);
@@ -366,24 +368,102 @@ public class CheckpointTests
         Assert.Equal("The checkpoint's data of storage '0' is missing.", Refusal(("net/data.pkl", pickle), ("net/data/1", value)));
         Assert.Equal("The checkpoint's storage has 8 bytes, and 1 values of 4 are announced.", Refusal(("net/data.pkl", pickle), ("net/data/0", new byte[8])));
         Assert.StartsWith("The file is no checkpoint. It is a TorchScript archive", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Zip(("net/data.pkl", pickle), ("net/constants.pkl", pickle)))).Message, StringComparison.Ordinal);
+        var locked = Zip(("net/data.pkl", pickle), ("net/data/0", value));
+        locked[locked.AsSpan().LastIndexOf("PK\u0001\u0002"u8) + 8] |= 1; // its second file
+        Assert.StartsWith("The file is no checkpoint. It is an encrypted zip archive.", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(locked)).Message, StringComparison.Ordinal);
         Assert.StartsWith("The file is no checkpoint. It is a zip archive of 'other.pkl'", Assert.Throws<ForeignFileException>(() => Checkpoint.Read(Zip(("other.pkl", pickle)))).Message, StringComparison.Ordinal);
 
         static string Refusal(params (string, byte[])[] files) => Assert.Throws<InvalidDataException>(() => Checkpoint.Read(Zip(files))).Message;
+    }
 
-        static byte[] Zip(params (string Name, byte[] Bytes)[] files)
+    /// <summary>The same before PyTorch 1.6: pickles in a row, then counts and values.</summary>
+    [Fact]
+    public void A_stream_holds_pickles_and_storages_behind_them()
+    {
+        byte[] value = BitConverter.GetBytes(1.5f), keys = [.. "]V0\na."u8];
+        Assert.Equal([1.5f], Assert.Single(Checkpoint.Read(Stream(One(1, 1), keys, 1, value)).Tensors).Value.Values);
+        Assert.Empty(Assert.Single(Checkpoint.Read(Stream(One(0, 0), keys, 0)).Tensors).Value.Values);
+        Assert.Equal("The checkpoint's list of storages is missing.", Refusal(Stream(One(1, 1), "}."u8, 1, value)));
+        Assert.Equal("The checkpoint holds a storage that no tensor uses.", Refusal(Stream(One(1, 1), "]V1\na."u8, 1, value)));
+        Assert.Equal("The checkpoint holds a storage that no tensor uses.", Refusal(Stream(One(1, 1), "]I0\na."u8, 1, value)));
+        Assert.Equal("The checkpoint's storage '0' holds 2 values, and 1 are announced.", Refusal(Stream(One(1, 1), keys, 2, value)));
+        Assert.Equal("The checkpoint's data of storage '0' is missing.", Refusal(Stream(One(1, 1), "]."u8, 1, value)));
+        foreach (var missing in new[] { 1, 4, 5, 12 })
         {
-            var bytes = new MemoryStream();
-            using (var zip = new ZipArchive(bytes, ZipArchiveMode.Create, leaveOpen: true))
-            {
-                foreach (var (name, content) in files)
-                {
-                    using var entry = zip.CreateEntry(name).Open();
-                    entry.Write(content);
-                }
-            }
-
-            return bytes.ToArray();
+            Assert.Equal("The checkpoint ends in the middle of a storage.", Refusal(Stream(One(1, 1), keys, 1, value)[..^missing]));
         }
+
+        Assert.Equal("The checkpoint ends in the middle of a storage.", Refusal(Stream(One(-1, 1), keys, -1, value)));
+        Assert.StartsWith("The checkpoint is truncated or corrupt: ", Refusal(Stream(One(1L << 40, 1), keys, 1L << 40, value)), StringComparison.Ordinal); // more than can be counted
+
+        static string Refusal(byte[] file) => Assert.Throws<InvalidDataException>(() => Checkpoint.Read(file)).Message;
+
+        static byte[] Stream(byte[] pickle, ReadOnlySpan<byte> keys, long count, params byte[] values) =>
+        [
+            0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, (byte)'.', .. "I1001\n."u8, .. "}."u8, .. pickle, .. keys, .. BitConverter.GetBytes(count), .. values,
+        ];
+    }
+
+    [Fact]
+    public void Safetensors_of_each_floating_type_become_float32()
+    {
+        byte[] header = [.. """{"d":{"dtype":"F64","shape":[1],"data_offsets":[0,8]},"s":{"dtype":"F32","shape":[1],"data_offsets":[8,12]},"h":{"dtype":"F16","shape":[1],"data_offsets":[12,14]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[14,16]},"n":{"dtype":"I16","shape":[1],"data_offsets":[16,18]}}"""u8];
+        var tensors = Checkpoint.Read([.. BitConverter.GetBytes((long)header.Length), .. header, .. BitConverter.GetBytes(1.25), .. BitConverter.GetBytes(2.5f), .. BitConverter.GetBytes((Half)(-3)), 0x90, 0x40, 7, 0]).Tensors;
+        Assert.Equal([("d", 1.25f), ("s", 2.5f), ("h", -3f), ("b", 4.5f)], tensors.Select(t => (t.Key, Assert.Single(t.Value.Values))));
+    }
+
+    [Fact]
+    public void Of_many_keys_the_first_twelve_are_listed()
+    {
+        string[] keys = [.. Enumerable.Range(1, 14).Select(i => $"{i}")];
+        Assert.Equal("no keys", SavedNetwork.Listed([]));
+        Assert.Equal("no key, 'a'", SavedNetwork.Listed(["", "a"]));
+        Assert.Equal("'1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12'", SavedNetwork.Listed(keys[..12]));
+        Assert.Equal("'1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', …", SavedNetwork.Listed(keys[..13]));
+        Assert.Equal("'1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', …", SavedNetwork.Listed(keys));
+    }
+
+    /// <summary>One tensor of one number or none, whose storage is said to have some.</summary>
+    private static byte[] One(long count, int shape) => Encoding.ASCII.GetBytes($"}}Va.weight\nctorch._utils\n_rebuild_tensor_v2\n((Vstorage\nctorch\nFloatStorage\nV0\nVcpu\nI{count}\ntQI0\n(I{shape}\nt(I1\nttRs.");
+
+    private static byte[] Tar(params (string Name, byte[]? Bytes)[] files)
+    {
+        var bytes = new MemoryStream();
+        using (var tar = new TarWriter(bytes, leaveOpen: true))
+        {
+            foreach (var (name, content) in files)
+            {
+                tar.WriteEntry(content is null ? new UstarTarEntry(TarEntryType.Directory, name) : new UstarTarEntry(TarEntryType.RegularFile, name) { DataStream = new MemoryStream(content) });
+            }
+        }
+
+        return bytes.ToArray();
+    }
+
+    private static byte[] Zip(params (string Name, byte[] Bytes)[] files)
+    {
+        var bytes = new MemoryStream();
+        using (var zip = new ZipArchive(bytes, ZipArchiveMode.Create, leaveOpen: true))
+        {
+            foreach (var (name, content) in files)
+            {
+                using var entry = zip.CreateEntry(name).Open();
+                entry.Write(content);
+            }
+        }
+
+        return bytes.ToArray();
+    }
+
+    private static byte[] GZip(byte[] content)
+    {
+        var bytes = new MemoryStream();
+        using (var gzip = new GZipStream(bytes, CompressionLevel.Fastest))
+        {
+            gzip.Write(content);
+        }
+
+        return bytes.ToArray();
     }
 
     private static byte[] Contents(string file)

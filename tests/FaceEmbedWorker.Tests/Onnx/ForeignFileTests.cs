@@ -59,6 +59,7 @@ public class ForeignFileTests
     [InlineData("\u0008\u0001\u0012\u0005serve", "It is a TensorFlow graph. Only its own framework can run it: export it to ONNX where it was trained (tf2onnx).")]
     [InlineData("\n\u0010\u0001a\u0012\u000bPlaceholder", "It is a TensorFlow graph.")]
     [InlineData("\n\u0010\u0001a\u0012\u0005Const", "It is a TensorFlow graph.")]
+    [InlineData("\n\u0010aaaa\u0012\u000bPlaceholder", "It is a TensorFlow graph.")] // though each of its characters could be a text's
     [InlineData("\n\u0010\u0001a\u0012\u0004Conv", null)]
     [InlineData("\u0008\u0001\u0012\u0005other", null)]
     [InlineData("\u0008\u0002\u0012\u0005serve", null)]
@@ -111,6 +112,22 @@ public class ForeignFileTests
     }
 
     [Fact]
+    public void A_pickle_in_lines_has_short_ones()
+    {
+        Assert.StartsWith("It is a Python pickle of protocol 0", Told(99), StringComparison.Ordinal);
+        Assert.StartsWith("It is text that begins '(daaa", Told(100), StringComparison.Ordinal);
+
+        static string? Told(int end) => ForeignFile.InPlaceOfOnnx([.. "(d"u8, .. Enumerable.Repeat((byte)'a', end - 2), .. "\n."u8]);
+    }
+
+    [Fact]
+    public void A_safetensors_file_is_called_so()
+    {
+        byte[] header = [.. """{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"""u8];
+        Assert.StartsWith("It is a safetensors file, not ONNX: face-embed model convert", ForeignFile.InPlaceOfOnnx([.. BitConverter.GetBytes((long)header.Length), .. header, 1, 2, 3, 4]), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Bytes_as_good_as_random_are_packed_or_encrypted()
     {
         var bytes = new byte[4096];
@@ -118,6 +135,9 @@ public class ForeignFileTests
         bytes[0] = 0xEE;
         Assert.StartsWith("No format is known that begins like it, and its bytes are as good as random", ForeignFile.InPlaceOfOnnx(bytes), StringComparison.Ordinal);
         Assert.Null(ForeignFile.InPlaceOfOnnx(bytes[..4095])); // too few to tell
+        byte[] fewer = [.. bytes.Select(b => b == 0 ? (byte)0xEE : b)];
+        Assert.NotNull(ForeignFile.InPlaceOfOnnx(fewer)); // of 255 values
+        Assert.StartsWith("It is a TensorFlow graph.", ForeignFile.InPlaceOfOnnx([.. "\n\u0010\u0001a\u0012\u000bPlaceholder"u8, .. bytes]), StringComparison.Ordinal); // with weights of 8 bits
         byte[] halved = [0xEE, .. bytes.Skip(1).Select(b => (byte)(b & 0x7F))]; // 7 bits of entropy
         Assert.Null(ForeignFile.InPlaceOfOnnx(halved));
     }

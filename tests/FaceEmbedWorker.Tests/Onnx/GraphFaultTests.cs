@@ -83,6 +83,13 @@ public class GraphFaultTests
         Assert.StartsWith($"Its {type} has 268,451,840 values", With(1 << 14, (1 << 14) + 1), StringComparison.Ordinal);
         Assert.Null(GraphFaultTests.With(g => g.Node.Add(new NodeProto { OpType = type, Output = { "d" } })));
         Assert.Null(GraphFaultTests.With(g => g.Node.Add(new NodeProto { OpType = type, Input = { "a", "a" }, Output = { "d" } }))); // computed
+        Assert.Null(GraphFaultTests.With(g =>
+        {
+            g.Initializer.Add(new TensorProto { Name = "shape", DataType = 1, Dims = { 1 }, FloatData = { 1e30f } }); // no whole numbers
+            g.Initializer.Add(new TensorProto { Name = "large", DataType = 7, Dims = { 1 }, Int64Data = { 1L << 40 } });
+            g.Node.Add(new NodeProto { OpType = type, Input = { alone ? ["shape"] : new[] { "a", "shape" } }, Output = { "d" } });
+            g.Node.Add(new NodeProto { OpType = "Reshape", Input = { "a", "large" }, Output = { "e" } }); // makes none
+        }));
 
         string? With(params long[] sizes) => GraphFaultTests.With(g =>
         {

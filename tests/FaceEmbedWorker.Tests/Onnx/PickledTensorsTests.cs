@@ -115,6 +115,7 @@ public class PickledTensorsTests
 
         Assert.Throws<OverflowException>(() => Read(new LazyTensor(Six, 0, [long.MaxValue, 2], [0, 0])));
         Assert.Throws<OverflowException>(() => Read(new LazyTensor(Six, 0, [3], [long.MaxValue])));
+        Assert.Throws<OverflowException>(() => Read(new LazyTensor(Six, 0, [1L << 62, 4], [0, 0]))); // none in 64 bits
     }
 
     [Fact]
