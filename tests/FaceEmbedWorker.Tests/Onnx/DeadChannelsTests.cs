@@ -206,6 +206,7 @@ public class DeadChannelsTests
     [InlineData("auto_pad", false)]
     [InlineData("no bias", false)]
     [InlineData("no bias and no name", false)]
+    [InlineData("bias of another", false)]
     public void A_constant_goes_into_its_readers_bias_where_no_border_is(string how, bool goes)
     {
         var graph = new GraphProto();
@@ -230,9 +231,15 @@ public class DeadChannelsTests
             reader.Attribute.Add(new AttributeProto { Name = how.Split(' ')[0], Ints = { how.Split(' ')[1..].Select(n => long.Parse(n, System.Globalization.CultureInfo.InvariantCulture)) } });
         }
 
+        if (how == "bias of another")
+        {
+            graph.Node.Add(new NodeProto { OpType = "Identity", Input = { "reader-bias" }, Output = { "copy" } });
+        }
+
         var left = new List<string>();
         Assert.Equal(goes ? 16 : 0, DeadChannels.Remove(graph, left));
-        Assert.Equal(goes ? [] : [$"Conv '{(how == "no bias and no name" ? "hidden" : "maker-node")}' keeps 1 dead channels: they pass on a constant, and its reader has padding or no bias for it."], left);
+        var why = how == "bias of another" ? "16 dead channels: its weights are read elsewhere too." : "1 dead channels: they pass on a constant, and its reader has padding or no bias for it.";
+        Assert.Equal(goes ? [] : [$"Conv '{(how == "no bias and no name" ? "hidden" : "maker-node")}' keeps {why}"], left);
         Assert.Equal(goes ? 37 : 7, Weights.Values(graph.Initializer[3])![0]);
         Assert.Equal(goes ? 16 : 32, graph.ValueInfo[0].Type.TensorType.Shape.Dim[1].DimValue);
     }
