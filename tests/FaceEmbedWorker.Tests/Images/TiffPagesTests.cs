@@ -15,6 +15,7 @@ public class TiffPagesTests
         byte[] empty = [.. new byte[At], .. Directory(big, 77)], two = [.. new byte[At], .. Directory(big, 78, (256, 3, 1, 5), (257, 4, 1, 6))];
         Assert.Equal(new TiffDirectory(big, At + (big ? 8 : 2), 0, 77), Read(empty));
         Assert.Equal(new TiffDirectory(big, At + (big ? 8 : 2), 2, 78), Read(two));
+        Assert.Equal(big ? (1UL << 32) + 77 : 77, Read([.. new byte[At], .. Directory(big, (1UL << 32) + 77)])!.Value.Next);
         Assert.Null(Read(empty[..^1]));
         Assert.Null(Read(two[..^1]));
         Assert.Null(TiffDirectory.At(new HeaderReader(two, "tiff", bigEndian: false), big, ulong.MaxValue));
@@ -87,6 +88,14 @@ public class TiffPagesTests
 
         Assert.Equal(new TiffPages(1, false, false, 1, 1, 0, 0), Read([.. new byte[At], .. Directory(big, 0, (tag, 4, 1, 2000))], big)); // beyond the file
         Assert.Equal(new TiffPages(1, false, false, 1, 1, 0, 0), Read([.. new byte[At], .. Directory(big, 0, (tag + 1, 4, 1, At))], big));
+    }
+
+    /// <summary>As an entry it would be that of Exif, at byte 200.</summary>
+    [Fact]
+    public void The_next_pages_place_is_no_entry()
+    {
+        byte[] page = [.. new byte[At], .. Directory(false, Exif, (256, 3, 1, 5)), 0, 0, 0, 0, 200, 0, 0, 0], inner = Directory(false, 0, (1, 1, 10, 0));
+        Assert.Equal(new TiffPages(2, Broken: true, Circular: false, Entries: 1, MostEntries: 1, Bytes: 0, HeldOfOne: 0), Read([.. page, .. new byte[200 - page.Length], .. inner]));
     }
 
     [Fact]
