@@ -40,8 +40,6 @@ internal static partial class JsonFault
         _ when AsA().Match(why) is { Success: true } match => match.Groups[1].Value is "boolean" ? "true or false" : $"a {match.Groups[1].Value}",
         _ when why.Contains("out of bounds for an Int", StringComparison.Ordinal) => "a whole number in its range",
         _ when type.EndsWith("[]", StringComparison.Ordinal) || type.Contains("List", StringComparison.Ordinal) => "a list",
-        _ when type.Contains("System.Double", StringComparison.Ordinal) || type.Contains("System.Single", StringComparison.Ordinal) || type.Contains("System.Int", StringComparison.Ordinal) => "a number",
-        _ when type.Contains("System.Boolean", StringComparison.Ordinal) => "true or false",
         _ => "an object",
     };
 
