@@ -76,6 +76,9 @@ internal interface IWatcher
     /// <summary>There may be one copy of a job more than there was.</summary>
     void Doubled(string job);
 
+    /// <summary>A job came back, and no worker that lives on has seen it.</summary>
+    void CameBack(string job);
+
     void Arrived(string queue, ModelMessage message);
 
     void Dropped(string queue, ModelMessage message);
@@ -317,10 +320,16 @@ internal sealed class ModelQueue(ModelBroker broker, string name, Dictionary<str
 
     /// <summary>A delivery whose channel or consumer is gone.</summary>
     /// <param name="isSeen">It may have reached the worker.</param>
-    public void TakeBack(ModelMessage message, bool isSeen = true)
+    /// <param name="isKnown">The worker has had it, and lives on.</param>
+    public void TakeBack(ModelMessage message, bool isSeen = true, bool isKnown = false)
     {
         Unacked--;
         message.Returns++;
+        if (!isKnown)
+        {
+            broker.Watcher.CameBack(message.Job);
+        }
+
         if (isSeen)
         {
             broker.Watcher.Doubled(message.Job);
@@ -343,6 +352,9 @@ internal sealed class ModelQueue(ModelBroker broker, string name, Dictionary<str
     }
 
     public void Unsubscribe(ModelConsumer consumer) => consumers.Remove(consumer);
+
+    /// <summary>Hands nothing more to those who take from it now, though they believe so.</summary>
+    public void Forget() => consumers.Clear();
 
     /// <summary>To each consumer in turn, as far as its prefetch goes.</summary>
     public void HandOut()

@@ -99,6 +99,10 @@ public abstract class OnPaperTests : ModelBrokerTests
         {
         }
 
+        public void CameBack(string job)
+        {
+        }
+
         public void Arrived(string queue, ModelMessage message)
         {
         }

@@ -152,6 +152,8 @@ internal sealed class ModelConsumer(ModelChannel channel, string tag, ushort pre
 
     public string Tag => tag;
 
+    public ushort Prefetch => prefetch;
+
     public Func<Handed, Task> Received => received;
 
     public Func<Task> Ended => ended;
@@ -553,10 +555,10 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
             queue.Unsubscribe(consumer);
         }
 
-        foreach (var (_, (queue, message, _)) in unacked.Reverse())
+        foreach (var (tag, (queue, message, _)) in unacked.Reverse())
         {
             broker.Watcher.Note($"{queue.Name} takes {message.Job} back from {link.Party}");
-            queue.TakeBack(message);
+            queue.TakeBack(message, isKnown: tag <= lastArrived && !link.Party.Dead);
         }
 
         unacked.Clear();

@@ -52,6 +52,12 @@ internal sealed class SimulatedJob(string id, JobKind kind, bool bulk, bool fetc
     /// <summary>Reasons of its dead letters.</summary>
     public List<string> Dead { get; } = [];
 
+    /// <summary>Times that a queue took it, or what became of it.</summary>
+    public int Arrivals { get; set; }
+
+    /// <summary>Returns that a worker which lives on could not know of.</summary>
+    public int Blows { get; set; }
+
     /// <summary>Faults that may each have made one copy of it.</summary>
     public int Excuses { get; set; }
 
@@ -81,6 +87,9 @@ internal sealed class Schedule : IWatcher, INetwork
     private static readonly TimeSpan LongEnough = TimeSpan.FromHours(2);
     /// <summary>So often, docs/delivery.md says, a job that is alone may end its worker before it is given up.</summary>
     private const int Blows = 3;
+
+    /// <summary>So often among others, before it goes alone.</summary>
+    private const int CrashesAmongOthers = 2;
     /// <summary>The longest fault is an alarm of 90 s.</summary>
     private static readonly TimeSpan FaultTime = TimeSpan.FromSeconds(100);
 
@@ -97,6 +106,7 @@ internal sealed class Schedule : IWatcher, INetwork
     private readonly Agenda agenda = new();
     private readonly BrokerOptions options;
     private readonly Topology topology;
+    private readonly List<string> waits;
     private readonly ModelBroker broker;
     private readonly List<SimulatedWorker> workers = [];
     private readonly Dictionary<string, SimulatedJob> jobs = [];
@@ -118,6 +128,7 @@ internal sealed class Schedule : IWatcher, INetwork
         random = new Random((int)(seed ^ (seed >> 32)));
         options = new BrokerOptions { RetryDelays = "1,5,30,120", Prefetch = random.Next(1, 7), PrefetchMegabytes = 1, ConfirmSeconds = 5, DrainSeconds = 10, HandBackSeconds = random.Next(3) == 0 ? 20 : 600, BulkQueue = random.Next(4) == 0 };
         topology = new Topology(Options.Create(options));
+        waits = [.. topology.Ladder.Select(topology.WaitQueue)];
         broker = new ModelBroker(topology, agenda, this) { IsVersion4 = seed % 2 == 0, AckTimeout = TimeSpan.FromSeconds(3 * options.HandBackSeconds) };
         if (random.Next(3) == 0)
         {
@@ -129,6 +140,8 @@ internal sealed class Schedule : IWatcher, INetwork
     }
 
     private int Parallelism { get; set; }
+
+    private int BulkPrefetch => (options.Prefetch + 1) / 2;
 
     /// <summary>Runs it to its end.</summary>
     /// <param name="pump">Calls again and again, each time that nothing goes on any more, until it gets false.</param>
@@ -286,10 +299,18 @@ internal sealed class Schedule : IWatcher, INetwork
         }
     }
 
+    public void CameBack(string job) => jobs[job].Blows++;
+
     public void Arrived(string queue, ModelMessage message)
     {
         Note($"{queue} takes {message.Job}");
         var job = jobs[message.Job];
+        if (queue == topology.Suspects && started == 1 && job is { Arrivals: 1, Blows: < CrashesAmongOthers })
+        {
+            broken.Add($"{job.Id} is a suspect, and the only worker has not crashed");
+        }
+
+        job.Arrivals++;
         if (queue == topology.Results)
         {
             job.Results++;
@@ -299,6 +320,10 @@ internal sealed class Schedule : IWatcher, INetwork
             var word = message.Header(DeadLetters.ErrorHeader) is byte[] error ? System.Text.Encoding.UTF8.GetString(error) : "by the broker";
             Note($"{message.Job} is a dead letter: {word}");
             job.Dead.Add(word);
+        }
+        else if (waits.IndexOf(queue) is >= 0 and var step && message.Header(JobMessage.AttemptHeader) is var next && !Equals(next, step + 2))
+        {
+            broken.Add($"{message.Job} waits in {queue} for attempt {next ?? "nought"}, and should for {step + 2}");
         }
     }
 
@@ -314,6 +339,11 @@ internal sealed class Schedule : IWatcher, INetwork
     public TimeSpan Latency(ModelChannel channel, string what)
     {
         Note($"{channel.Link.Party} {what}");
+        if (what == "deliver" && channel.Unacked.Count() is var inHand && inHand > options.Prefetch + (topology.Bulk is null ? 0 : BulkPrefetch) + 1) // one that a careful turn has left
+        {
+            broken.Add($"{channel.Link.Party} has {inHand} in hand, and asks for {options.Prefetch} at once");
+        }
+
         var latency = TimeSpan.FromMilliseconds(0.1 + (random.NextDouble() * random.NextDouble() * 20));
         if (faultsLeft > 0 && !ending && random.NextDouble() < danger)
         {
@@ -326,6 +356,9 @@ internal sealed class Schedule : IWatcher, INetwork
 
     /// <summary>By what has happened so far: no number of the seed's is spent on it.</summary>
     public bool Strays => (trace >> 32 & 1) == 0;
+
+    /// <summary>Whether a leader that moves knows no consumers.</summary>
+    private bool Forgets => (trace >> 33 & 1) == 0;
 
     /// <returns>Time that the frame takes longer.</returns>
     private TimeSpan Strike(ModelChannel channel, string what)
@@ -408,6 +441,12 @@ internal sealed class Schedule : IWatcher, INetwork
     {
         Note($"fault: the leader of {queue.Name} moves");
         queue.MovesLeader = true;
+        if (Forgets)
+        {
+            Note($"{queue.Name} has forgotten its consumers, and tells nobody");
+            queue.Forget();
+        }
+
         queue.Stall(Short(6));
     }
 
@@ -509,10 +548,12 @@ internal sealed class Schedule : IWatcher, INetwork
 
         public string Why => $"{health.InFlight} in hand, {health.Slots!.Running.Count} running, {gate.Reason ?? "open"}";
 
-        public IEnumerable<string> Taken => Links.SelectMany(l => l.Current?.Consumers ?? []).Select(c => c.Queue.Name);
+        public IEnumerable<string> Taken => Consumers.Select(c => $"{c.Queue.Name} ({c.Consumer.Prefetch} at once)");
 
-        /// <summary>Each queue of jobs, or told to stop.</summary>
-        public bool TakesAll => stopping is not null || (Taken.Contains(schedule.topology.Jobs) && (schedule.topology.Bulk is not { } bulk || Taken.Contains(bulk)));
+        /// <summary>Each queue of jobs, and as many at once as it may where so many have been settled; or told to stop.</summary>
+        public bool TakesAll => stopping is not null || (Takes(schedule.topology.Jobs, schedule.options.Prefetch) && (schedule.topology.Bulk is not { } bulk || Takes(bulk, schedule.BulkPrefetch)));
+
+        private IEnumerable<(ModelConsumer Consumer, ModelQueue Queue)> Consumers => Links.SelectMany(l => l.Current?.Consumers ?? []);
 
         public bool Stopped => stopping?.IsCompleted is true;
 
@@ -548,6 +589,8 @@ internal sealed class Schedule : IWatcher, INetwork
         }
 
         public override string ToString() => $"worker {number}";
+
+        private bool Takes(string queue, int atOnce) => Consumers.Any(c => c.Queue.Name == queue && (c.Consumer.Prefetch == atOnce || health.Life!.Settled < schedule.options.Prefetch));
 
         private void Returns(int strikes)
         {
