@@ -12,6 +12,7 @@ public sealed class SuspectLaneTests : IDisposable
     private readonly FakeTimeProvider time = new();
     private readonly PaperChannel channel = new();
     private readonly PaperLog log = new();
+    private readonly CrashCounts crashes = new();
     private readonly IntakeGate gate;
     private readonly JobSlots slots;
     private readonly SuspectLane lane;
@@ -20,7 +21,7 @@ public sealed class SuspectLaneTests : IDisposable
     public SuspectLaneTests()
     {
         gate = new IntakeGate(time);
-        var (options, crashes) = (Options.Create(new BrokerOptions()), new CrashCounts());
+        var options = Options.Create(new BrokerOptions());
         var topology = new Topology(options);
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
@@ -39,18 +40,7 @@ public sealed class SuspectLaneTests : IDisposable
     {
         if (inVain)
         {
-            channel.AnswersGet = false;
-            using var first = new ConsumerLife(channel, time);
-            var asking = lane.RunAsync(first, CancellationToken.None);
-            for (var step = 0; !first.Ended && step < 1000; step++)
-            {
-                time.Advance(TimeSpan.FromSeconds(1));
-                await Task.Delay(1);
-            }
-
-            await asking.WaitAsync(TimeSpan.FromSeconds(30));
-            Assert.Contains("does not hand out a suspect", first.Reason, StringComparison.Ordinal);
-            channel.AnswersGet = true;
+            await AskInVainAsync();
         }
 
         channel.Wait([1], new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = returns } });
@@ -60,6 +50,26 @@ public sealed class SuspectLaneTests : IDisposable
 
         Assert.Equal([$"Information: Job suspect is a crash suspect (crashes alone so far: {Math.Max(0, returns - (inVain ? 1 : 0))}): handling it with nothing else in hand", "Information: Job next is a crash suspect (crashes alone so far: 3): handling it with nothing else in hand"], log.Lines);
         Assert.Equal([("suspect", reason), ("next", "crash_loop")], channel.Published.Select(p => (p.Properties.MessageId, (string)p.Properties.Headers!["fw-error"]!)));
+    }
+
+    /// <summary>It was handed out for the first time: what was asked for in vain was another.</summary>
+    [Fact]
+    public async Task A_suspect_that_never_came_back_is_forgiven_nothing()
+    {
+        await AskInVainAsync();
+        var handling = new TaskCompletionSource<JobOutcome>();
+        outcome = handling.Task;
+        channel.Wait([1], new BasicProperties { MessageId = "suspect" });
+        using var life = new ConsumerLife(channel, time);
+        var running = lane.RunAsync(life, CancellationToken.None);
+        for (var end = DateTime.UtcNow.AddSeconds(30); log.Lines.IsEmpty; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+        }
+
+        Assert.Equal(2, crashes.Of(new JobMessage(new byte[] { 1 }, new BasicProperties { MessageId = "suspect", Headers = new Dictionary<string, object?> { ["x-delivery-count"] = 2L } })));
+        handling.SetResult(new JobOutcome.Rejected("refused", "No."));
+        await running.WaitAsync(TimeSpan.FromSeconds(30));
     }
 
     [Fact]
@@ -159,4 +169,20 @@ public sealed class SuspectLaneTests : IDisposable
     }
 
     public void Dispose() => gate.Dispose();
+
+    private async Task AskInVainAsync()
+    {
+        channel.AnswersGet = false;
+        using var first = new ConsumerLife(channel, time);
+        var asking = lane.RunAsync(first, CancellationToken.None);
+        for (var step = 0; !first.Ended && step < 1000; step++)
+        {
+            time.Advance(TimeSpan.FromSeconds(1));
+            await Task.Delay(1);
+        }
+
+        await asking.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Contains("does not hand out a suspect", first.Reason, StringComparison.Ordinal);
+        channel.AnswersGet = true;
+    }
 }

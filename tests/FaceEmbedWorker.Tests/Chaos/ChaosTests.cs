@@ -154,13 +154,14 @@ public abstract class ChaosTests(TestBroker broker)
     [Fact]
     public Task A_policy_changed_under_load_loses_nothing() => AttackAsync("queue policy changed", async probe =>
     {
-        await Ledger.MoreAsync(probe, 30);
-        for (var round = 0; round < 2 * Scale; round++)
+        await Ledger.UnderLoadAsync(probe, async () =>
         {
-            await broker.ControlAsync("set_policy", "chaos", $"^{probe.Topology.Jobs}$", """{"max-length":100000,"delivery-limit":15}""", "--apply-to", "queues");
-            await broker.ControlAsync("clear_policy", "chaos");
-        }
-
+            for (var round = 0; round < 2 * Scale; round++)
+            {
+                await broker.ControlAsync("set_policy", "chaos", $"^{probe.Topology.Jobs}$", """{"max-length":100000,"delivery-limit":15}""", "--apply-to", "queues");
+                await broker.ControlAsync("clear_policy", "chaos");
+            }
+        });
         return 2 * Scale;
     }, worker: true);
 
@@ -271,10 +272,12 @@ public abstract class ChaosTests(TestBroker broker)
     [Fact]
     public Task A_memory_alarm_loses_nothing() => AttackAsync("memory alarm (blocked connections)", async probe =>
     {
-        await Ledger.MoreAsync(probe, 30);
-        await broker.AlarmAsync();
-        await Task.Delay(TimeSpan.FromSeconds(3));
-        await broker.AlarmAsync(raised: false);
+        await Ledger.UnderLoadAsync(probe, async () =>
+        {
+            await broker.AlarmAsync();
+            await Task.Delay(TimeSpan.FromSeconds(3));
+            await broker.AlarmAsync(raised: false);
+        });
         return 1;
     }, worker: true);
 

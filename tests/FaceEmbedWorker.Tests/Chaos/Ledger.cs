@@ -40,6 +40,21 @@ internal static class Ledger
         await probe.WaitForMoreAsync(count);
     }
 
+    /// <summary>Hands in jobs for as long as an attack takes, so that there are some on their way all the while.</summary>
+    public static async Task UnderLoadAsync(BrokerProbe probe, Func<Task> attack)
+    {
+        await MoreAsync(probe, 30);
+        var (before, attacking) = (probe.Submitted, attack());
+        while (!attacking.IsCompleted)
+        {
+            await SubmitAsync(probe, 2, from: probe.Submitted);
+            await Task.Delay(20);
+        }
+
+        await attacking;
+        Assert.True(probe.Submitted > before);
+    }
+
     /// <summary>Fails where a job was lost; otherwise a line for the table in docs/delivery.md.</summary>
     public static void Record(TestBroker broker, string scenario, int jobs, int attacks, BrokerProbe probe) =>
         Record(broker is DebianBroker ? "3.10" : "4.0", scenario, jobs, attacks, probe);

@@ -107,6 +107,7 @@ public partial class ProjectTests
     [InlineData("simulate abc")]
     [InlineData("simulate 5 x")]
     [InlineData("simulate --seed")]
+    [InlineData("simulate \"3 5\"")]
     [InlineData("fuzz")]
     [InlineData("fuzz nothing 3")]
     [InlineData("fuzz card soon")]

@@ -205,7 +205,7 @@ public abstract class WorkerTests(TestBroker broker)
     public async Task Sigterm_at_any_moment_of_a_start_drains()
     {
         await using var probe = await ProbeAsync();
-        await SubmitManyAsync(probe, 0, 200);
+        await SubmitManyAsync(probe, 0, 500);
         foreach (var milliseconds in new[] { 0, 5, 10, 20, 40, 80, 160 })
         {
             await using var worker = FaceEmbed.Start(["run", .. probe.Settings, .. FaceEmbed.Light]);
@@ -214,9 +214,16 @@ public abstract class WorkerTests(TestBroker broker)
             Assert.True(await worker.TerminateAsync() == 0, $"{milliseconds} ms after it connected: {worker.Output}\n{worker.Errors}");
         }
 
+        await using (var busy = await FaceEmbed.WorkerAsync(probe))
+        {
+            await probe.WaitForMoreAsync(1);
+            Assert.Equal(0, await busy.TerminateAsync());
+        }
+
+        Assert.InRange(probe.Results.Count, 1, 499); // none of them was left without jobs
         await using var last = await FaceEmbed.WorkerAsync(probe);
-        await probe.AllAsync(200);
-        Assert.Equal((200, 0), (probe.Results.Count, probe.Dead.Count));
+        await probe.AllAsync(500);
+        Assert.Equal((500, 0), (probe.Results.Count, probe.Dead.Count));
         Assert.DoesNotContain("crash suspect", last.Output, StringComparison.Ordinal);
     }
 
