@@ -93,9 +93,9 @@ public abstract class RabbitMqTests(TestBroker broker)
             var consumer = new AsyncEventingBasicConsumer(channel);
             consumer.ReceivedAsync += async (_, d) =>
             {
-                received.Enqueue(d.BasicProperties.MessageId!);
                 await Task.Delay(1);
                 await channel.BasicAckAsync(d.DeliveryTag, multiple: false);
+                received.Enqueue(d.BasicProperties.MessageId!); // once it is acked: the channel closes when all are here
             };
             var tag = await channel.BasicConsumeAsync(probe.Topology.Jobs, autoAck: false, consumer);
             await Task.Delay(round % 8);

@@ -355,6 +355,25 @@ public sealed class CommandTests : IDisposable
         Assert.Contains(told, Assert.Single(errors.Split('\n')), StringComparison.Ordinal);
     }
 
+    /// <summary>Tests have many commands run by one process: each says there what it says in one of its own, whatever ran before it.</summary>
+    [Fact]
+    public async Task A_command_says_the_same_whether_or_not_others_ran_before_it()
+    {
+        var broker = $"--Broker:Uri=amqp://guest:guest@127.0.0.1:{TestBroker.FreePort()}/";
+        string[][] commands =
+        [
+            ["--version"], ["embed", "--help"], ["embed", "--bogus"], ["settings", "--Jobs:Parallelism=3"], ["settings"], ["model", "inspect"], ["model", "inspect", TestData.Astronaut], ["model", "check"],
+            ["embed", "nowhere.jpg", "--Faces:DetectionModel=nowhere.onnx"], ["dead-letters", "list", broker, "--wait", "0"], ["check", "--Faces:EmbeddingModel=nowhere.onnx"], ["completion", "bash"], [],
+        ];
+        foreach (var command in commands.Concat(commands.Reverse()))
+        {
+            var (own, among) = (await FaceEmbed.RunAsync(command, []), await FaceEmbed.RunAsync(command));
+            Assert.Equal(own.Output, among.Output);
+            Assert.Equal(own.Errors, among.Errors);
+            Assert.Equal(own.ExitCode, among.ExitCode);
+        }
+    }
+
     /// <summary>A full disk behind a redirection is no fault of the program, and none of the broker's.</summary>
     [Theory]
     [InlineData("settings")]

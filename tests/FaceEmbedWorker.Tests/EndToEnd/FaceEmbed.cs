@@ -15,6 +15,16 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     private FaceEmbed(string[] arguments, Dictionary<string, string?>? environment = null)
     {
+        process = StartProcess(arguments, environment ?? []);
+        process.OutputDataReceived += (_, e) => Add(output, e.Data);
+        process.ErrorDataReceived += (_, e) => Add(errors, e.Data);
+        process.BeginOutputReadLine();
+        process.BeginErrorReadLine();
+    }
+
+    /// <summary>Starts the program as users do, whatever this process ignores or has among its environment's settings.</summary>
+    internal static Process StartProcess(string[] arguments, Dictionary<string, string?> environment)
+    {
         // whoever runs the tests in the background ignores SIGINT, and so would all that they start
         string[] command = [.. OperatingSystem.IsLinux() ? ["env", "--default-signal=INT,HUP"] : Array.Empty<string>(), "dotnet", Path.Combine(AppContext.BaseDirectory, "face-embed.dll"), .. arguments];
         var start = new ProcessStartInfo(command[0], command[1..])
@@ -28,16 +38,12 @@ internal sealed class FaceEmbed : IAsyncDisposable
             start.Environment.Remove(name);
         }
 
-        foreach (var (name, value) in environment ?? [])
+        foreach (var (name, value) in environment)
         {
             start.Environment[name] = value;
         }
 
-        process = Process.Start(start)!;
-        process.OutputDataReceived += (_, e) => Add(output, e.Data);
-        process.ErrorDataReceived += (_, e) => Add(errors, e.Data);
-        process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
+        return Process.Start(start)!;
     }
 
     public string Output => string.Join('\n', output);
@@ -46,9 +52,13 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     public int Id => process.Id;
 
-    /// <summary>Runs it to its end.</summary>
-    public static Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => RunAsync(arguments, []);
+    /// <summary>What a command may take: 235 crowded photos at the finest, beside five other programs.</summary>
+    internal static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
+    /// <summary>Runs a command to its end: a worker in a process of its own, all else in a <see cref="WarmProgram"/>.</summary>
+    public static Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => arguments is ["run", ..] ? RunAsync(arguments, []) : WarmProgram.RunAsync(arguments);
+
+    /// <summary>In a process of its own.</summary>
     public static async Task<(int ExitCode, string Output, string Errors)> RunAsync(string[] arguments, Dictionary<string, string?> environment)
     {
         await using var program = new FaceEmbed(arguments, environment);
@@ -121,7 +131,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
 
     public async Task<int> ExitAsync()
     {
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(5)); // 235 crowded photos at the finest, beside five other programs
+        using var patience = new CancellationTokenSource(Patience);
         try
         {
             await process.WaitForExitAsync(patience.Token);

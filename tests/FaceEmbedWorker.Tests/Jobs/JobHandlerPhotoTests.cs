@@ -80,14 +80,16 @@ public class JobHandlerPhotoTests
     {
         var threads = new WarmThreads();
         var (handler, job) = (Pipeline.Handler(threads: threads), new EmbedJob("portrait", new ImageSource.Data(Pipeline.Changed(Path.Combine(TestData.Folder, file), image => image.ThumbnailImage(600, 800, crop: Enums.Interesting.Centre), ".jpg"))));
-        var (jobs, before) = (20, 0L);
-        for (var n = -3; n < jobs; n++) // the first ones make what is kept
+        var taken = new List<long>();
+        for (var n = 0; n < 24; n++)
         {
-            before = n == 0 ? await threads.RunAsync(GC.GetAllocatedBytesForCurrentThread) : before; // the one on which all of a job's pixels are
+            var before = await threads.RunAsync(GC.GetAllocatedBytesForCurrentThread); // the one on which all of a job's pixels are
             Assert.Equal(EmbedResult.Embedded, Assert.IsType<JobOutcome.Completed>(await handler.HandleAsync(job, None)).Result.Outcome);
+            taken.Add(await threads.RunAsync(GC.GetAllocatedBytesForCurrentThread) - before);
         }
 
-        Assert.InRange((await threads.RunAsync(GC.GetAllocatedBytesForCurrentThread) - before) / jobs, 1000, 40_000);
+        taken.Sort();
+        Assert.InRange(taken[taken.Count / 2], 1000, 40_000); // the first ones make what is kept, and a collection for the tests beside takes some of it away
     }
 
     [Fact]
