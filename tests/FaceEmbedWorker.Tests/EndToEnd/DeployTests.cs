@@ -43,9 +43,9 @@ public partial class DeployTests
         Assert.Contains("A worker with these settings can start.", output, StringComparison.Ordinal);
         Assert.Contains("There are no wait queues of another ladder.", output, StringComparison.Ordinal);
         Assert.Contains("\ndesk: \"total\":1,\"reasons\":{\"malformed\":1}\n", output, StringComparison.Ordinal);
-        foreach (var worker in new[] { "worker_1", "worker_2" })
+        foreach (var (old, worker) in new[] { ("worker_1", "worker-1"), ("worker_2", "worker-2") }) // by docker-compose, and by docker compose
         {
-            Assert.Contains(output.Split('\n'), line => line.Contains(worker, StringComparison.Ordinal) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
+            Assert.Contains(output.Split('\n'), line => (line.Contains(old, StringComparison.Ordinal) || line.Contains(worker, StringComparison.Ordinal)) && line.Contains("\"message\":\"Stopped\"", StringComparison.Ordinal));
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
     internal static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     /// <summary>Runs a command to its end: a worker in a process of its own, all else in a <see cref="WarmProgram"/>.</summary>
-    public static Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => arguments is ["run", ..] ? RunAsync(arguments, []) : WarmProgram.RunAsync(arguments);
+    public static Task<(int ExitCode, string Output, string Errors)> RunAsync(params string[] arguments) => arguments.Contains("run") ? RunAsync(arguments, []) : WarmProgram.RunAsync(arguments);
 
     /// <summary>In a process of its own.</summary>
     public static async Task<(int ExitCode, string Output, string Errors)> RunAsync(string[] arguments, Dictionary<string, string?> environment)
