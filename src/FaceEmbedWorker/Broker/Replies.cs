@@ -10,7 +10,7 @@ namespace FaceEmbedWorker.Broker;
 /// What became of a job, for those who asked for a reply: one try, and nothing waits for it, for it is on its exchange all the same.
 /// </summary>
 /// <param name="link">Its own, for a reply that is not allowed closes its channel; opened for the first reply.</param>
-internal sealed partial class Replies(IBrokerLink link, ResultOptions options, ILogger logger) : IAsyncDisposable
+internal sealed partial class Replies(IBrokerLink link, ResultOptions options, TimeProvider time, ILogger logger) : IAsyncDisposable
 {
     private const string DirectReply = "amq.rabbitmq.reply-to.";
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
@@ -26,8 +26,8 @@ internal sealed partial class Replies(IBrokerLink link, ResultOptions options, I
 
         try
         {
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(giveUp);
-            limit.CancelAfter(AnswerTime);
+            using var patience = new CancellationTokenSource(AnswerTime, time);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(giveUp, patience.Token);
             var channel = await link.ChannelAsync(limit.Token);
             await channel.PublishAsync("", queue, properties, body, limit.Token).WaitAsync(limit.Token);
         }

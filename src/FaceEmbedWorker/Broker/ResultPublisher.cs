@@ -32,7 +32,7 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         this.time = time;
         this.logger = logger;
         publisher = new ConfirmedPublisher(link, topology, gate, TimeSpan.FromSeconds(options.Value.ConfirmSeconds), time, logger);
-        replies = new Replies(link("reply", true), this.results, logger);
+        replies = new Replies(link("reply", true), this.results, time, logger);
     }
 
     /// <inheritdoc cref="IBrokerLink.Blocked"/>

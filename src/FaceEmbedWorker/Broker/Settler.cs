@@ -81,9 +81,9 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
                 return;
         }
 
-        if (delivery.TryMove(DeliveryState.Settling, DeliveryState.Done)) // otherwise it was let go just now, and whoever did that acks it
+        if (delivery.TryMove(DeliveryState.Settling, DeliveryState.Done) || delivery.TryMove(DeliveryState.LetGo, DeliveryState.Done)) // whoever let it go meanwhile has nothing to give back
         {
-            await delivery.Life.AckAsync(delivery, giveUp);
+            await delivery.Life.AckAsync(delivery, delivery.Life.Token); // though it was let go, or the worker's time is over
             crashes.Settled(message);
         }
     }

@@ -10,6 +10,7 @@ public sealed class HandBackTests : IDisposable
 {
     private readonly CountedTime time = new();
     private readonly PaperChannel channel = new();
+    private readonly PaperChannel replies = new() { Confirms = false };
     private readonly PaperLog log = new();
     private readonly PaperLink link;
     private readonly IntakeGate gate;
@@ -23,7 +24,7 @@ public sealed class HandBackTests : IDisposable
         var options = Options.Create(new BrokerOptions());
         var topology = new Topology(options);
         (link, gate, life) = (new PaperLink(channel), new IntakeGate(time), new ConsumerLife(channel, time));
-        publisher = new ResultPublisher((_, _) => link, options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
+        publisher = new ResultPublisher((role, _) => role == "reply" ? new PaperLink(replies) : link, options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
         settler = new Settler(publisher, topology, new JobTally(time), new CrashCounts(), time, NullLogger.Instance, CancellationToken.None);
         handBack = HandBack(TimeSpan.FromSeconds(100));
     }
@@ -154,6 +155,21 @@ public sealed class HandBackTests : IDisposable
         await returned.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Single(channel.Published);
         Assert.False(twice.IsCompleted); // it knows the first settlement alone
+    }
+
+    /// <summary>What became of the job is confirmed: a copy would do it twice.</summary>
+    [Fact]
+    public async Task What_is_confirmed_and_lacks_its_reply_alone_does_not_go_back()
+    {
+        Delivery? taken = null;
+        await life.SubscribeAsync("q", 1, delivery => taken = delivery, (_, error) => throw error);
+        await channel.HandAsync([1], new BasicProperties { MessageId = "asked", ReplyTo = "amq.gen-asker" });
+        settler.Begin(taken!, null, new JobOutcome.Rejected("refused", "No."));
+        await UntilAsync(() => replies.Published.Count == 1);
+        Assert.Empty(channel.Acked);
+        await handBack.ReturnAsync(taken!).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(("face.jobs.dead", 1UL), (Assert.Single(channel.Published).Exchange, Assert.Single(channel.Acked)));
+        Assert.Equal((DeliveryState.Done, 0), (taken!.State, life.InHand));
     }
 
     [Fact]

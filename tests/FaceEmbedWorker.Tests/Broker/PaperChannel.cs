@@ -72,6 +72,7 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public Task AckAsync(ulong tag, CancellationToken cancel)
     {
+        cancel.ThrowIfCancellationRequested();
         Acked.Add(tag);
         return Task.CompletedTask;
     }
