@@ -58,8 +58,17 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
     /// <returns>True where the job is the probe: its outcome must be told to <see cref="Report"/>.</returns>
     public async Task<bool> EnterAsync(CancellationToken cancel)
     {
-        await FlowAsync(cancel);
-        return await jobs.EnterAsync(cancel);
+        while (true)
+        {
+            await FlowAsync(cancel);
+            var probing = await jobs.EnterAsync(cancel);
+            if (!Holding)
+            {
+                return probing;
+            }
+
+            jobs.Leave(probing); // it has waited for a probe or a pause, and meanwhile the broker has come to take nothing
+        }
     }
 
     /// <summary>A bulk job keeps no slot waiting that others may need.</summary>
@@ -208,6 +217,9 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
             probe.Release();
             return false;
         }
+
+        /// <summary>Who has entered does not go on.</summary>
+        public void Leave(bool probing) => _ = probing ? probe.Release() : 0;
 
         public bool? TryEnter()
         {

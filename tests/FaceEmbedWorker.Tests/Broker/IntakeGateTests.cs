@@ -116,6 +116,25 @@ public sealed class IntakeGateTests : IDisposable
     }
 
     [Fact]
+    public async Task Who_has_waited_for_a_probe_waits_for_the_broker_too()
+    {
+        Fail(IntakeGate.Failures);
+        var (probe, next) = (gate.EnterAsync(CancellationToken.None), gate.EnterAsync(CancellationToken.None));
+        gate.Block("low on memory");
+        time.Advance(TimeSpan.FromSeconds(1));
+        await Task.Delay(20);
+        Assert.False(probe.IsCompleted);
+        gate.Block(null);
+        Assert.True(await probe.WaitAsync(TimeSpan.FromSeconds(30)));
+        gate.Block("low on memory");
+        gate.Report("good", worldFailed: false, probing: true);
+        await Task.Delay(20);
+        Assert.False(next.IsCompleted);
+        gate.Block(null);
+        Assert.False(await next.WaitAsync(TimeSpan.FromSeconds(30)));
+    }
+
+    [Fact]
     public async Task A_wait_that_is_given_up_leaves_the_turn_to_the_next()
     {
         Fail(IntakeGate.Failures);
