@@ -83,6 +83,12 @@ internal interface IWatcher
 
     void Dropped(string queue, ModelMessage message);
 
+    /// <summary>A delivery is settled that is not in hand, and its channel is closed for it.</summary>
+    void SettledTwice(ModelChannel channel, ulong tag);
+
+    /// <summary>A worker publishes.</summary>
+    void Sends(ModelChannel channel, string exchange, string key, ModelMessage message);
+
     /// <summary>A delivery was not settled in time, and its channel is closed for it.</summary>
     void TimedOut(ModelMessage message);
 }

@@ -111,6 +111,14 @@ public abstract class OnPaperTests : ModelBrokerTests
         {
         }
 
+        public void SettledTwice(ModelChannel channel, ulong tag)
+        {
+        }
+
+        public void Sends(ModelChannel channel, string exchange, string key, ModelMessage message)
+        {
+        }
+
         public void TimedOut(ModelMessage message)
         {
         }

@@ -241,9 +241,9 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Call<Handed?>("get", answer =>
         answer(broker.Queues[queue].Take() is { } message ? Out(broker.Queues[queue], message, null) : null));
 
-    public Task AckAsync(ulong tag, CancellationToken cancel) => Settle(tag, "ack", (queue, message) => queue.Unacked--);
+    public Task AckAsync(ulong tag, CancellationToken cancel) => Settle(tag, "ack", cancel, (queue, message) => queue.Unacked--);
 
-    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", (queue, message) =>
+    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", cancel, (queue, message) =>
     {
         queue.Unacked--;
         broker.DeadLetter(queue, message, "rejected");
@@ -251,7 +251,8 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
 
     public Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
-        var (message, told) = (ModelMessage.Sent(body, properties), false);
+        var (message, told) = (ModelMessage.Sent(body, properties), exchange.Length == 0); // a reply is no copy of its job
+        broker.Watcher.Sends(this, exchange, key, message);
         var call = Call<bool>($"publish to {exchange}/{key} {properties.MessageId}", (answer, fail) =>
         {
             switch (broker.Publish(exchange, key, message))
@@ -362,8 +363,9 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
         }
     }
 
-    private Task Settle(ulong tag, string what, Action<ModelQueue, ModelMessage> settled)
+    private Task Settle(ulong tag, string what, CancellationToken cancel, Action<ModelQueue, ModelMessage> settled)
     {
+        cancel.ThrowIfCancellationRequested(); // the client sends nothing then
         if (link.Party.Dead)
         {
             return Never;
@@ -385,6 +387,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
             }
             else
             {
+                broker.Watcher.SettledTwice(this, tag);
                 CloseByBroker($"PRECONDITION_FAILED - unknown delivery tag {tag}");
             }
         });

@@ -41,6 +41,9 @@ internal sealed class SimulatedJob(string id, JobKind kind, bool bulk, bool fetc
 
     public bool IsGuilty => kind is JobKind.Crashes or JobKind.Hangs;
 
+    /// <summary>Whoever sent it wants a reply.</summary>
+    public bool Asks { get; init; }
+
     /// <summary>The broker has confirmed it to its producer.</summary>
     public bool Confirmed { get; set; }
 
@@ -77,6 +80,9 @@ internal sealed class Schedule : IWatcher, INetwork
 {
     private const string Audience = "audience";
 
+    /// <summary>Of whoever wants replies.</summary>
+    private const string Asker = "amq.gen-asker";
+
     /// <summary>A picture to the handler, and no JSON to the reader of jobs.</summary>
     private static readonly byte[] Body = "{"u8.ToArray();
 
@@ -90,12 +96,19 @@ internal sealed class Schedule : IWatcher, INetwork
 
     /// <summary>So often among others, before it goes alone.</summary>
     private const int CrashesAmongOthers = 2;
+
+    /// <summary>So many different jobs, docs/delivery.md says, may fail one after the other before the intake closes.</summary>
+    private const int FailuresInARow = 5;
+
     /// <summary>The longest fault is an alarm of 90 s.</summary>
     private static readonly TimeSpan FaultTime = TimeSpan.FromSeconds(100);
 
     /// <summary>By then, where nothing else struck, a worker that was told to stop has given back what it has not begun.</summary>
     private static readonly TimeSpan ReturnTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan StopTime = TimeSpan.FromSeconds(30);
+
+    /// <summary>So long nothing is begun once the intake has closed: a second, but for what a timer lacks.</summary>
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(0.99);
 
     /// <summary>Faults that were begun are over by then, and what the broker was asked again.</summary>
     private static readonly TimeSpan QuietTime = TimeSpan.FromMinutes(3);
@@ -135,11 +148,19 @@ internal sealed class Schedule : IWatcher, INetwork
             broker.Bind(Audience, topology.Results, "#", []);
         }
 
+        if (IsMore)
+        {
+            broker.Bind(Asker, "", Asker, []);
+        }
+
         faultsLeft = random.Next(0, 9);
         danger = Math.Pow(10, -1 - (random.NextDouble() * 1.5));
     }
 
     private int Parallelism { get; set; }
+
+    /// <summary>Some want replies, and faults strike where no frame is on its way, too. The other seeds stay the schedules that they were.</summary>
+    private bool IsMore => seed % 16 is 7 or 12 or 15;
 
     private int BulkPrefetch => (options.Prefetch + 1) / 2;
 
@@ -181,7 +202,7 @@ internal sealed class Schedule : IWatcher, INetwork
     /// <summary>Whoever runs takes from each queue of jobs that there is.</summary>
     private bool AreTaken => workers.Count > 0 && workers.TrueForAll(w => w.TakesAll);
 
-    private bool IsEnd(string queue) => queue == topology.Results || queue == topology.Dead || queue == Audience;
+    private bool IsEnd(string queue) => queue == topology.Results || queue == topology.Dead || queue == Audience || queue == Asker;
 
     /// <summary>A dead letter without a fault of its own; not one whose every attempt the world failed.</summary>
     private bool IsCondemned(SimulatedJob job) => job.Kind is JobKind.Fine or JobKind.Transient
@@ -259,7 +280,10 @@ internal sealed class Schedule : IWatcher, INetwork
     /// <summary>A producer, which sends a job until it is confirmed.</summary>
     private void Submit(JobKind kind)
     {
-        var job = new SimulatedJob($"{kind.ToString().ToLowerInvariant()}-{jobs.Count}", kind, bulk: topology.Bulk is not null && random.Next(2) == 0, fetched: topology.Bulk is not null && kind != JobKind.Malformed && random.Next(2) == 0);
+        var job = new SimulatedJob($"{kind.ToString().ToLowerInvariant()}-{jobs.Count}", kind, bulk: topology.Bulk is not null && random.Next(2) == 0, fetched: topology.Bulk is not null && kind != JobKind.Malformed && random.Next(2) == 0)
+        {
+            Asks = broker.Queues.ContainsKey(Asker) && random.Next(2) == 0,
+        };
         jobs[job.Id] = job;
         unconfirmed++;
         agenda.After(TimeSpan.FromSeconds(random.NextDouble() * random.Next(1, 20)), () => Send(job));
@@ -268,6 +292,11 @@ internal sealed class Schedule : IWatcher, INetwork
     private void Send(SimulatedJob job)
     {
         var properties = new BasicProperties { MessageId = job.Id, ContentType = job.IsFetched || job.Kind == JobKind.Malformed ? "application/json" : "application/octet-stream", DeliveryMode = DeliveryModes.Persistent };
+        if (job.Asks)
+        {
+            properties.ReplyTo = Asker;
+        }
+
         if (broker.Publish(topology.Jobs, job.IsBulk ? Topology.BulkKey : Topology.JobKey, ModelMessage.Sent(job.IsFetched ? Reference : Body, properties)) == Answer.Confirmed)
         {
             Note($"the broker confirms {job.Id}{(job.IsBulk ? " (bulk)" : "")}");
@@ -304,6 +333,11 @@ internal sealed class Schedule : IWatcher, INetwork
     public void Arrived(string queue, ModelMessage message)
     {
         Note($"{queue} takes {message.Job}");
+        if (queue == Asker)
+        {
+            return;
+        }
+
         var job = jobs[message.Job];
         if (queue == topology.Suspects && started == 1 && job is { Arrivals: 1, Blows: < CrashesAmongOthers })
         {
@@ -327,6 +361,16 @@ internal sealed class Schedule : IWatcher, INetwork
         }
     }
 
+    public void SettledTwice(ModelChannel channel, ulong tag) => broken.Add($"{channel.Link.Party} settles {tag}, which it has not in hand");
+
+    public void Sends(ModelChannel channel, string exchange, string key, ModelMessage message)
+    {
+        if (exchange == topology.Jobs && key != Topology.SuspectKey && ((SimulatedWorker)channel.Link.Party).From(message.Job).Distinct().SequenceEqual([topology.Suspects]))
+        {
+            broken.Add($"{message.Job} is a suspect, and {channel.Link.Party} gives it back to the others");
+        }
+    }
+
     public void TimedOut(ModelMessage message)
     {
         Note($"{message.Job} was in hand for too long");
@@ -345,6 +389,11 @@ internal sealed class Schedule : IWatcher, INetwork
         }
 
         var latency = TimeSpan.FromMilliseconds(0.1 + (random.NextDouble() * random.NextDouble() * 20));
+        if (channel.Link.Role == "reply" && random.Next(4) == 0)
+        {
+            latency += Short(8); // whoever asks is no concern of the others
+        }
+
         if (faultsLeft > 0 && !ending && random.NextDouble() < danger)
         {
             faultsLeft--;
@@ -450,8 +499,51 @@ internal sealed class Schedule : IWatcher, INetwork
         queue.Stall(Short(6));
     }
 
-    /// <summary>The handler that plays.</summary>
+    /// <summary>Nothing runs beside a suspect, and nothing is begun that the intake should keep.</summary>
     private async Task<JobOutcome> HandleAsync(SimulatedWorker worker, EmbedJob job, CancellationToken cancel)
+    {
+        var alone = worker.IsAlone(job.Id);
+        if (worker.Runs.Count > 0 && (alone || worker.Runs.Exists(r => r.Alone)))
+        {
+            broken.Add($"{worker} handles {job.Id} beside {string.Join(" and ", worker.Runs.Select(r => r.Id))}, and one of them is a suspect");
+        }
+
+        var gated = !alone && job.Turn is null; // a bulk job may have passed the gate, and have waited for its slot since
+        if (gated && worker.Failures.Closed is { } closed && agenda.Now - closed < FirstPause)
+        {
+            broken.Add($"{worker} begins {job.Id}, and {FailuresInARow} jobs in a row had failed {(agenda.Now - closed).TotalSeconds:0.00} s before");
+        }
+
+        if (gated && worker.Holds is { } why)
+        {
+            broken.Add($"{worker} begins {job.Id}, and {why}");
+        }
+
+        if (IsMore && faultsLeft > 0 && !ending && random.Next(15) == 0 && worker.Links.Find(l => l.Role == "consume")?.Current is { } channel)
+        {
+            faultsLeft--;
+            Strike(channel, $"handling {job.Id}");
+        }
+
+        worker.Runs.Add((job.Id, alone));
+        try
+        {
+            var outcome = await PlayAsync(worker, job, cancel);
+            if (gated)
+            {
+                worker.Failures.Saw(job.Id, outcome is JobOutcome.Completed, agenda.Now);
+            }
+
+            return outcome;
+        }
+        finally
+        {
+            worker.Runs.Remove((job.Id, alone));
+        }
+    }
+
+    /// <summary>The handler that plays.</summary>
+    private async Task<JobOutcome> PlayAsync(SimulatedWorker worker, EmbedJob job, CancellationToken cancel)
     {
         var known = jobs[job.Id];
         Note($"{worker} handles {job.Id}, attempt {job.Attempt}");
@@ -513,6 +605,28 @@ internal sealed class Schedule : IWatcher, INetwork
         });
     }
 
+    /// <summary>Different jobs that failed one after the other.</summary>
+    private sealed class Row
+    {
+        private readonly HashSet<string> failed = [];
+
+        /// <summary>When they were too many.</summary>
+        public TimeSpan? Closed { get; private set; }
+
+        public void Saw(string job, bool good, TimeSpan now)
+        {
+            if (good)
+            {
+                failed.Clear();
+                Closed = null;
+            }
+            else if (failed.Add(job) && failed.Count == FailuresInARow)
+            {
+                Closed = now;
+            }
+        }
+    }
+
     /// <summary>A process with all the rooms of the consumer; whoever runs it starts another where it ends.</summary>
     [SuppressMessage("Design", "CA1001", Justification = "One that crashes disposes of nothing.")]
     private sealed class SimulatedWorker : Party
@@ -542,6 +656,15 @@ internal sealed class Schedule : IWatcher, INetwork
         /// <summary>Jobs that have their picture.</summary>
         public int Busy { get; set; }
 
+        /// <summary>Jobs that are being handled, and which of them is a suspect.</summary>
+        public List<(string Id, bool Alone)> Runs { get; } = [];
+
+        /// <summary>In a row, of jobs that are no bulk jobs.</summary>
+        public Row Failures { get; } = new();
+
+        /// <summary>Why the worker says that the broker takes nothing; null where it does not.</summary>
+        public string? Holds => gate.Reason is { } why && !why.Contains("in a row failed", StringComparison.Ordinal) ? why : null;
+
         public List<ModelLink> Links { get; } = [];
 
         public bool Idle => health.InFlight == 0 && !gate.Holding && health.Slots!.Running.Count == 0;
@@ -558,6 +681,12 @@ internal sealed class Schedule : IWatcher, INetwork
         public bool Stopped => stopping?.IsCompleted is true;
 
         public string? Failure => (consumer.ExecuteTask?.Exception ?? stopping?.Exception)?.InnerException?.ToString();
+
+        /// <summary>Whether the job that is begun now came by the queue of suspects.</summary>
+        public bool IsAlone(string job) => health.Life!.Unsettled.Any(d => d is { Alone: true, State: DeliveryState.Running } && d.Message.JobId == job);
+
+        /// <summary>Queues by which it has a job in hand.</summary>
+        public IEnumerable<string> From(string job) => Links.SelectMany(l => l.Current?.Unacked ?? []).Where(u => u.Message.Job == job).Select(u => u.Queue.Name);
 
         public void Start() => _ = consumer.StartAsync(CancellationToken.None);
 

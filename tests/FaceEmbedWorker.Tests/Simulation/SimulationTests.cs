@@ -21,6 +21,8 @@ public sealed class SimulationTests
     [InlineData(5686)] // no probe ever got to the end of its pause (IntakeGateTests)
     [InlineData(1295531)] // a suspect was handed out into a channel that was given up, which counted as a crash (SuspectLaneTests)
     [InlineData(1396307)] // a node that died and an alarm that outlasted the hand-back condemned a suspect (CrashCountsTests)
+    [InlineData(18890)] // jobs that had waited for a probe were begun during an alarm (IntakeGateTests)
+    [InlineData(2247)] // a job went back whose result was confirmed and whose reply was not (HandBackTests)
     public async Task A_seed_that_found_a_fault_finds_none_now(long seed)
     {
         var (code, lines) = await SimulateAsync("--seed", $"{seed}");
