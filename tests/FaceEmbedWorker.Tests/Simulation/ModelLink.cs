@@ -241,13 +241,13 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Call<Handed?>("get", answer =>
         answer(broker.Queues[queue].Take() is { } message ? Out(broker.Queues[queue], message, null) : null));
 
-    public Task AckAsync(ulong tag, CancellationToken cancel) => Settle(tag, "ack", cancel, (queue, message) => queue.Unacked--);
+    public Task AckAsync(ulong tag, CancellationToken cancel) => Settle(tag, "ack", (queue, message) => queue.Unacked--, cancel);
 
-    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", cancel, (queue, message) =>
+    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", (queue, message) =>
     {
         queue.Unacked--;
         broker.DeadLetter(queue, message, "rejected");
-    });
+    }, cancel);
 
     public Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
@@ -363,7 +363,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
         }
     }
 
-    private Task Settle(ulong tag, string what, CancellationToken cancel, Action<ModelQueue, ModelMessage> settled)
+    private Task Settle(ulong tag, string what, Action<ModelQueue, ModelMessage> settled, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested(); // the client sends nothing then
         if (link.Party.Dead)
