@@ -219,7 +219,13 @@ internal sealed class IntakeGate(TimeProvider time) : IDisposable
         }
 
         /// <summary>Who has entered does not go on.</summary>
-        public void Leave(bool probing) => _ = probing ? probe.Release() : 0;
+        public void Leave(bool probing)
+        {
+            if (probing)
+            {
+                probe.Release();
+            }
+        }
 
         public bool? TryEnter()
         {
