@@ -229,11 +229,18 @@ public sealed class DeskOnRabbitMq4Tests(ContainerBroker broker) : DeskTests(bro
         var proof = JsonElement.Parse(listed).GetProperty("proof").GetString()!;
 
         var letters = JsonElement.Parse(listed).GetProperty("letters").EnumerateArray().ToArray();
-        async Task<string?> WhyNoneAsync(string reason) => JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key(reason)}", cookie)).Text).GetProperty("no_picture").GetString();
+        async Task<JsonElement> ShownAsync(string reason)
+        {
+            await BackAsync();
+            return JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key(reason)}", cookie)).Text);
+        }
+
+        async Task<string?> WhyNoneAsync(string reason) => (await ShownAsync(reason)).GetProperty("no_picture").GetString();
+        Task BackAsync() => probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 5 ? probe : null, "all letters, back from the last look"); // a quorum queue takes a moment
         string Key(string reason) => letters.Single(l => l.GetProperty("reason").GetString() == reason).GetProperty("key").GetString()!;
         var one = $$"""{"keys":["{{Key("malformed")}}"]}""";
 
-        var drawing = JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key("unsupported")}", cookie)).Text);
+        var drawing = await ShownAsync("unsupported");
         Assert.Equal(JsonValueKind.Null, drawing.GetProperty("picture").ValueKind);
         Assert.Contains("SVG", drawing.GetProperty("no_picture").GetString(), StringComparison.Ordinal);
         Assert.Equal($"The picture is HEIC, which ImageSharp does not decode. Save it to look at it elsewhere: face-embed dead-letters show {Key("attempts_exhausted")[..8]} --save-image FILE", await WhyNoneAsync("attempts_exhausted"));
@@ -250,7 +257,7 @@ public sealed class DeskOnRabbitMq4Tests(ContainerBroker broker) : DeskTests(bro
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/discard?ids=photo-1", cookie)).Status);
         Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync("/discard", origin, proof, "ids=photo-1")).Status);
         Assert.Equal("""{"count":0,"error":null}""", (await PostAsync("/discard", origin, proof, "{}")).Text);
-        await probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 5 ? probe : null, "all letters, back from the last look");
+        await BackAsync();
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
 
         // that one, and no other of its id
