@@ -10,25 +10,32 @@ public sealed class HeicTests : IDisposable
     private static readonly string Pictures = Path.Combine(TestData.Repository, "tests", "heic");
     private readonly string folder = Directory.CreateTempSubdirectory("face-embed-heic-").FullName;
 
-    /// <summary>Builds in a copy of the sources, so that nothing of this build is left in theirs.</summary>
+    /// <summary>Publishes what was built with these tests, from a copy of the sources, so that nothing of it is left in theirs.</summary>
     private async Task PublishAsync()
     {
         Assert.SkipUnless(File.Exists("/usr/lib/x86_64-linux-gnu/libvips.so.42"), "There is no libvips of the system (Debian's libvips42).");
+        var configuration = new DirectoryInfo(AppContext.BaseDirectory).Parent!.Name;
         foreach (var part in new[] { "src/FaceEmbedWorker", "models", "tests/data" })
         {
             Copy(Path.Combine(TestData.Repository, part), Path.Combine(folder, "source", part));
         }
 
-        foreach (var file in Directory.EnumerateFiles(TestData.Repository, "*.props").Append(Path.Combine(TestData.Repository, "global.json")).Append(Path.Combine(TestData.Repository, ".editorconfig")))
+        var output = Path.Combine("src", "FaceEmbedWorker", "bin", configuration, "net10.0");
+        Directory.CreateDirectory(Path.Combine(folder, "source", output));
+        foreach (var (below, files) in new[] { ("", "*.props"), ("", "global.json"), (output, "face-embed.*") })
         {
-            File.Copy(file, Path.Combine(folder, "source", Path.GetFileName(file)));
+            foreach (var file in Directory.EnumerateFiles(Path.Combine(TestData.Repository, below), files))
+            {
+                File.Copy(file, Path.Combine(folder, "source", below, Path.GetFileName(file)));
+            }
         }
 
-        Directory.CreateDirectory(Path.Combine(folder, "source", "deploy"));
-        File.Copy(Path.Combine(TestData.Repository, "deploy", "README.md"), Path.Combine(folder, "source", "deploy", "README.md")); // the page's runbook
-
-        var (code, output) = await RunAsync("dotnet", "publish", Path.Combine(folder, "source", "src", "FaceEmbedWorker"), "-c", "Release", "-r", "linux-x64", "--no-self-contained", "-p:SystemLibvips=true", "-p:RestoreLockedMode=true", "-p:RunAnalyzers=false", "-o", Path.Combine(folder, "out"));
-        Assert.True(code == 0, output);
+        var project = Path.Combine(folder, "source", "src", "FaceEmbedWorker");
+        foreach (var step in new string[][] { ["restore", project, "--locked-mode"], ["publish", project, "-c", configuration, "--no-build", "-o", Path.Combine(folder, "out")] })
+        {
+            var (code, said) = await RunAsync("dotnet", [.. step, "-p:SystemLibvips=true"]);
+            Assert.True(code == 0, said);
+        }
     }
 
     [Fact]
@@ -99,7 +106,7 @@ public sealed class HeicTests : IDisposable
             File.Copy(file, Path.Combine(to, Path.GetFileName(file)));
         }
 
-        foreach (var below in Directory.EnumerateDirectories(from).Where(d => Path.GetFileName(d) is not ("bin" or "obj")))
+        foreach (var below in Directory.EnumerateDirectories(from).Where(d => Path.GetFileName(d) != "bin"))
         {
             Copy(below, Path.Combine(to, Path.GetFileName(below)));
         }
