@@ -40,7 +40,7 @@ public sealed partial class MemoryBudgetTests : IDisposable
             ("lossy.webp", () => photo.WebpsaveBuffer(q: 80, effort: 0)),
             ("lossless.webp", () => photo.WebpsaveBuffer(lossless: true, effort: 0, q: 20)),
             ("alpha.webp", () => alpha.WebpsaveBuffer(q: 80, effort: 0)),
-            ("one frame.gif", () => grey.GifsaveBuffer(effort: 1)),
+            ("one frame.gif", () => grey.GifsaveBuffer(effort: 1, dither: 0, bitdepth: 4)),
             ("8 bits 4:2:0.avif", () => photo.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.On)),
             ("8 bits 4:4:4.avif", () => photo.HeifsaveBuffer(q: 50, effort: 0, compression: Enums.ForeignHeifCompression.Av1, subsampleMode: Enums.ForeignSubsample.Off)),
             ("12 bits.avif", () => deep.HeifsaveBuffer(q: 50, effort: 0, bitdepth: 12, compression: Enums.ForeignHeifCompression.Av1)),
