@@ -105,6 +105,12 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     /// <summary>Between two words of how far a look has come.</summary>
     private static readonly TimeSpan Apart = TimeSpan.FromSeconds(0.5);
 
+    /// <summary>A quorum queue has letters back a moment after the channel that held them has closed; unless somebody else takes them, so not for longer than this.</summary>
+    private static readonly TimeSpan OnTheirWayBack = TimeSpan.FromSeconds(1);
+
+    /// <summary>What the last look left in the queue, and when.</summary>
+    private (long Letters, long At) left;
+
     public string Queue => topology.Dead;
 
     /// <inheritdoc cref="IBrokerLink.Blocked"/>
@@ -175,20 +181,25 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     public async Task ScanAsync(Func<DeadLetter, JobMessage, Task<bool>> decide, CancellationToken cancel, TimeSpan? patience = null)
     {
         var channel = await connection.OpenAsync(cancel, patience);
+        var (looked, taken) = (0L, 0L);
         try
         {
-            // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
-            await channel.QueueDeclarePassiveAsync(topology.Dead, cancel);
-            var (looked, began, shown) = (0L, time.GetTimestamp(), TimeSpan.Zero);
-            long? left = null;
-            while (left is not 0 && await BrokerConnection.Bounded(token => channel.BasicGetAsync(topology.Dead, autoAck: false, token), cancel) is { } got)
+            while ((await channel.QueueDeclarePassiveAsync(topology.Dead, cancel)).MessageCount < left.Letters && time.GetElapsedTime(left.At) < OnTheirWayBack)
             {
-                left = (left ?? got.MessageCount + 1L) - 1;
+                await Task.Delay(TimeSpan.FromMilliseconds(20), time, cancel);
+            }
+
+            // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
+            var (began, shown) = (time.GetTimestamp(), TimeSpan.Zero);
+            long? behind = null;
+            while (behind is not 0 && await BrokerConnection.Bounded(token => channel.BasicGetAsync(topology.Dead, autoAck: false, token), cancel) is { } got)
+            {
+                behind = (behind ?? got.MessageCount + 1L) - 1;
                 looked++;
                 if (time.GetElapsedTime(began) is var passed && passed - shown > Apart)
                 {
                     shown = passed;
-                    BrokerWait.Show?.Invoke($"Looking at the dead letters: {looked:N0} of {looked + left:N0}");
+                    BrokerWait.Show?.Invoke($"Looking at the dead letters: {looked:N0} of {looked + behind:N0}");
                 }
 
                 var message = new JobMessage(got.Body, got.BasicProperties);
@@ -196,6 +207,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
                 if (await decide(DeadLetter.Of(message), message))
                 {
                     await channel.BasicAckAsync(got.DeliveryTag, multiple: false, cancel);
+                    taken++;
                 }
             }
         }
@@ -211,6 +223,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         {
             BrokerWait.Show?.Invoke(null);
             await connection.AbandonAsync(channel); // an ack is only sent; closing waits until the broker has taken it
+            left = (looked - taken, time.GetTimestamp());
         }
     }
 

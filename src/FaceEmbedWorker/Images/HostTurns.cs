@@ -22,14 +22,14 @@ internal sealed class HostTurns : IDisposable
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(30);
 
     private readonly TimeProvider time;
-    private readonly PartitionedRateLimiter<string> turns;
-    private readonly PartitionedRateLimiter<string> door;
+    /// <summary>Made for the first host: each looks ten times a second for what is idle, for as long as it lives.</summary>
+    private readonly Lazy<PartitionedRateLimiter<string>> turns, door;
     private readonly Dictionary<string, Failing> failing = [];
 
     public HostTurns(SourceOptions options, TimeProvider time)
     {
         this.time = time;
-        turns = PartitionedRateLimiter.CreateChained(
+        turns = new(() => PartitionedRateLimiter.CreateChained(
             PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost)),
             PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
                 : RateLimitPartition.GetTokenBucketLimiter(host, _ => new TokenBucketRateLimiterOptions
@@ -38,8 +38,8 @@ internal sealed class HostTurns : IDisposable
                     TokensPerPeriod = 1,
                     ReplenishmentPeriod = TimeSpan.FromSeconds(1 / options.PerHostRate),
                     QueueLimit = int.MaxValue,
-                })));
-        door = PartitionedRateLimiter.Create((string host) => AtOnce(host, 1));
+                }))));
+        door = new(() => PartitionedRateLimiter.Create((string host) => AtOnce(host, 1)));
 
         static RateLimitPartition<string> AtOnce(string host, int most) =>
             RateLimitPartition.GetConcurrencyLimiter(host, _ => new ConcurrencyLimiterOptions { PermitLimit = most, QueueLimit = int.MaxValue });
@@ -77,8 +77,8 @@ internal sealed class HostTurns : IDisposable
     {
         try
         {
-            using var entered = last ? await door.AcquireAsync(host, cancellationToken: cancel) : null;
-            return await turns.AcquireAsync(host, cancellationToken: cancel);
+            using var entered = last ? await door.Value.AcquireAsync(host, cancellationToken: cancel) : null;
+            return await turns.Value.AcquireAsync(host, cancellationToken: cancel);
         }
         catch (OperationCanceledException e)
         {
@@ -138,8 +138,10 @@ internal sealed class HostTurns : IDisposable
 
     public void Dispose()
     {
-        turns.Dispose();
-        door.Dispose();
+        foreach (var limiter in new[] { turns, door }.Where(l => l.IsValueCreated))
+        {
+            limiter.Value.Dispose();
+        }
     }
 
     /// <summary>A host of which the last try failed.</summary>

@@ -229,14 +229,8 @@ public sealed class DeskOnRabbitMq4Tests(ContainerBroker broker) : DeskTests(bro
         var proof = JsonElement.Parse(listed).GetProperty("proof").GetString()!;
 
         var letters = JsonElement.Parse(listed).GetProperty("letters").EnumerateArray().ToArray();
-        async Task<JsonElement> ShownAsync(string reason)
-        {
-            await BackAsync();
-            return JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key(reason)}", cookie)).Text);
-        }
-
+        async Task<JsonElement> ShownAsync(string reason) => JsonElement.Parse((await SendAsync(HttpMethod.Get, $"/letter.json?key={Key(reason)}", cookie)).Text);
         async Task<string?> WhyNoneAsync(string reason) => (await ShownAsync(reason)).GetProperty("no_picture").GetString();
-        Task BackAsync() => probe.UntilAsync(() => probe.ReadyAsync(probe.Topology.Dead).Result == 5 ? probe : null, "all letters, back from the last look"); // a quorum queue takes a moment
         string Key(string reason) => letters.Single(l => l.GetProperty("reason").GetString() == reason).GetProperty("key").GetString()!;
         var one = $$"""{"keys":["{{Key("malformed")}}"]}""";
 
@@ -257,7 +251,13 @@ public sealed class DeskOnRabbitMq4Tests(ContainerBroker broker) : DeskTests(bro
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/discard?ids=photo-1", cookie)).Status);
         Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync("/discard", origin, proof, "ids=photo-1")).Status);
         Assert.Equal("""{"count":0,"error":null}""", (await PostAsync("/discard", origin, proof, "{}")).Text);
-        await BackAsync();
+
+        // a look right behind another sees all that the one before it held
+        for (var look = 0; look < 20; look++)
+        {
+            Assert.Equal(5, JsonElement.Parse((await SendAsync(HttpMethod.Get, "/letters.json", cookie)).Text).GetProperty("total").GetInt32());
+        }
+
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
 
         // that one, and no other of its id

@@ -164,16 +164,14 @@ public class FaceDetectorTests
     private static double Overlap(Box a, Box b)
     {
         double shared = 0;
-        for (var y = 0; y < 200; y++)
+        for (var y = a.Y; y < a.Y + a.Height; y++)
         {
-            for (var x = 0; x < 200; x++)
+            for (var x = a.X; x < a.X + a.Width; x++)
             {
-                shared += Inside(a, x, y) && Inside(b, x, y) ? 1 : 0;
+                shared += x >= b.X && x < b.X + b.Width && y >= b.Y && y < b.Y + b.Height ? 1 : 0;
             }
         }
 
         return shared / (a.Area + b.Area - shared);
-
-        static bool Inside(Box box, int x, int y) => x >= box.X && x < box.X + box.Width && y >= box.Y && y < box.Y + box.Height;
     }
 }
