@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using System.Net.Sockets;
 using FaceEmbedWorker.Tests.EndToEnd;
 
 namespace FaceEmbedWorker.Tests.Chaos;
@@ -75,6 +76,7 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
     public sealed class Cluster : IAsyncLifetime
     {
         private const string Subnet = "172.31.251";
+        private const string Cookie = "face-embed";
         private const string Settings = """
             cluster_formation.peer_discovery_backend = classic_config
             cluster_formation.classic_config.nodes.1 = rabbit@node1
@@ -115,7 +117,7 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
             foreach (var node in Nodes)
             {
                 await DockerCommand.RunAsync("run", "--detach", "--name", node, "--hostname", HostOf(node), "--network", name, "--network-alias", HostOf(node), "--ip", AddressOf(node),
-                    "--env", $"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-setcookie face-embed {TestBroker.NoBusyWaiting}", "--env", "RABBITMQ_CTL_ERL_ARGS=-setcookie face-embed",
+                    "--env", $"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-setcookie {Cookie} {TestBroker.NoBusyWaiting}", "--env", $"RABBITMQ_CTL_ERL_ARGS=-setcookie {Cookie}",
                     "--volume", $"{settings}:/etc/rabbitmq/rabbitmq.conf:ro", DockerCommand.RabbitMqImage);
             }
 
@@ -143,7 +145,7 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
             return $"{name}-{leader[(leader.IndexOf('@', StringComparison.Ordinal) + 1)..]}";
         }
 
-        /// <summary>Waits until every node says that three run.</summary>
+        /// <summary>Waits until every node says that three run, and takes connections.</summary>
         public async Task UntilWholeAsync()
         {
             for (var end = DateTime.UtcNow.AddSeconds(120); ; await Task.Delay(500))
@@ -152,14 +154,15 @@ public sealed class ClusterTests(ClusterTests.Cluster cluster) : IClassFixture<C
                 {
                     foreach (var node in Nodes)
                     {
-                        var running = await DockerCommand.RunAsync("exec", node, "rabbitmqctl", "eval", "length(rabbit_nodes:list_running()).");
-                        Assert.Equal("3", running.Trim());
-                        await DockerCommand.RunAsync("exec", node, "rabbitmq-diagnostics", "-q", "check_port_connectivity");
+                        const string running = "length(rabbit_nodes:list_running()).";
+                        Assert.Equal("3", TestBroker.Value(running, await DockerCommand.RunAsync("exec", node, "sh", "-c", TestBroker.EvaluateScript, "sh", $"rabbit@{HostOf(node)}", Cookie, running)));
+                        using var client = new TcpClient();
+                        await client.ConnectAsync(AddressOf(node), 5672);
                     }
 
                     return;
                 }
-                catch (Xunit.Sdk.XunitException) when (DateTime.UtcNow < end)
+                catch (Exception e) when (e is Xunit.Sdk.XunitException or SocketException && DateTime.UtcNow < end)
                 {
                     // not yet
                 }
