@@ -1,6 +1,9 @@
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using FaceEmbedWorker.Broker;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
 
 namespace FaceEmbedWorker.Tests.EndToEnd;
@@ -70,6 +73,45 @@ public abstract class DeskTests(TestBroker broker)
     }
 
     /// <summary>Puts a dead letter on the queue, as a worker does.</summary>
+    /// <summary>A quorum queue may have letters back a moment after the look that held them: here, who holds them is slow.</summary>
+    [Fact]
+    public async Task A_look_right_behind_another_sees_all_letters()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri).ConnectAsync(listen: false);
+        await Task.WhenAll(Enumerable.Range(0, 5).Select(n => BuryAsync(probe, $"photo-{n}", "expired", "Too late.", [1])));
+        await using (var letters = Desk(new Moment()))
+        {
+            Assert.Equal(5, await TotalAsync(letters));
+            for (var n = 0; n < 5; n++)
+            {
+                Assert.NotNull(await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Dead, autoAck: false).Result, "a letter"));
+            }
+
+            var look = TotalAsync(letters);
+            await Task.Delay(300, TestContext.Current.CancellationToken);
+            await probe.Channel.BasicNackAsync(0, multiple: true, requeue: true);
+            Assert.Equal(5, await look);
+        }
+
+        // who has taken some out meanwhile is not waited for: the next look is behind them
+        await using (var letters = Desk(TimeProvider.System))
+        {
+            Assert.Equal(5, await TotalAsync(letters));
+            await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Dead, autoAck: true).Result, "a letter");
+            Assert.Equal(4, await TotalAsync(letters));
+        }
+
+        DeadLetterDesk Desk(TimeProvider time) => new(Options.Create(probe.Options), probe.Topology, time, NullLogger<DeadLetterDesk>.Instance);
+        async Task<int> TotalAsync(DeadLetterDesk letters) => (await letters.ListAsync(null, 1, TestContext.Current.CancellationToken)).Total;
+    }
+
+    /// <summary>No time passes; timers end.</summary>
+    private sealed class Moment : TimeProvider
+    {
+        public override long GetTimestamp() => 1;
+    }
+
     private protected static async Task BuryAsync(BrokerProbe probe, string id, string reason, string message, byte[] body, string contentType = "image/jpeg", Dictionary<string, object?>? headers = null)
     {
         var now = DateTime.UtcNow.ToString("O", System.Globalization.CultureInfo.InvariantCulture);
@@ -251,12 +293,6 @@ public sealed class DeskOnRabbitMq4Tests(ContainerBroker broker) : DeskTests(bro
         Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Get, "/discard?ids=photo-1", cookie)).Status);
         Assert.Equal(HttpStatusCode.BadRequest, (await PostAsync("/discard", origin, proof, "ids=photo-1")).Status);
         Assert.Equal("""{"count":0,"error":null}""", (await PostAsync("/discard", origin, proof, "{}")).Text);
-
-        // a look right behind another sees all that the one before it held
-        for (var look = 0; look < 20; look++)
-        {
-            Assert.Equal(5, JsonElement.Parse((await SendAsync(HttpMethod.Get, "/letters.json", cookie)).Text).GetProperty("total").GetInt32());
-        }
 
         Assert.Equal(0u, await probe.ReadyAsync(probe.Topology.Jobs));
 
