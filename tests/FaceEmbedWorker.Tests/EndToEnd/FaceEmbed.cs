@@ -82,7 +82,7 @@ internal sealed class FaceEmbed : IAsyncDisposable
     public static Task<FaceEmbed> ShippedWorkerAsync(BrokerProbe probe, params string[] settings) => ShippedWorkerAsync(probe, new Dictionary<string, string?>(), settings);
 
     public static Task<FaceEmbed> ShippedWorkerAsync(BrokerProbe probe, Dictionary<string, string?> environment, params string[] settings) =>
-        StartedAsync(["run", .. probe.Settings, "--Faces:SelfTest=Off", .. settings], environment);
+        StartedAsync(["run", .. probe.Settings, "--Faces:SelfTest=Off", .. settings], new(environment) { ["DOTNET_TC_QuickJitForLoops"] = "0" }); // as shipped: with pictures of some size it pays
 
     private static async Task<FaceEmbed> StartedAsync(string[] arguments, Dictionary<string, string?> environment)
     {
