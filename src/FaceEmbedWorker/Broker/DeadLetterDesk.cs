@@ -182,6 +182,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
     {
         var channel = await connection.OpenAsync(cancel, patience);
         var (looked, taken) = (0L, 0L);
+        long? behind = null;
         try
         {
             while ((await channel.QueueDeclarePassiveAsync(topology.Dead, cancel)).MessageCount < left.Letters && time.GetElapsedTime(left.At) < OnTheirWayBack)
@@ -191,7 +192,6 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
 
             // a queue's own count is 0 where its leader is slow to answer; a message that is taken tells how many are behind it
             var (began, shown) = (time.GetTimestamp(), TimeSpan.Zero);
-            long? behind = null;
             while (behind is not 0 && await BrokerConnection.Bounded(token => channel.BasicGetAsync(topology.Dead, autoAck: false, token), cancel) is { } got)
             {
                 behind = (behind ?? got.MessageCount + 1L) - 1;
@@ -223,7 +223,7 @@ internal sealed class DeadLetterDesk(IOptions<BrokerOptions> options, Topology t
         {
             BrokerWait.Show?.Invoke(null);
             await connection.AbandonAsync(channel); // an ack is only sent; closing waits until the broker has taken it
-            left = (looked - taken, time.GetTimestamp());
+            left = (looked - taken + (behind ?? 0), time.GetTimestamp());
         }
     }
 

@@ -22,24 +22,28 @@ internal sealed class HostTurns : IDisposable
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(30);
 
     private readonly TimeProvider time;
+
     /// <summary>Made for the first host: each looks ten times a second for what is idle, for as long as it lives.</summary>
-    private readonly Lazy<PartitionedRateLimiter<string>> turns, door;
+    private readonly Lazy<(PartitionedRateLimiter<string> AtOnce, PartitionedRateLimiter<string> Rate, PartitionedRateLimiter<string> Both, PartitionedRateLimiter<string> Door)> limits;
+
     private readonly Dictionary<string, Failing> failing = [];
 
     public HostTurns(SourceOptions options, TimeProvider time)
     {
         this.time = time;
-        turns = new(() => PartitionedRateLimiter.CreateChained(
-            PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost)),
-            PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
-                : RateLimitPartition.GetTokenBucketLimiter(host, _ => new TokenBucketRateLimiterOptions
+        limits = new(() =>
+        {
+            var atOnce = PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost));
+            var rate = PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
+                : RateLimitPartition.Get(host, _ => (RateLimiter)new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions // with a timer of its own: the other limiters' is ten times a second
                 {
                     TokenLimit = 1, // no burst
                     TokensPerPeriod = 1,
                     ReplenishmentPeriod = TimeSpan.FromSeconds(1 / options.PerHostRate),
                     QueueLimit = int.MaxValue,
-                }))));
-        door = new(() => PartitionedRateLimiter.Create((string host) => AtOnce(host, 1)));
+                })));
+            return (atOnce, rate, PartitionedRateLimiter.CreateChained(atOnce, rate), PartitionedRateLimiter.Create((string host) => AtOnce(host, 1)));
+        });
 
         static RateLimitPartition<string> AtOnce(string host, int most) =>
             RateLimitPartition.GetConcurrencyLimiter(host, _ => new ConcurrencyLimiterOptions { PermitLimit = most, QueueLimit = int.MaxValue });
@@ -77,8 +81,8 @@ internal sealed class HostTurns : IDisposable
     {
         try
         {
-            using var entered = last ? await door.Value.AcquireAsync(host, cancellationToken: cancel) : null;
-            return await turns.Value.AcquireAsync(host, cancellationToken: cancel);
+            using var entered = last ? await limits.Value.Door.AcquireAsync(host, cancellationToken: cancel) : null;
+            return await limits.Value.Both.AcquireAsync(host, cancellationToken: cancel);
         }
         catch (OperationCanceledException e)
         {
@@ -138,9 +142,13 @@ internal sealed class HostTurns : IDisposable
 
     public void Dispose()
     {
-        foreach (var limiter in new[] { turns, door }.Where(l => l.IsValueCreated))
+        if (limits.IsValueCreated)
         {
-            limiter.Value.Dispose();
+            var (atOnce, rate, both, door) = limits.Value;
+            foreach (var limiter in new[] { both, atOnce, rate, door }) // the chain ends none of its links
+            {
+                limiter.Dispose();
+            }
         }
     }
 

@@ -94,6 +94,21 @@ public abstract class DeskTests(TestBroker broker)
             Assert.Equal(5, await look);
         }
 
+        // also where the look before ended at the first of them
+        await using (var letters = Desk(new Moment()))
+        {
+            await Assert.ThrowsAsync<InvalidDataException>(() => letters.ScanAsync((_, _) => throw new InvalidDataException(), TestContext.Current.CancellationToken));
+            for (var n = 0; n < 4; n++)
+            {
+                Assert.NotNull(await probe.UntilAsync(() => probe.Channel.BasicGetAsync(probe.Topology.Dead, autoAck: false).Result, "a letter"));
+            }
+
+            var look = TotalAsync(letters);
+            await Task.Delay(300, TestContext.Current.CancellationToken);
+            await probe.Channel.BasicNackAsync(0, multiple: true, requeue: true);
+            Assert.Equal(5, await look);
+        }
+
         // who has taken some out meanwhile is not waited for: the next look is behind them
         await using (var letters = Desk(TimeProvider.System))
         {

@@ -12,6 +12,16 @@ public sealed class HostTurnsTests : IDisposable
     public HostTurnsTests() => turns = new HostTurns(new SourceOptions { PerHost = 1 }, time);
 
     /// <summary>Whoever is not to wait, waits for the one that is being fetched, and for one more at most.</summary>
+    /// <summary>Also beyond ten a second, which is how often a limiter of many hosts looks.</summary>
+    [Fact]
+    public async Task A_host_is_asked_as_often_as_the_rate_says()
+    {
+        using var paced = new HostTurns(new SourceOptions { PerHostRate = 40 }, TimeProvider.System);
+        var began = System.Diagnostics.Stopwatch.GetTimestamp();
+        await Task.WhenAll(Enumerable.Range(0, 81).Select(_ => paced.AskAsync("host", last: false, () => Task.FromResult<byte[]>([]), TestContext.Current.CancellationToken)));
+        Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds, 1.9, 6); // two; eight where each waits for the next tenth of a second
+    }
+
     [Fact]
     public async Task All_but_one_of_the_last_wait_behind_the_others()
     {
