@@ -34,12 +34,15 @@ internal sealed class HostTurns : IDisposable
         limits = new(() =>
         {
             var atOnce = PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost));
+            // a timer counts whole milliseconds, and not every number of them: never more than the setting says
+            var period = Math.Min(Math.Ceiling(1000 / options.PerHostRate), int.MaxValue);
+            var tokens = (int)Math.Max(1, options.PerHostRate * period / 1000);
             var rate = PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
                 : RateLimitPartition.Get(host, _ => (RateLimiter)new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions // with a timer of its own: the other limiters' is ten times a second
                 {
-                    TokenLimit = 1, // no burst
-                    TokensPerPeriod = 1,
-                    ReplenishmentPeriod = TimeSpan.FromSeconds(1 / options.PerHostRate),
+                    TokenLimit = tokens, // no burst
+                    TokensPerPeriod = tokens,
+                    ReplenishmentPeriod = TimeSpan.FromMilliseconds(period),
                     QueueLimit = int.MaxValue,
                 })));
             return (atOnce, rate, PartitionedRateLimiter.CreateChained(atOnce, rate), PartitionedRateLimiter.Create((string host) => AtOnce(host, 1)));

@@ -12,6 +12,16 @@ public sealed class HostTurnsTests : IDisposable
     public HostTurnsTests() => turns = new HostTurns(new SourceOptions { PerHost = 1 }, time);
 
     /// <summary>Whoever is not to wait, waits for the one that is being fetched, and for one more at most.</summary>
+    /// <summary>The least and the most that the setting takes, which no timer counts.</summary>
+    [Theory]
+    [InlineData(1e-300, 1)]
+    [InlineData(10_000, 200)]
+    public async Task No_rate_is_too_low_or_too_high(double rate, int pictures)
+    {
+        using var paced = new HostTurns(new SourceOptions { PerHostRate = rate }, TimeProvider.System);
+        await Task.WhenAll(Enumerable.Range(0, pictures).Select(_ => paced.AskAsync("host", last: false, () => Task.FromResult<byte[]>([]), TestContext.Current.CancellationToken))).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+    }
+
     /// <summary>Also beyond ten a second, which is how often a limiter of many hosts looks.</summary>
     [Fact]
     public async Task A_host_is_asked_as_often_as_the_rate_says()
