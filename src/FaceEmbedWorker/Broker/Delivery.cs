@@ -29,7 +29,8 @@ internal enum DeliveryState
 internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, bool alone, JobMessage message, long since)
 {
     private readonly Lock moving = new();
-    private readonly CancellationTokenSource letGo = new();
+    private readonly CancellationTokenSource givenUp = new();
+    private readonly TaskCompletionSource returned = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public ConsumerLife Life => life;
 
@@ -55,13 +56,16 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
     public DeliveryState State { get; private set; }
 
     /// <summary>Publishes what becomes of it.</summary>
-    public Task Settlement { get; set; } = Task.CompletedTask;
+    public Task Settlement { get; private set; } = Task.CompletedTask;
 
-    /// <summary>It goes, or went, back to its queue as a copy.</summary>
+    /// <summary>It was let go: it goes, or went, back to its queue as a copy, unless what became of it was confirmed after all.</summary>
     public bool IsReturning { get; private set; }
 
-    /// <summary>Cancelled when it is let go.</summary>
-    public CancellationToken HeldToken => letGo.Token;
+    /// <summary>Ends when it has gone back, or need not, or cannot.</summary>
+    public Task Returned => returned.Task;
+
+    /// <summary>Cancelled when whoever waits with it is to wait no longer.</summary>
+    public CancellationToken HeldToken => givenUp.Token;
 
     /// <returns>False where it is in another state: somebody else has it.</returns>
     public bool TryMove(DeliveryState from, DeliveryState to)
@@ -78,7 +82,23 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
         }
     }
 
-    /// <summary>Takes it away from whoever waits with it.</summary>
+    /// <param name="settlement">Ends when it is settled.</param>
+    /// <returns>False where it is in another state: somebody else has it.</returns>
+    public bool TrySettle(DeliveryState from, Task settlement)
+    {
+        lock (moving)
+        {
+            if (State != from)
+            {
+                return false;
+            }
+
+            (State, Settlement) = (DeliveryState.Settling, settlement); // whoever lets it go sees what to wait for
+            return true;
+        }
+    }
+
+    /// <summary>Takes it away from whoever waits with it; what is published meanwhile may still be confirmed.</summary>
     /// <returns>False where it runs, is done, or was let go before: then it is not to be taken.</returns>
     public bool TryLetGo()
     {
@@ -90,11 +110,15 @@ internal sealed class Delivery(ConsumerLife life, ulong tag, bool redelivered, b
             }
 
             (State, IsReturning) = (DeliveryState.LetGo, true);
+            return true;
         }
-
-        letGo.Cancel();
-        return true;
     }
+
+    /// <inheritdoc cref="HeldToken"/>
+    public void GiveUp() => givenUp.Cancel();
+
+    /// <inheritdoc cref="Returned"/>
+    public void EndReturn() => returned.TrySetResult();
 
     /// <summary>Lets the body go: its life has ended, and somebody else has the job now.</summary>
     public void Forget() => Message = Message with { Body = ReadOnlyMemory<byte>.Empty };

@@ -6,7 +6,7 @@ namespace FaceEmbedWorker.Broker;
 /// The end of a worker that was told to stop: no new jobs, those not begun go back, those that run finish and are settled, all under one
 /// deadline.
 /// </summary>
-/// <param name="abandon">Gives up running jobs and held messages.</param>
+/// <param name="abandon">Gives up running jobs.</param>
 internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane lane, HandBack handBack, CancellationTokenSource abandon, TimeSpan deadline, TimeProvider time, ILogger logger)
 {
     /// <summary>For copies of what the deadline has cut short; within the host's own time beyond it.</summary>
@@ -24,7 +24,7 @@ internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane
         {
             GivingBack(logger, deadline.TotalSeconds);
             await abandon.CancelAsync();
-            await Task.WhenAny(Task.WhenAll(slots.Working, settler.AllAsync()), Task.Delay(ReturnTime / 2, time));
+            await Task.WhenAny(slots.Working, Task.Delay(ReturnTime / 2, time));
             await Task.WhenAny(handBack.ReturnAllAsync(life), Task.Delay(ReturnTime, time));
         }
     }

@@ -10,7 +10,8 @@ namespace FaceEmbedWorker.Broker;
 /// <param name="after">A delivery that is older goes back, unless it runs; well below the broker's ack timeout.</param>
 internal sealed partial class HandBack(Settler settler, ResultPublisher publisher, TimeSpan after, TimeProvider time, ILogger logger)
 {
-    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
+    /// <summary>For the answer to what is on its way; short enough that a copy can follow before a stop is over.</summary>
+    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan LongestLook = TimeSpan.FromSeconds(10);
 
     /// <summary>Looks after a life's deliveries until it ends or is drained.</summary>
@@ -48,17 +49,22 @@ internal sealed partial class HandBack(Settler settler, ResultPublisher publishe
     /// <summary>Gives back whatever does not run. Ends when what was confirmed is acked, or cannot be.</summary>
     public Task ReturnAllAsync(ConsumerLife life) => Task.WhenAll(life.Unsettled.Select(ReturnAsync));
 
+    /// <summary>
+    /// Gives it back unless it runs, or what became of it is confirmed after all. Ends when it is settled either way, or cannot be.
+    /// </summary>
     public async Task ReturnAsync(Delivery delivery)
     {
-        if (!delivery.TryLetGo())
+        if (delivery.TryLetGo())
         {
-            await (delivery.IsReturning ? delivery.Settlement : Task.CompletedTask); // otherwise it runs, or is done
-            return;
+            await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime, time));
+            delivery.GiveUp();
+            await delivery.Settlement; // of the two only one is ever under way
+            settler.Begin(delivery, null, new Returned());
+            await delivery.Settlement;
+            delivery.EndReturn();
         }
 
-        await Task.WhenAny(delivery.Settlement, Task.Delay(AnswerTime, time));
-        settler.Begin(delivery, null, new Returned());
-        await delivery.Settlement;
+        await (delivery.IsReturning ? delivery.Returned : Task.CompletedTask); // otherwise it runs, or is done
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Jobs} in hand for longer than {Seconds} s: back to the queue as fresh copies, before the broker takes back what waits as if the worker had crashed")]

@@ -57,7 +57,7 @@ internal sealed partial class JobConsumer : BackgroundService
         this.logger = logger;
         this.link = link("consume", false);
         depths = new QueueDepths(this.link, topology, time);
-        settler = new Settler(publisher, topology, tally, crashes, time, logger, abandon.Token);
+        settler = new Settler(publisher, topology, tally, crashes, time, logger);
         slots = new JobSlots(handle, settler.Begin, gate, crashes, jobs.Value, topology.Jobs, time, logger, abandon.Token);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, logger);
         handBack = new HandBack(settler, publisher, TimeSpan.FromSeconds(options.Value.HandBackSeconds), time, logger);

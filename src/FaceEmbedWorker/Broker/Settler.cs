@@ -18,8 +18,7 @@ internal sealed record Poison(string Text) : JobOutcome;
 /// Settles outcomes: what becomes of a job is published and confirmed before the job is acked, so that a crash at any moment gives a job
 /// twice rather than not at all. What fails while one is settled ends that one.
 /// </summary>
-/// <param name="abandon">Cancelled when held messages are given up.</param>
-internal sealed partial class Settler(ResultPublisher publisher, Topology topology, JobTally tally, CrashCounts crashes, TimeProvider time, ILogger logger, CancellationToken abandon)
+internal sealed partial class Settler(ResultPublisher publisher, Topology topology, JobTally tally, CrashCounts crashes, TimeProvider time, ILogger logger)
 {
     private readonly ConcurrentDictionary<Task, bool> settling = new();
 
@@ -29,14 +28,28 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
     /// <summary>Settles beside whatever else is done; <see cref="Delivery.Settlement"/> ends with it, and never fails.</summary>
     public void Begin(Delivery delivery, EmbedJob? job, JobOutcome outcome)
     {
-        var moved = outcome is Returned ? delivery.TryMove(DeliveryState.LetGo, DeliveryState.Settling)
-            : delivery.TryMove(DeliveryState.Waiting, DeliveryState.Settling) || delivery.TryMove(DeliveryState.Running, DeliveryState.Settling);
-        if (moved)
+        var settled = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        if (outcome is Returned ? delivery.TrySettle(DeliveryState.LetGo, settled.Task) : delivery.TrySettle(DeliveryState.Waiting, settled.Task) || delivery.TrySettle(DeliveryState.Running, settled.Task))
         {
-            var settled = SettleOrLeaveAsync(delivery, job, outcome);
-            delivery.Settlement = settled;
-            settling.TryAdd(settled, true);
-            _ = settled.ContinueWith(t => settling.TryRemove(t, out _), TaskScheduler.Default);
+            settling.TryAdd(settled.Task, true);
+            _ = SettleToTheEndAsync(delivery, job, outcome, settled);
+        }
+    }
+
+    private async Task SettleToTheEndAsync(Delivery delivery, EmbedJob? job, JobOutcome outcome, TaskCompletionSource settled)
+    {
+        try
+        {
+            await SettleOrLeaveAsync(delivery, job, outcome);
+        }
+        finally
+        {
+            settling.TryRemove(settled.Task, out _);
+            settled.SetResult();
+            if (outcome is Returned)
+            {
+                delivery.EndReturn();
+            }
         }
     }
 
@@ -75,15 +88,20 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
                 await publisher.PublishReturnAsync(message, delivery.Alone, giveUp);
                 GaveBack(logger, id);
                 break;
-            case Poison(var text):
-                await delivery.Life.RejectAsync(delivery, giveUp);
-                Buried(delivery, id, attempts, DeadLetters.Unpublishable, text);
-                return;
         }
 
         if (delivery.TryMove(DeliveryState.Settling, DeliveryState.Done) || delivery.TryMove(DeliveryState.LetGo, DeliveryState.Done)) // whoever let it go meanwhile has nothing to give back
         {
-            await delivery.Life.AckAsync(delivery, delivery.Life.Token); // though it was let go, or the worker's time is over
+            if (outcome is Poison(var text))
+            {
+                await delivery.Life.RejectAsync(delivery, delivery.Life.Token);
+                Buried(delivery, id, attempts, DeadLetters.Unpublishable, text);
+            }
+            else
+            {
+                await delivery.Life.AckAsync(delivery, delivery.Life.Token); // though it was let go
+            }
+
             crashes.Settled(message);
         }
     }
@@ -95,7 +113,7 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
         Activity.Current = span; // the log tells the trace
         using var settle = span is null ? null : Telemetry.Source.StartActivity("settle");
         using var giveUp = outcome is Returned ? CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token)
-            : CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken, abandon);
+            : CancellationTokenSource.CreateLinkedTokenSource(delivery.Life.Token, delivery.HeldToken);
         try
         {
             for (var next = outcome; next is not null;)

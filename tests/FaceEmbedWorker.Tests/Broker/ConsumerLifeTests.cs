@@ -128,6 +128,8 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.True(received[0].TryMove(DeliveryState.Waiting, DeliveryState.Running));
         Assert.False(received[0].TryLetGo());
         Assert.True(received[1].TryLetGo());
+        Assert.False(received[1].HeldToken.IsCancellationRequested); // what is on its way may still be confirmed
+        received[1].GiveUp();
         Assert.True(received[1].HeldToken.IsCancellationRequested);
         Assert.False(received[1].TryLetGo());
         Assert.False(received[1].TryMove(DeliveryState.Waiting, DeliveryState.Running));

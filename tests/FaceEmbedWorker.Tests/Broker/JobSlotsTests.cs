@@ -45,6 +45,7 @@ public sealed class JobSlotsTests : IDisposable
         var slots = await SlotsAsync();
         await channel.HandAsync([1], new BasicProperties { MessageId = "let-go" });
         Assert.True(life.Unsettled.Single().TryLetGo());
+        life.Unsettled.Single().GiveUp();
         slots.Close();
         await slots.Working.WaitAsync(TimeSpan.FromSeconds(30)); // though the gate is closed still
         Assert.Empty(settled);

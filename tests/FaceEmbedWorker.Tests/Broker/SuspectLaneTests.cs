@@ -24,7 +24,7 @@ public sealed class SuspectLaneTests : IDisposable
         var options = Options.Create(new BrokerOptions());
         var topology = new Topology(options);
         var publisher = new ResultPublisher((_, _) => new PaperLink(channel), options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
-        var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance, CancellationToken.None);
+        var settler = new Settler(publisher, topology, new JobTally(time), crashes, time, NullLogger.Instance);
         slots = new JobSlots((_, _) => outcome, settler.Begin, gate, crashes, new JobOptions(), topology.Jobs, time, NullLogger.Instance, CancellationToken.None);
         lane = new SuspectLane(slots, settler, crashes, gate, topology, log);
     }
