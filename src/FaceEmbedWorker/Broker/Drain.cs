@@ -36,6 +36,7 @@ internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane
         await handBack.ReturnUnstartedAsync(life);
         await Task.WhenAll(slots.Working, lane.IdleAsync(CancellationToken.None));
         await settler.AllAsync();
+        await handBack.ReturnAllAsync(life); // nobody has these, or they are on their way back
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Stopping: no new jobs; up to {Seconds} s for those that run")]
