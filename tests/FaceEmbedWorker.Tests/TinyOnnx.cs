@@ -18,6 +18,9 @@ internal static class TinyOnnx
     /// <summary>The picture's own values: float32 [1, 3, side, side] -> [1, 3 x side x side].</summary>
     public static byte[] Values(int side) => Model([Node("Flatten", ["picture"], "values")], Value("picture", 1, 3, side, side), Value("values", 1, 3 * side * side));
 
+    /// <summary>Their logarithms, which a black pixel has none of.</summary>
+    public static byte[] Logarithms(int side) => Model([Node("Log", ["picture"], "logarithms"), Node("Flatten", ["logarithms"], "values")], Value("picture", 1, 3, side, side), Value("values", 1, 3 * side * side));
+
     /// <summary>Channel means behind a PRelu whose slope is no constant, which cannot be rewritten.</summary>
     public static byte[] WithMovingSlope(int height, int width) => Model(
         [Node("PRelu", ["picture", "picture"], "bent"), Node("GlobalAveragePool", ["bent"], "pooled"), Node("Flatten", ["pooled"], "means")],
