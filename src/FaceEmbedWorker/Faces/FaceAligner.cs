@@ -108,9 +108,8 @@ internal sealed class FaceAligner
     /// <summary>Where the landmarks come to lie in the crop that <see cref="Align"/> makes; null where it is cut out by its box.</summary>
     public Point[]? InCrop(Point[] landmarks)
     {
-        var centres = Array.ConvertAll(landmarks, p => new Point(p.X - 0.5, p.Y - 0.5)); // as the template counts
-        var similarity = Similarity.Fit(centres, template);
-        return !IsByLandmarks ? null : Array.ConvertAll(centres, p => similarity.Apply(p) is var at ? new Point(at.X + 0.5, at.Y + 0.5) : default);
+        var similarity = Similarity.Fit(landmarks, template);
+        return !IsByLandmarks ? null : Array.ConvertAll(landmarks, p => similarity.Apply(p) is var at ? new Point(at.X + 0.5, at.Y + 0.5) : default); // the template counts pixel centres at whole numbers
     }
 
     /// <summary>A square of the box's height on its centre; what lies outside the picture is black.</summary>

@@ -145,6 +145,57 @@ public class FaceAlignerTests
         }
     }
 
+    /// <summary>Two levels a pixel, across in red and down in green: a crop's colours say where it was read.</summary>
+    [Theory]
+    [InlineData(2.2, 0)]
+    [InlineData(2.9, 0.6)]
+    [InlineData(3.3, 2)]
+    [InlineData(4.1, -1.2)]
+    public void A_shrinking_warp_that_turns_reads_where_its_inverse_says(double factor, double angle)
+    {
+        using var ramp = new Picture(128, 128);
+        for (var i = 0; i < 128 * 128; i++)
+        {
+            (ramp.Pixels[i * 3], ramp.Pixels[i * 3 + 1], ramp.Pixels[i * 3 + 2]) = ((byte)(i % 128 * 2), (byte)(i / 128 * 2), 0);
+        }
+
+        using var target = new Picture(40, 40);
+        var turn = new Similarity(Math.Cos(angle) / factor, Math.Sin(angle) / factor, 0, 0);
+        var middle = turn.Apply(new Point(64, 64));
+        var similarity = turn with { X = 20 - middle.X, Y = 20 - middle.Y };
+        FaceAligner.Warp(ramp, similarity, target);
+        var inside = 0;
+        for (var i = 0; i < 40 * 40; i++)
+        {
+            if (similarity.Inverse().Apply(new Point(i % 40, i / 40)) is { X: > 8 and < 120, Y: > 8 and < 120 } at)
+            {
+                inside++;
+                Assert.Equal(2 * at.X, target.Pixels[i * 3], 1.01);
+                Assert.Equal(2 * at.Y, target.Pixels[i * 3 + 1], 1.01);
+            }
+        }
+
+        Assert.InRange(inside, 500, 1600);
+    }
+
+    /// <summary>As large as it fits, and in the middle.</summary>
+    [Theory]
+    [InlineData(160, 112, 1, 24, 0)]
+    [InlineData(112, 160, 1, 0, 24)]
+    [InlineData(224, 336, 2, 0, 56)]
+    [InlineData(84, 56, 0.5, 14, 0)]
+    public void A_template_is_in_the_middle_of_an_input_of_another_shape(int width, int height, double scale, double left, double upper)
+    {
+        var aligner = new FaceAligner(Card with { Input = Card.Input with { Width = width, Height = height } });
+        var expected = Array.ConvertAll(FaceAligner.ArcFaceTemplate, p => new Point(p[0] * scale + left + 0.5, p[1] * scale + upper + 0.5));
+        Assert.All(aligner.InCrop(Template(3, 20))!.Zip(expected), p => Assert.Equal(0, Math.Abs(p.First.X - p.Second.X) + Math.Abs(p.First.Y - p.Second.Y), 1e-9));
+        Assert.Equal(1 / scale, aligner.ScaleOf(Template(1, 20)), 1e-9);
+
+        using var crop = Noise(new Random(5), width, height);
+        using var taken = aligner.AlignCrop(crop)!; // of its own size, and no square
+        Assert.Equal(crop.Pixels.ToArray(), taken.Pixels.ToArray());
+    }
+
     [Fact]
     public void A_template_scales_to_another_input_size()
     {
@@ -234,7 +285,9 @@ public class FaceAlignerTests
             using var target = new Picture(1 + random.Next(40), 1 + random.Next(40));
             var (scale, angle) = (scales[random.Next(scales.Length)], random.NextDouble() * 7);
             var shift = Math.Pow(10, random.Next(12));
+            target.Pixels.Fill(77);
             FaceAligner.Warp(picture, new Similarity(scale * Math.Cos(angle), scale * Math.Sin(angle), (random.NextDouble() - 0.5) * shift, (random.NextDouble() - 0.5) * shift), target);
+            Assert.True(double.IsFinite(scale) || target.Pixels.IndexOfAnyExcept((byte)0) < 0); // nowhere
         }
     }
 
