@@ -188,10 +188,15 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
                 }
             }
         }
-        catch (Exception e) when (!sent.IsCompleted)
+        catch (Exception e) when (!sent.IsCompleted || sent.IsCompletedSuccessfully)
         {
             _ = sent.ContinueWith(t => t.Exception, TaskScheduler.Default); // told by us
             await limit.CancelAsync();
+            if (sent.IsCompletedSuccessfully)
+            {
+                return; // in the moment in which it was given up
+            }
+
             if (e is TimeoutException)
             {
                 await over.AbandonAsync(channel);

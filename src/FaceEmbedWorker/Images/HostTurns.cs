@@ -34,17 +34,8 @@ internal sealed class HostTurns : IDisposable
         limits = new(() =>
         {
             var atOnce = PartitionedRateLimiter.Create((string host) => options.PerHost == 0 ? RateLimitPartition.GetNoLimiter(host) : AtOnce(host, options.PerHost));
-            // a timer counts whole milliseconds, and not every number of them: never more than the setting says
-            var period = Math.Min(Math.Ceiling(1000 / options.PerHostRate), int.MaxValue);
-            var tokens = (int)Math.Max(1, options.PerHostRate * period / 1000);
-            var rate = PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host)
-                : RateLimitPartition.Get(host, _ => (RateLimiter)new TokenBucketRateLimiter(new TokenBucketRateLimiterOptions // with a timer of its own: the other limiters' is ten times a second
-                {
-                    TokenLimit = tokens, // no burst
-                    TokensPerPeriod = tokens,
-                    ReplenishmentPeriod = TimeSpan.FromMilliseconds(period),
-                    QueueLimit = int.MaxValue,
-                })));
+            var apart = TimeSpan.FromMilliseconds(Math.Min(1000 / options.PerHostRate, int.MaxValue));
+            var rate = PartitionedRateLimiter.Create((string host) => options.PerHostRate == 0 ? RateLimitPartition.GetNoLimiter(host) : RateLimitPartition.Get(host, _ => (RateLimiter)new PacedLimiter(apart, time)));
             return (atOnce, rate, PartitionedRateLimiter.CreateChained(atOnce, rate), PartitionedRateLimiter.Create((string host) => AtOnce(host, 1)));
         });
 
@@ -55,6 +46,7 @@ internal sealed class HostTurns : IDisposable
     /// <summary>Asks when it is this one's turn.</summary>
     /// <param name="last">One of those of which only one is in line with the others, and the rest behind it.</param>
     /// <exception cref="SourceException">As of <paramref name="ask"/>, or the host is left alone now.</exception>
+    /// <exception cref="ObjectDisposedException">The worker has ended meanwhile.</exception>
     public async Task<byte[]> AskAsync(string host, bool last, Func<Task<byte[]>> ask, CancellationToken cancel)
     {
         Look(host, begin: false);
@@ -84,13 +76,15 @@ internal sealed class HostTurns : IDisposable
     {
         try
         {
-            using var entered = last ? await limits.Value.Door.AcquireAsync(host, cancellationToken: cancel) : null;
-            return await limits.Value.Both.AcquireAsync(host, cancellationToken: cancel);
+            using var entered = last ? Acquired(await limits.Value.Door.AcquireAsync(host, cancellationToken: cancel)) : null;
+            return Acquired(await limits.Value.Both.AcquireAsync(host, cancellationToken: cancel));
         }
         catch (OperationCanceledException e)
         {
             throw new TurnException(host, e);
         }
+
+        static RateLimitLease Acquired(RateLimitLease lease) => lease.IsAcquired ? lease : throw new ObjectDisposedException(nameof(HostTurns));
     }
 
     /// <exception cref="SourceException">The host is left alone now.</exception>
@@ -134,7 +128,7 @@ internal sealed class HostTurns : IDisposable
 
                 how.Tries++;
                 how.Pause = how.Tries <= Failures ? FirstPause : how.Pause + how.Pause < LongestPause ? how.Pause + how.Pause : LongestPause;
-                (how.Since, how.Last, how.Probing) = (time.GetTimestamp(), why ?? "", false);
+                (how.Since, how.Last, how.Probing) = (time.GetTimestamp(), why, false);
             }
             else if (failing.TryGetValue(host, out var how))
             {
@@ -164,7 +158,7 @@ internal sealed class HostTurns : IDisposable
 
         public TimeSpan Pause { get; set; }
 
-        public string Last { get; set; } = "";
+        public string? Last { get; set; }
 
         /// <summary>Its pause is over, and one tries it.</summary>
         public bool Probing { get; set; }

@@ -54,7 +54,7 @@ public sealed class DrainTests : IDisposable
     {
         await TakeAsync(1);
         var (confirm, copied) = (new TaskCompletionSource(), new TaskCompletionSource());
-        channel.Answer = exchange => exchange == "face.jobs" ? copied.Task : confirm.Task;
+        channel.Answer = (exchange, cancel) => (exchange == "face.jobs" ? copied.Task : confirm.Task).WaitAsync(cancel);
         outcome.SetResult(new JobOutcome.Rejected("refused", "No."));
         await UntilAsync(() => channel.Published.Count == 1);
         var returning = handBack.ReturnAsync(life.Unsettled.Single());
@@ -72,7 +72,7 @@ public sealed class DrainTests : IDisposable
     {
         await TakeAsync(1);
         outcome.SetResult(new JobOutcome.Rejected("refused", "No."));
-        channel.Answer = exchange => exchange == "face.jobs" ? Task.CompletedTask : Task.FromException(new PublishReturnException(1, "NO_ROUTE", exchange, "worker", 312, "NO_ROUTE"));
+        channel.Answer = (exchange, _) => exchange == "face.jobs" ? Task.CompletedTask : Task.FromException(new PublishReturnException(1, "NO_ROUTE", exchange, "worker", 312, "NO_ROUTE"));
         await UntilAsync(() => gate.Holding);
         var stopping = drain.RunAsync(life);
         var began = time.GetTimestamp();

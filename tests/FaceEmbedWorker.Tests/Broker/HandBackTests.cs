@@ -167,7 +167,7 @@ public sealed class HandBackTests : IDisposable
     {
         var delivery = Assert.Single(await TakeAsync(1));
         var confirm = new TaskCompletionSource();
-        channel.Answer = _ => confirm.Task;
+        channel.Answer = (_, cancel) => confirm.Task.WaitAsync(cancel);
         settler.Begin(delivery, null, new JobOutcome.Rejected("refused", "No."));
         var returned = handBack.ReturnAsync(delivery);
         var twice = handBack.ReturnAsync(delivery);
@@ -178,16 +178,33 @@ public sealed class HandBackTests : IDisposable
         Assert.Equal((DeliveryState.Done, 0, false), (delivery.State, life.InHand, life.Ended));
     }
 
+    [Fact]
+    public async Task What_is_confirmed_in_the_moment_in_which_it_is_given_up_does_not_go_back()
+    {
+        var delivery = Assert.Single(await TakeAsync(1));
+        channel.Answer = (exchange, cancel) =>
+        {
+            var confirm = new TaskCompletionSource();
+            cancel.Register(confirm.SetResult);
+            return exchange == "face.jobs.dead" ? confirm.Task : Task.CompletedTask;
+        };
+        settler.Begin(delivery, null, new JobOutcome.Rejected("refused", "No."));
+        var returned = handBack.ReturnAsync(delivery);
+        time.Advance(TimeSpan.FromSeconds(2));
+        await returned.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(("face.jobs.dead", 1UL), (Assert.Single(channel.Published).Exchange, Assert.Single(channel.Acked)));
+    }
+
     /// <summary>Whoever looks between the two lines of the settler would see a job that nobody settles.</summary>
     [Fact]
     public async Task What_is_let_go_while_its_settling_begins_does_not_go_back_once_it_is_confirmed()
     {
         var delivery = Assert.Single(await TakeAsync(1));
         var (confirm, returned) = (new TaskCompletionSource(), Task.CompletedTask);
-        channel.Answer = exchange =>
+        channel.Answer = (exchange, cancel) =>
         {
             returned = exchange == "face.jobs.dead" ? handBack.ReturnAsync(delivery) : returned;
-            return confirm.Task;
+            return confirm.Task.WaitAsync(cancel);
         };
         settler.Begin(delivery, null, new JobOutcome.Rejected("refused", "No."));
         await Task.Delay(30);
@@ -202,7 +219,7 @@ public sealed class HandBackTests : IDisposable
     {
         var delivery = Assert.Single(await TakeAsync(1));
         var answer = new TaskCompletionSource();
-        channel.Answer = _ => answer.Task;
+        channel.Answer = (_, cancel) => answer.Task.WaitAsync(cancel);
         settler.Begin(delivery, null, new JobOutcome.Rejected("refused", "No."));
         var returned = handBack.ReturnAsync(delivery);
         answer.SetException(new UnpublishableException("It never fits."));

@@ -25,7 +25,7 @@ internal sealed class PaperChannel : IBrokerChannel
     public bool Confirms { get; set; } = true;
 
     /// <summary>What becomes of what is published, where it is not told at once.</summary>
-    public Func<string, Task>? Answer { get; set; }
+    public Func<string, CancellationToken, Task>? Answer { get; set; }
 
     public List<ulong> Acked { get; } = [];
 
@@ -89,7 +89,7 @@ internal sealed class PaperChannel : IBrokerChannel
     public Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken cancel)
     {
         Published.Add((exchange, key, properties));
-        return Answer is not null ? Answer(exchange).WaitAsync(cancel) : Confirms ? Task.CompletedTask : Task.Delay(Timeout.Infinite, cancel);
+        return Answer is not null ? Answer(exchange, cancel) : Confirms ? Task.CompletedTask : Task.Delay(Timeout.Infinite, cancel);
     }
 }
 

@@ -11,7 +11,6 @@ public sealed class HostTurnsTests : IDisposable
 
     public HostTurnsTests() => turns = new HostTurns(new SourceOptions { PerHost = 1 }, time);
 
-    /// <summary>Whoever is not to wait, waits for the one that is being fetched, and for one more at most.</summary>
     /// <summary>The least and the most that the setting takes, which no timer counts.</summary>
     [Theory]
     [InlineData(1e-300, 1)]
@@ -20,6 +19,60 @@ public sealed class HostTurnsTests : IDisposable
     {
         using var paced = new HostTurns(new SourceOptions { PerHostRate = rate }, TimeProvider.System);
         await Task.WhenAll(Enumerable.Range(0, pictures).Select(_ => paced.AskAsync("host", last: false, () => Task.FromResult<byte[]>([]), TestContext.Current.CancellationToken))).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+    }
+
+    /// <summary>After a pause, too: none goes by a turn that lay waiting.</summary>
+    [Fact]
+    public async Task Those_who_ask_are_evenly_spaced_and_who_gives_up_leaves_its_place()
+    {
+        using var paced = new HostTurns(new SourceOptions { PerHostRate = 0.5 }, time);
+        using var deadline = new CancellationTokenSource();
+        var began = time.GetTimestamp();
+        var begun = new List<double>();
+        await Ask();
+        time.Advance(TimeSpan.FromSeconds(3.8));
+        Task[] all = [Ask(), Ask(), Ask(deadline.Token), Ask()];
+        for (var i = 0; i < 30; i++)
+        {
+            await (i == 5 ? deadline.CancelAsync() : Task.CompletedTask);
+            await Task.Delay(20);
+            time.Advance(TimeSpan.FromSeconds(0.2));
+        }
+
+        await Assert.ThrowsAsync<TurnException>(() => all[2]);
+        await Task.WhenAll(all[0], all[1], all[3]).WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        Assert.Equal([0, 3.8, 5.8, 7.8], begun);
+
+        Task Ask(CancellationToken cancel = default) => paced.AskAsync("host", last: false, () =>
+        {
+            begun.Add(Math.Round(time.GetElapsedTime(began).TotalSeconds, 1));
+            return Task.FromResult<byte[]>([]);
+        }, cancel);
+    }
+
+    [Theory]
+    [InlineData(1, 0, false)]
+    [InlineData(1, 0, true)]
+    [InlineData(0, 0.2, false)]
+    [InlineData(0, 0.2, true)]
+    public async Task Who_waits_when_the_worker_ends_does_not_ask(int atOnce, double rate, bool last)
+    {
+        using var ending = new HostTurns(new SourceOptions { PerHost = atOnce, PerHostRate = rate }, time);
+        var (answer, asked) = (new TaskCompletionSource<byte[]>(), 0);
+        Task[] all = [.. Enumerable.Range(0, 9).Select(_ => ending.AskAsync("host", last, () =>
+        {
+            asked++;
+            return answer.Task;
+        }, TestContext.Current.CancellationToken))];
+        ending.Dispose();
+        answer.SetResult([]);
+        await all[0].WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+        foreach (var waiting in all[1..])
+        {
+            await Assert.ThrowsAsync<ObjectDisposedException>(() => waiting.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        }
+
+        Assert.Equal(1, asked);
     }
 
     /// <summary>Also beyond ten a second, which is how often a limiter of many hosts looks.</summary>
@@ -32,6 +85,7 @@ public sealed class HostTurnsTests : IDisposable
         Assert.InRange(System.Diagnostics.Stopwatch.GetElapsedTime(began).TotalSeconds, 1.9, 6); // two; eight where each waits for the next tenth of a second
     }
 
+    /// <summary>Whoever is not to wait, waits for the one that is being fetched, and for one more at most.</summary>
     [Fact]
     public async Task All_but_one_of_the_last_wait_behind_the_others()
     {

@@ -45,6 +45,11 @@ public class WarmThreadsTests
         Assert.Equal(thread, await threads.RunAsync(() => Environment.CurrentManagedThreadId));
     }
 
+    /// <summary>Stay as they may, the process ends without them.</summary>
+    [Fact]
+    public async Task They_keep_no_process_alive() =>
+        Assert.Equal((true, "pixels"), await threads.RunAsync(() => (Thread.CurrentThread.IsBackground, Thread.CurrentThread.Name)));
+
     [Fact]
     public async Task The_work_knows_its_callers_context_and_leaves_none_behind()
     {
