@@ -197,7 +197,7 @@ internal sealed partial class JobConsumer : BackgroundService
         if (turns.Look(life.Settled >= budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
         {
             await life.UnsubscribeAsync();
-            await life.LighterAsync(budget.Bytes / 2, stopping);
+            await life.LighterAsync(turns.Careful ? 0 : budget.Bytes / 2, stopping); // one that came as its turn ended: nothing is to be beside it
             await SubscribeAsync(life);
             Resized(logger, prefetch == before ? LogLevel.Debug : LogLevel.Information, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
         }

@@ -23,6 +23,7 @@ public sealed class SimulationTests
     [InlineData(1396307)] // a node that died and an alarm that outlasted the hand-back condemned a suspect (CrashCountsTests)
     [InlineData(18890)] // jobs that had waited for a probe were begun during an alarm (IntakeGateTests)
     [InlineData(2247)] // a job went back whose result was confirmed and whose reply was not (HandBackTests)
+    [InlineData(18952329)] // of those that come one by one after a lost connection each turn could leave one in hand (CarefulTurns)
     [InlineData(23101)] // a stop did not wait for what was on its way back (DrainTests)
     public async Task A_seed_that_found_a_fault_finds_none_now(long seed)
     {
