@@ -11,7 +11,8 @@ namespace FaceEmbedWorker.Broker;
 internal sealed partial class HandBack(Settler settler, ResultPublisher publisher, TimeSpan after, TimeProvider time, ILogger logger)
 {
     /// <summary>For the answer to what is on its way; short enough that a copy can follow before a stop is over.</summary>
-    private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(2);
+    internal static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(2);
+
     private static readonly TimeSpan LongestLook = TimeSpan.FromSeconds(10);
 
     /// <summary>Looks after a life's deliveries until it ends or is drained.</summary>

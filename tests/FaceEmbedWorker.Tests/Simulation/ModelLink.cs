@@ -201,7 +201,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     public bool IsOpen { get; private set; } = true;
 
     /// <summary>What the broker has handed out on it.</summary>
-    public IEnumerable<(ModelQueue Queue, ModelMessage Message)> Unacked => unacked.Values.Select(u => (u.Queue, u.Message));
+    public IEnumerable<(ulong Tag, ModelQueue Queue, ModelMessage Message)> Unacked => unacked.Select(u => (u.Key, u.Value.Queue, u.Value.Message));
 
     public IReadOnlyList<(ModelConsumer Consumer, ModelQueue Queue)> Consumers => consumers;
 

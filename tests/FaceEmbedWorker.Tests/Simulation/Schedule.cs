@@ -124,6 +124,9 @@ internal sealed class Schedule : IWatcher, INetwork
     private readonly List<SimulatedWorker> workers = [];
     private readonly Dictionary<string, SimulatedJob> jobs = [];
     private readonly List<string> broken = [];
+
+    /// <summary>What a worker first sent of a delivery, and when.</summary>
+    private readonly Dictionary<(ModelChannel Channel, ulong Tag), (string Exchange, string Key, TimeSpan At)> sent = [];
     private readonly double danger;
     private int faultsLeft;
     private int strikes;
@@ -365,9 +368,16 @@ internal sealed class Schedule : IWatcher, INetwork
 
     public void Sends(ModelChannel channel, string exchange, string key, ModelMessage message)
     {
-        if (exchange == topology.Jobs && key != Topology.SuspectKey && ((SimulatedWorker)channel.Link.Party).From(message.Job).Distinct().SequenceEqual([topology.Suspects]))
+        var hands = ((SimulatedWorker)channel.Link.Party).InHand(message.Job).ToArray();
+        if (exchange == topology.Jobs && key != Topology.SuspectKey && hands.Select(h => h.Queue).Distinct().SequenceEqual([topology.Suspects]))
         {
             broken.Add($"{message.Job} is a suspect, and {channel.Link.Party} gives it back to the others");
+        }
+
+        if (exchange.Length > 0 && hands is [var (taken, tag, _)] && !sent.TryAdd((taken, tag), (exchange, key, agenda.Now)) && sent[(taken, tag)] is var before
+            && exchange == topology.Jobs && (before.Exchange, before.Key) != (exchange, key) && agenda.Now - before.At < HandBack.AnswerTime)
+        {
+            broken.Add($"{message.Job} goes back, and {channel.Link.Party} sent what became of it {(agenda.Now - before.At).TotalSeconds:0.00} s before: it may be confirmed yet");
         }
     }
 
@@ -685,8 +695,9 @@ internal sealed class Schedule : IWatcher, INetwork
         /// <summary>Whether the job that is begun now came by the queue of suspects.</summary>
         public bool IsAlone(string job) => health.Life!.Unsettled.Any(d => d is { Alone: true, State: DeliveryState.Running } && d.Message.JobId == job);
 
-        /// <summary>Queues by which it has a job in hand.</summary>
-        public IEnumerable<string> From(string job) => Links.SelectMany(l => l.Current?.Unacked ?? []).Where(u => u.Message.Job == job).Select(u => u.Queue.Name);
+        /// <summary>Deliveries of a job that it has in hand.</summary>
+        public IEnumerable<(ModelChannel Channel, ulong Tag, string Queue)> InHand(string job) =>
+            Links.Select(l => l.Current).OfType<ModelChannel>().SelectMany(c => c.Unacked.Where(u => u.Message.Job == job).Select(u => (c, u.Tag, u.Queue.Name)));
 
         public void Start() => _ = consumer.StartAsync(CancellationToken.None);
 
