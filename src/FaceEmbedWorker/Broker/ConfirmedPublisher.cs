@@ -172,6 +172,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
             channel = await Bounded(over.ChannelAsync(either.Token), giveUp);
         }
 
+        giveUp.ThrowIfCancellationRequested(); // of a job that somebody else has by now nothing is sent
         var sent = channel.PublishAsync(message.Exchange, message.Key, message.Properties(), message.Body, limit.Token);
         try
         {

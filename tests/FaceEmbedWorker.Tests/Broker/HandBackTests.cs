@@ -178,6 +178,18 @@ public sealed class HandBackTests : IDisposable
         Assert.Equal((DeliveryState.Done, 0, false), (delivery.State, life.InHand, life.Ended));
     }
 
+    /// <summary>It is on the queue again: what its next worker makes of it would be the second.</summary>
+    [Fact]
+    public async Task Of_a_job_whose_life_has_ended_nothing_is_published()
+    {
+        var delivery = Assert.Single(await TakeAsync(1));
+        await life.EndAsync("gone");
+        settler.Begin(delivery, null, new JobOutcome.Rejected("refused", "No."));
+        await settler.AllAsync().WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Empty(channel.Published);
+        Assert.Empty(channel.Acked);
+    }
+
     [Fact]
     public async Task What_is_confirmed_in_the_moment_in_which_it_is_given_up_does_not_go_back()
     {
