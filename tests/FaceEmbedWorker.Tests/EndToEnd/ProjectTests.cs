@@ -121,6 +121,21 @@ public partial class ProjectTests
         Assert.Contains($"tests/{command.Split(' ')[0]}", told, StringComparison.Ordinal);
     }
 
+    /// <summary>
+    /// Where a script ends with the first command that fails, one that leaves a pipe before all is written ends it now and then: the writer
+    /// fails. (The list of where the time went took the last line of tests/run with it.)
+    /// </summary>
+    [Fact]
+    public void No_command_of_the_tests_leaves_a_pipe_early()
+    {
+        var scripts = Directory.GetFiles(Path.Combine(TestData.Repository, "tests")).Where(f => Path.GetExtension(f).Length == 0).Select(File.ReadAllText).Where(t => t.Contains("pipefail", StringComparison.Ordinal)).ToArray();
+        Assert.NotEmpty(scripts);
+        Assert.All(scripts, text => Assert.DoesNotMatch(LeavesEarly(), text));
+    }
+
+    [GeneratedRegex(@"\|\s*(head|grep (-\w*q|-m))\b")]
+    private static partial Regex LeavesEarly();
+
     private static YamlNode Load(string text)
     {
         var yaml = new YamlStream();
