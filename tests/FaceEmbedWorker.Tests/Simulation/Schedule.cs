@@ -374,10 +374,14 @@ internal sealed class Schedule : IWatcher, INetwork
             broken.Add($"{message.Job} is a suspect, and {channel.Link.Party} gives it back to the others");
         }
 
-        if (exchange.Length > 0 && hands is [var (taken, tag, _)] && !sent.TryAdd((taken, tag), (exchange, key, agenda.Now)) && sent[(taken, tag)] is var before
-            && exchange == topology.Jobs && (before.Exchange, before.Key) != (exchange, key) && agenda.Now - before.At < HandBack.AnswerTime)
+        foreach (var (taken, tag, _) in exchange.Length > 0 ? hands : [])
         {
-            broken.Add($"{message.Job} goes back, and {channel.Link.Party} sent what became of it {(agenda.Now - before.At).TotalSeconds:0.00} s before: it may be confirmed yet");
+            var at = hands.Length == 1 ? agenda.Now : -HandBack.AnswerTime; // of two copies of a job nobody knows which it is
+            if (!sent.TryAdd((taken, tag), (exchange, key, at)) && hands.Length == 1 && sent[(taken, tag)] is var before
+                && exchange == topology.Jobs && (before.Exchange, before.Key) != (exchange, key) && agenda.Now - before.At < HandBack.AnswerTime)
+            {
+                broken.Add($"{message.Job} goes back, and {channel.Link.Party} sent what became of it {(agenda.Now - before.At).TotalSeconds:0.00} s before: it may be confirmed yet");
+            }
         }
     }
 
