@@ -7,33 +7,43 @@ namespace FaceEmbedWorker.Broker;
 /// </summary>
 internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
 {
-    private static readonly TimeSpan IdleTime = TimeSpan.FromSeconds(2);
+    /// <summary>A turn's; longer where a job of it takes longer, and no shorter: with each end a job may come back counted.</summary>
+    private static readonly TimeSpan TurnTime = TimeSpan.FromSeconds(2);
 
     private bool bulk;
     private bool ofOne;
     private int idle;
-    private long since;
+    private int before;
+    private long begun;
+    private long busy;
 
     public bool Careful { get; private set; }
 
-    public void Begin(bool careful) => (Careful, idle) = (careful, 0);
+    /// <summary>A new life, in which the first queue has the first turn.</summary>
+    public void Begin(bool careful) => (Careful, idle, bulk) = (careful, 0, true);
 
+    /// <param name="settled">Deliveries of this life that were settled.</param>
     /// <returns>True: the bulk queue. False: the first. Where there is no such queue, nothing is in hand yet.</returns>
-    public bool[] Next()
+    public bool[] Next(int settled)
     {
-        (bulk, ofOne, since) = (Careful && !bulk && hasBulk, Careful && hasBulk, time.GetTimestamp());
+        (bulk, ofOne, before) = (Careful && !bulk && hasBulk, Careful && hasBulk, settled);
+        begun = busy = time.GetTimestamp();
         return bulk ? [true] : ofOne || !hasBulk ? [false] : [true, false];
     }
 
     /// <summary>Something came, or is in hand.</summary>
-    public void Busy() => since = time.GetTimestamp();
+    public void Busy() => busy = time.GetTimestamp();
 
+    /// <param name="settled">Deliveries of this life that were settled.</param>
+    /// <param name="enough">So many of them.</param>
     /// <returns>Whether the queues are to be taken anew.</returns>
-    public bool Look(bool enough)
+    public bool Look(int settled, int enough)
     {
-        Careful &= !enough;
-        var nothing = Careful && ofOne && time.GetElapsedTime(since) >= IdleTime; // what ended the connection is not here
-        Careful &= !nothing || ++idle < 2;
-        return nothing || (ofOne && !Careful);
+        Careful &= settled < enough;
+        var over = Careful && ofOne && settled > before && time.GetElapsedTime(begun) >= TurnTime; // the other queue's jobs are not to wait for all of these
+        var nothing = Careful && ofOne && settled == before && time.GetElapsedTime(busy) >= TurnTime; // what ended the connection is not here
+        idle = over ? 0 : nothing ? idle + 1 : idle;
+        Careful &= idle < 2;
+        return over || nothing || (ofOne && !Careful);
     }
 }

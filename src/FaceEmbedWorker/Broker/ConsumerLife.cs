@@ -67,11 +67,13 @@ internal sealed class ConsumerLife : IDisposable
     /// <param name="received">Must not throw.</param>
     /// <param name="failed">What a delivery threw before it could be taken in; it must be settled before this returns, for its body is the
     /// client's.</param>
-    public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed, bool bulk = false)
+    /// <param name="cancel">Waits no longer for the broker's answer; <see cref="UnsubscribeAsync"/> does.</param>
+    public async Task SubscribeAsync(string queue, ushort prefetch, Action<Delivery> received, Func<Delivery, Exception, Task> failed, bool bulk = false, CancellationToken cancel = default)
     {
         var made = new Subscription();
         subscriptions = subscriptions.Add(made);
-        made.Tag = await Channel.ConsumeAsync(queue, prefetch, handed => ReceiveAsync(handed, received, failed, bulk), () => EndedAsync(made), CancellationToken.None).WaitAsync(SubscribeTime, time);
+        made.Tag = Channel.ConsumeAsync(queue, prefetch, handed => ReceiveAsync(handed, received, failed, bulk), () => EndedAsync(made), CancellationToken.None);
+        await made.Tag.WaitAsync(SubscribeTime, time, cancel);
         Ready = true;
     }
 
@@ -91,7 +93,7 @@ internal sealed class ConsumerLife : IDisposable
             try
             {
                 using var limit = new CancellationTokenSource(AnswerTime, time);
-                await Channel.CancelAsync(old.Tag, limit.Token).WaitAsync(AnswerTime, time);
+                await Channel.CancelAsync(await old.Tag.WaitAsync(limit.Token), limit.Token).WaitAsync(AnswerTime, time);
                 await old.Over.Task.WaitAsync(AnswerTime, time); // deliveries on their way may come after the broker's answer
             }
             catch (Exception e)
@@ -210,7 +212,8 @@ internal sealed class ConsumerLife : IDisposable
 
     private sealed class Subscription
     {
-        public string Tag { get; set; } = "";
+        /// <summary>The broker's answer.</summary>
+        public Task<string> Tag { get; set; } = Task.FromResult("");
 
         /// <summary>True when this process cancelled it.</summary>
         public bool Cancelled { get; set; }

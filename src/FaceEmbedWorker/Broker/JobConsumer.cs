@@ -114,7 +114,7 @@ internal sealed partial class JobConsumer : BackgroundService
         try
         {
             await lane.IdleAsync(stopping);
-            await SubscribeAsync(life);
+            await SubscribeAsync(life, stopping);
             Consuming(logger, topology.Jobs);
             lastPause = TimeSpan.Zero;
             quiet = time.GetTimestamp();
@@ -155,12 +155,12 @@ internal sealed partial class JobConsumer : BackgroundService
         }
     }
 
-    private async Task SubscribeAsync(ConsumerLife life)
+    private async Task SubscribeAsync(ConsumerLife life, CancellationToken stopping)
     {
         prefetch = turns.Careful ? (ushort)1 : budget.Wanted;
-        foreach (var bulk in turns.Next())
+        foreach (var bulk in turns.Next(life.Settled))
         {
-            await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk);
+            await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk, stopping);
         }
     }
 
@@ -194,11 +194,11 @@ internal sealed partial class JobConsumer : BackgroundService
         }
 
         var before = prefetch;
-        if (turns.Look(life.Settled >= budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
+        if (turns.Look(life.Settled, budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
         {
             await life.UnsubscribeAsync();
             await life.LighterAsync(turns.Careful ? 0 : budget.Bytes / 2, stopping); // one that came as its turn ended: nothing is to be beside it
-            await SubscribeAsync(life);
+            await SubscribeAsync(life, stopping);
             Resized(logger, prefetch == before ? LogLevel.Debug : LogLevel.Information, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
         }
 
@@ -214,7 +214,7 @@ internal sealed partial class JobConsumer : BackgroundService
             await lane.RunAsync(life, stopping);
             if (!life.Ended && !stopping.IsCancellationRequested)
             {
-                await SubscribeAsync(life);
+                await SubscribeAsync(life, stopping);
             }
         }
         else if (jobs > 0 && time.GetElapsedTime(quiet) > WatchTime && life.InHand == 0)

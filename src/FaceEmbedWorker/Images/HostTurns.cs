@@ -27,6 +27,7 @@ internal sealed class HostTurns : IDisposable
     private readonly Lazy<(PartitionedRateLimiter<string> AtOnce, PartitionedRateLimiter<string> Rate, PartitionedRateLimiter<string> Both, PartitionedRateLimiter<string> Door)> limits;
 
     private readonly Dictionary<string, Failing> failing = [];
+    private volatile bool ended;
 
     public HostTurns(SourceOptions options, TimeProvider time)
     {
@@ -47,7 +48,7 @@ internal sealed class HostTurns : IDisposable
     /// <param name="last">One of those of which only one is in line with the others, and the rest behind it.</param>
     /// <exception cref="SourceException">As of <paramref name="ask"/>, or the host is left alone now.</exception>
     /// <exception cref="ObjectDisposedException">The worker has ended meanwhile.</exception>
-    public async Task<byte[]> AskAsync(string host, bool last, Func<Task<byte[]>> ask, CancellationToken cancel)
+    public async Task<T> AskAsync<T>(string host, bool last, Func<Task<T>> ask, CancellationToken cancel)
     {
         Look(host, begin: false);
         using var turn = await TurnAsync(host, last, cancel);
@@ -56,9 +57,9 @@ internal sealed class HostTurns : IDisposable
         bool? answers = null;
         try
         {
-            var bytes = await ask();
+            var answer = await ask();
             answers = true;
-            return bytes;
+            return answer;
         }
         catch (Exception e) when (e is SourceException or ImageException)
         {
@@ -74,14 +75,22 @@ internal sealed class HostTurns : IDisposable
 
     private async Task<RateLimitLease> TurnAsync(string host, bool last, CancellationToken cancel)
     {
-        try
+        while (true)
         {
-            using var entered = last ? Acquired(await limits.Value.Door.AcquireAsync(host, cancellationToken: cancel)) : null;
-            return Acquired(await limits.Value.Both.AcquireAsync(host, cancellationToken: cancel));
-        }
-        catch (OperationCanceledException e)
-        {
-            throw new TurnException(host, e);
+            ObjectDisposedException.ThrowIf(ended, this);
+            try
+            {
+                using var entered = last ? Acquired(await limits.Value.Door.AcquireAsync(host, cancellationToken: cancel)) : null;
+                return Acquired(await limits.Value.Both.AcquireAsync(host, cancellationToken: cancel));
+            }
+            catch (OperationCanceledException e)
+            {
+                throw new TurnException(host, e);
+            }
+            catch (ObjectDisposedException) when (!ended)
+            {
+                // .NET throws a host's limiter away that nobody asked for long, now and then just as somebody does
+            }
         }
 
         static RateLimitLease Acquired(RateLimitLease lease) => lease.IsAcquired ? lease : throw new ObjectDisposedException(nameof(HostTurns));
@@ -139,6 +148,7 @@ internal sealed class HostTurns : IDisposable
 
     public void Dispose()
     {
+        ended = true;
         if (limits.IsValueCreated)
         {
             var (atOnce, rate, both, door) = limits.Value;

@@ -111,10 +111,10 @@ internal sealed class ImageFetcher : IDisposable
         var bytes = source switch
         {
             ImageSource.Data data => data.Bytes,
-            ImageSource.Url url => await ManyAsync(HostOf(url.Address), last, token => FetchUrlAsync(url.Address, token), cancel),
+            ImageSource.Url url => await FetchUrlAsync(url.Address, last, cancel),
             ImageSource.Path path => await ReadFileAsync(path.Name, cancel),
             ImageSource.File file => await ReadOwnAsync(file.Name, cancel),
-            ImageSource.S3 s => await ManyAsync($"s3://{s.Bucket}", last, token => FetchS3Async(s.Bucket, s.Key, token), cancel),
+            ImageSource.S3 s => await FetchS3Async(s.Bucket, s.Key, last, cancel),
             _ => throw new InvalidOperationException($"No way to fetch {source.GetType().Name}."),
         };
         return source.Sha256 is null || Convert.ToHexStringLower(SHA256.HashData(bytes)) is var sum && sum == source.Sha256 ? bytes
@@ -157,42 +157,61 @@ internal sealed class ImageFetcher : IDisposable
         }
     }
 
-    private async Task<byte[]> FetchUrlAsync(string address, CancellationToken cancel)
+    /// <summary>What is not allowed is refused before it waits for a turn, and each redirect has a turn of its own, at its own host.</summary>
+    private async Task<byte[]> FetchUrlAsync(string address, bool last, CancellationToken cancel)
     {
-        var url = Uri.TryCreate(address, UriKind.Absolute, out var given) ? given : throw new ImageException(ImageFault.SourceDenied, "The 'image.url' is no absolute URL.");
-        for (var redirects = 0; redirects <= MostRedirects; redirects++)
+        var first = Allowed(Uri.TryCreate(address, UriKind.Absolute, out var given) ? given : throw new ImageException(ImageFault.SourceDenied, "The 'image.url' is no absolute URL."));
+        return await again.ExecuteAsync(async token =>
         {
-            var odd = !url.Host.All(c => char.IsAscii(c) || char.IsLetter(c)); // digits in circles and the like
-            url = Plain(url);
-            if (odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url)))
+            var url = first;
+            for (var redirects = 0; redirects <= MostRedirects; redirects++)
             {
-                throw Denied(url.Scheme is not ("http" or "https") ? "The 'image.url' begins neither with https:// nor with http://" : hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
-                    url.UserInfo.Length > 0 ? "URLs with a user in them are never fetched." : odd || url.Scheme is not ("http" or "https") ? "Only http and https, and hosts by their plain names, can be."
-                        : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"));
+                var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token);
+                if (bytes is not null)
+                {
+                    return bytes;
+                }
+
+                url = Allowed(next!);
             }
 
-            using var request = new HttpRequestMessage(HttpMethod.Get, url);
-            using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
-            if ((int)answer.StatusCode is 301 or 302 or 303 or 307 or 308 && answer.Headers.Location is { } next)
-            {
-                url = new Uri(url, next);
-                continue;
-            }
-
-            Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers));
-            return await ReadAsync(await answer.Content.ReadAsStreamAsync(cancel), answer.Content.Headers.ContentLength, Shown(url), cancel);
-        }
-
-        throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects more than {MostRedirects} times.");
+            throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects more than {MostRedirects} times.");
+        }, cancel);
     }
 
-    private async Task<byte[]> FetchS3Async(string bucket, string key, CancellationToken cancel)
+    /// <returns>As it will be asked for.</returns>
+    /// <exception cref="ImageException">It is not to be asked for.</exception>
+    private Uri Allowed(Uri url)
     {
-        if (!buckets.Contains(bucket, StringComparer.Ordinal))
+        var odd = !url.Host.All(c => char.IsAscii(c) || char.IsLetter(c)); // digits in circles and the like
+        url = Plain(url);
+        return odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url))
+            ? throw Denied(url.Scheme is not ("http" or "https") ? "The 'image.url' begins neither with https:// nor with http://" : hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
+                url.UserInfo.Length > 0 ? "URLs with a user in them are never fetched." : odd || url.Scheme is not ("http" or "https") ? "Only http and https, and hosts by their plain names, can be."
+                    : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"))
+            : url;
+    }
+
+    /// <returns>What is there, or where it is.</returns>
+    private async Task<(byte[]? Bytes, Uri? Next)> GetAsync(Uri url, CancellationToken cancel)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, url);
+        using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+        if ((int)answer.StatusCode is 301 or 302 or 303 or 307 or 308 && answer.Headers.Location is { } next)
         {
-            throw Denied(buckets.Length == 0 ? "This worker reads no buckets" : $"This worker does not read the bucket '{bucket}'", Setting("Buckets", options.Buckets, bucket));
+            return (null, new Uri(url, next));
         }
 
+        Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers));
+        return (await ReadAsync(await answer.Content.ReadAsStreamAsync(cancel), answer.Content.Headers.ContentLength, Shown(url), cancel), null);
+    }
+
+    private async Task<byte[]> FetchS3Async(string bucket, string key, bool last, CancellationToken cancel) => buckets.Contains(bucket, StringComparer.Ordinal)
+        ? await again.ExecuteAsync(async token => await OnceAsync($"s3://{bucket}", last, limit => GetS3Async(bucket, key, limit), token), cancel)
+        : throw Denied(buckets.Length == 0 ? "This worker reads no buckets" : $"This worker does not read the bucket '{bucket}'", Setting("Buckets", options.Buckets, bucket));
+
+    private async Task<byte[]> GetS3Async(string bucket, string key, CancellationToken cancel)
+    {
         try
         {
             using var answer = await s3.Value.GetObjectAsync(bucket, key, cancel);
@@ -291,19 +310,16 @@ internal sealed class ImageFetcher : IDisposable
         }
     }
 
-    /// <summary>
-    /// Each try has its turn at its host, and then its own time; what is not an answer becomes a <see cref="SourceException"/>.
-    /// </summary>
-    private async Task<byte[]> ManyAsync(string host, bool last, Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel) =>
-        await again.ExecuteAsync(async token => await turns.AskAsync(host, last, () => OnceAsync(fetch, token), token), cancel);
+    /// <summary>Has its turn at its host, and then its own time; what is not an answer becomes a <see cref="SourceException"/>.</summary>
+    private Task<T> OnceAsync<T>(string host, bool last, Func<CancellationToken, Task<T>> ask, CancellationToken cancel) => turns.AskAsync(host, last, () => InTimeAsync(ask, cancel), cancel);
 
-    private async Task<byte[]> OnceAsync(Func<CancellationToken, Task<byte[]>> fetch, CancellationToken token)
+    private async Task<T> InTimeAsync<T>(Func<CancellationToken, Task<T>> ask, CancellationToken token)
     {
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(token);
         limit.CancelAfter(TimeSpan.FromSeconds(options.TimeoutSeconds));
         try
         {
-            return await fetch(limit.Token);
+            return await ask(limit.Token);
         }
         catch (Exception e) when (Inner<ImageException>(e) is { } refused)
         {
@@ -356,9 +372,6 @@ internal sealed class ImageFetcher : IDisposable
 
         return null;
     }
-
-    /// <summary>With its port where that is not the usual one; empty where the address is none, which is refused before anything is asked.</summary>
-    private static string HostOf(string address) => Uri.TryCreate(address, UriKind.Absolute, out var url) ? Plain(url).Authority.ToLowerInvariant() : "";
 
     /// <summary>The host as it will be looked up: other ways to write digits and letters, and a dot at the end, are gone.</summary>
     private static Uri Plain(Uri url) => url.Host.Length > 0 && url.HostNameType == UriHostNameType.Dns ? new UriBuilder(url) { Host = url.IdnHost.TrimEnd('.') }.Uri : url;

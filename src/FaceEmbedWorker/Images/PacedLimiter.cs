@@ -43,6 +43,7 @@ internal sealed class PacedLimiter(TimeSpan apart, TimeProvider time) : RateLimi
                     await Task.Delay(left, time, either.Token);
                 }
 
+                either.Token.ThrowIfCancellationRequested(); // who was next may have given up in the very moment
                 next = TimeSpan.FromTicks(Math.Max(next.Ticks, (Now - Lateness).Ticks)) + apart;
                 return new Lease(true);
             }

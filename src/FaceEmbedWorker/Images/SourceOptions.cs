@@ -28,7 +28,7 @@ internal sealed class SourceOptions : IValidatableObject
     [Required]
     public string S3Region { get; set; } = "us-east-1";
 
-    [Description("Seconds for one try to fetch; there are three within the job's deadline.")]
+    [Description("Seconds for one try to fetch, and for each redirect of it anew; there are three within the job's deadline.")]
     [Range(0.1, 3600)]
     public double TimeoutSeconds { get; set; } = 10;
 
@@ -36,7 +36,7 @@ internal sealed class SourceOptions : IValidatableObject
     [Range(0, 1024)]
     public int PerHost { get; set; }
 
-    [Description("Fetches a second that a worker begins at one host or bucket, evenly spaced; 0: as many as there are.")]
+    [Description("Fetches a second that a worker begins at one host or bucket, redirects among them, evenly spaced; 0: as many as there are.")]
     [Range(0.0, 10_000)]
     public double PerHostRate { get; set; }
 

@@ -83,6 +83,38 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.Contains("does not end a subscription", life.Reason, StringComparison.Ordinal);
     }
 
+    /// <summary>A worker that is told to stop waits no longer than for the answer to a cancel, and forgets nothing that the broker hands out meanwhile.</summary>
+    [Fact]
+    public async Task A_stop_does_not_wait_for_a_subscription_but_its_cancel_does()
+    {
+        channel.Subscribed = new TaskCompletionSource();
+        using var stopping = new CancellationTokenSource();
+        var subscribing = life.SubscribeAsync("jobs", 3, received.Add, FailAsync, cancel: stopping.Token);
+        await stopping.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => subscribing.WaitAsync(TimeSpan.FromSeconds(30)));
+        var done = life.UnsubscribeAsync();
+        Assert.False(done.IsCompleted);
+        channel.Subscribed.SetResult();
+        await done.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(("tag of jobs", false, false), (Assert.Single(channel.Cancelled), life.Ended, life.Ready));
+    }
+
+    [Fact]
+    public async Task A_subscription_that_is_never_answered_ends_the_life_when_it_is_to_end()
+    {
+        channel.Subscribed = new TaskCompletionSource();
+        using var stopping = new CancellationTokenSource();
+        var subscribing = life.SubscribeAsync("jobs", 3, received.Add, FailAsync, cancel: stopping.Token);
+        await stopping.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => subscribing.WaitAsync(TimeSpan.FromSeconds(30)));
+        var done = life.UnsubscribeAsync();
+        Assert.False(done.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(5));
+        await done.WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Contains("does not end a subscription", life.Reason, StringComparison.Ordinal);
+        Assert.Empty(channel.Cancelled);
+    }
+
     [Fact]
     public async Task What_comes_after_the_answer_to_a_cancel_is_waited_for()
     {

@@ -21,6 +21,9 @@ internal sealed class PaperChannel : IBrokerChannel
     /// <summary>Hands out what waits when it is asked to.</summary>
     public bool AnswersGet { get; set; } = true;
 
+    /// <summary>The answer to a subscription, where it is not given at once.</summary>
+    public TaskCompletionSource? Subscribed { get; set; }
+
     /// <summary>Confirms what is published; otherwise whoever publishes waits until it gives up.</summary>
     public bool Confirms { get; set; } = true;
 
@@ -59,10 +62,11 @@ internal sealed class PaperChannel : IBrokerChannel
 
     public void OnClosed(Func<string, Task> closed) => this.closed = closed;
 
-    public Task<string> ConsumeAsync(string queue, ushort prefetch, Func<Handed, Task> received, Func<Task> ended, CancellationToken cancel)
+    public async Task<string> ConsumeAsync(string queue, ushort prefetch, Func<Handed, Task> received, Func<Task> ended, CancellationToken cancel)
     {
         (this.received[queue], this.ended[queue]) = (received, ended);
-        return Task.FromResult($"tag of {queue}");
+        await (Subscribed?.Task ?? Task.CompletedTask);
+        return $"tag of {queue}";
     }
 
     public Task CancelAsync(string tag, CancellationToken cancel)

@@ -33,11 +33,14 @@ public class AreaResizeTests
         }
     }
 
-    [Fact]
-    public void No_side_grows()
+    [Theory]
+    [InlineData(10, 11)]
+    [InlineData(11, 10)]
+    [InlineData(11, 9)]
+    public void No_side_grows(int width, int height)
     {
         using var picture = new Picture(10, 10);
-        using var large = new Picture(10, 11);
+        using var large = new Picture(width, height);
         Assert.Throws<ArgumentOutOfRangeException>(() => AreaResize.Shrink(picture, large));
     }
 

@@ -77,6 +77,35 @@ public sealed class HostTurnsTests : IDisposable
         Assert.Equal(1, asked);
     }
 
+    /// <summary>Also where it gives up in the moment in which its turn comes: the next one does not wait for a turn that nobody takes.</summary>
+    [Fact]
+    public async Task Who_gives_up_as_its_turn_comes_leaves_it_to_the_next()
+    {
+        for (var round = 0; round < 100; round++)
+        {
+            using var paced = new HostTurns(new SourceOptions { PerHostRate = 0.1 }, time);
+            var gaveUp = Enumerable.Range(0, 100).Select(_ => new CancellationTokenSource()).ToArray();
+            var went = new System.Collections.Concurrent.ConcurrentQueue<int>();
+            var all = gaveUp.Select((g, i) => paced.AskAsync("host", last: false, () =>
+            {
+                went.Enqueue(i);
+                return Task.FromResult<byte[]>([]);
+            }, g.Token)).ToArray();
+            Parallel.For(1, 99, i => gaveUp[i].Cancel());
+            time.Advance(TimeSpan.FromSeconds(10));
+            await all[99].WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+            Assert.Equal([0, 99], went);
+        }
+    }
+
+    [Fact]
+    public async Task Nobody_asks_after_the_worker_has_ended()
+    {
+        var ended = new HostTurns(new SourceOptions { PerHost = 1, PerHostRate = 1 }, time);
+        ended.Dispose();
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => ended.AskAsync<byte[]>("host", last: false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+    }
+
     /// <summary>Also beyond ten a second, which is how often a limiter of many hosts looks.</summary>
     [Fact]
     public async Task A_host_is_asked_as_often_as_the_rate_says()
@@ -103,7 +132,7 @@ public sealed class HostTurnsTests : IDisposable
         await Task.WhenAll(all).WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Equal(["bulk-0", "bulk-1", "asked-0", "asked-1", "bulk-2", "bulk-3"], begun);
 
-        Task Ask(string name, bool last) => turns.AskAsync("host", last, async () =>
+        Task Ask(string name, bool last) => turns.AskAsync<byte[]>("host", last, async () =>
         {
             var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             begun.Add(name);
@@ -140,7 +169,7 @@ public sealed class HostTurnsTests : IDisposable
     {
         await FailAsync("host", HostTurns.Failures);
         time.Advance(TimeSpan.FromSeconds(1));
-        await Assert.ThrowsAsync<OperationCanceledException>(() => turns.AskAsync("host", false, () => throw new OperationCanceledException(), CancellationToken.None));
+        await Assert.ThrowsAsync<OperationCanceledException>(() => turns.AskAsync<byte[]>("host", false, () => throw new OperationCanceledException(), CancellationToken.None));
         await FailAsync("host", 1);
         await RefusedAsync("6 tries in a row failed, and the next is in 2 s");
     }
@@ -149,9 +178,9 @@ public sealed class HostTurnsTests : IDisposable
     public async Task A_host_that_says_when_or_has_no_such_picture_is_not_away()
     {
         await FailAsync("host", HostTurns.Failures - 1);
-        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync("host", false, () => throw new SourceException("later", retryAfter: TimeSpan.FromMinutes(1)), CancellationToken.None));
+        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync<byte[]>("host", false, () => throw new SourceException("later", retryAfter: TimeSpan.FromMinutes(1)), CancellationToken.None));
         await FailAsync("host", HostTurns.Failures - 1);
-        await Assert.ThrowsAsync<ImageException>(() => turns.AskAsync("host", false, () => throw new ImageException(ImageFault.SourceMissing, "nothing there"), CancellationToken.None));
+        await Assert.ThrowsAsync<ImageException>(() => turns.AskAsync<byte[]>("host", false, () => throw new ImageException(ImageFault.SourceMissing, "nothing there"), CancellationToken.None));
         await FailAsync("host", HostTurns.Failures);
         await RefusedAsync("5 tries in a row");
     }
@@ -163,7 +192,7 @@ public sealed class HostTurnsTests : IDisposable
         var answer = new TaskCompletionSource<byte[]>();
         var first = turns.AskAsync("host", false, () => answer.Task, CancellationToken.None);
         using var deadline = new CancellationTokenSource();
-        var second = turns.AskAsync("host", false, () => throw new InvalidOperationException("asked"), deadline.Token);
+        var second = turns.AskAsync<byte[]>("host", false, () => throw new InvalidOperationException("asked"), deadline.Token);
         await deadline.CancelAsync();
         var retry = Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(await Assert.ThrowsAsync<TurnException>(() => second)));
         Assert.Equal(("deadline", true, "Its turn at host did not come within the job's deadline (Jobs:DeadlineSeconds): Sources:PerHost or Sources:PerHostRate lets fewer jobs through than wait for that host."), (retry.Reason, retry.InLine, retry.Message));
@@ -181,7 +210,7 @@ public sealed class HostTurnsTests : IDisposable
         }
 
         await FailAsync("host-0", 1); // asked, as one that was never heard of
-        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync($"host-{HostTurns.MostFailing}", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+        await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync<byte[]>($"host-{HostTurns.MostFailing}", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
     }
 
     public void Dispose() => turns.Dispose();
@@ -198,13 +227,13 @@ public sealed class HostTurnsTests : IDisposable
     {
         for (var i = 0; i < times; i++)
         {
-            Assert.Equal("away", (await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync(host, false, () => throw new SourceException("away"), CancellationToken.None))).Message);
+            Assert.Equal("away", (await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync<byte[]>(host, false, () => throw new SourceException("away"), CancellationToken.None))).Message);
         }
     }
 
     private async Task RefusedAsync(string why)
     {
-        var e = await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync("host", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+        var e = await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync<byte[]>("host", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
         Assert.Contains(why, e.Message, StringComparison.Ordinal);
         Assert.True(e.Paused);
     }

@@ -6,6 +6,7 @@ using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Jobs;
 using FaceEmbedWorker.Tests.EndToEnd;
 using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Time.Testing;
 
 namespace FaceEmbedWorker.Tests.Images;
 
@@ -240,6 +241,35 @@ public sealed class ImageFetcherTests : IDisposable
             using var fetcher = new ImageFetcher(Options.Create(options), Options.Create(new ImageOptions()), TimeProvider.System);
             await Task.WhenAll(Enumerable.Range(0, 8).Select(i => fetcher.FetchAsync(new ImageSource.Url(server.Url($"/{i}")), TestContext.Current.CancellationToken).AsTask()));
         }
+    }
+
+    /// <summary>A redirect asks a host like any other, and what is never asked waits for nobody.</summary>
+    [Fact]
+    public async Task Each_redirect_has_its_turn_and_what_is_refused_needs_none()
+    {
+        using var server = new Server(path => path == "/moved" ? Server.To("/here") : Server.Ok([1]));
+        var time = new FakeTimeProvider();
+        var options = new SourceOptions { Hosts = server.Url(""), PrivateNetworks = Loopback, Buckets = "mine", PerHostRate = 0.1 };
+        using var fetcher = new ImageFetcher(Options.Create(options), Options.Create(new ImageOptions()), time);
+        var moved = Fetch(new ImageSource.Url(server.Url("/moved")));
+        for (var i = 0; i < 3000 && server.Requests.IsEmpty; i++)
+        {
+            await Task.Delay(10, TestContext.Current.CancellationToken);
+        }
+
+        await Task.Delay(100, TestContext.Current.CancellationToken);
+        Assert.Single(server.Requests);
+        Assert.False(moved.IsCompleted);
+        foreach (var refused in Enumerable.Repeat<ImageSource>(new ImageSource.Url("nonsense"), 3).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.Url("https://elsewhere.example/1.jpg"), 3)).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.S3("theirs", "1.jpg"), 3)))
+        {
+            Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => Fetch(refused).WaitAsync(TimeSpan.FromSeconds(30)))).Fault);
+        }
+
+        time.Advance(TimeSpan.FromSeconds(10));
+        Assert.Equal([1], await moved.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken));
+        Assert.Equal(2, server.Requests.Count);
+
+        Task<byte[]> Fetch(ImageSource source) => fetcher.FetchAsync(source, TestContext.Current.CancellationToken).AsTask();
     }
 
     /// <summary>A host that is away costs five tries, and then next to nothing; those that answer do not wait for it.</summary>
