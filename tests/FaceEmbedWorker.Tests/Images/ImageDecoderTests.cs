@@ -34,6 +34,8 @@ public class ImageDecoderTests
 
     [Theory]
     [InlineData(1, 61, 47)]
+    [InlineData(4, 61, 47)]
+    [InlineData(5, 47, 61)]
     [InlineData(6, 47, 61)]
     public void Sizes_are_those_of_the_upright_picture(int orientation, int width, int height)
     {
@@ -78,6 +80,164 @@ public class ImageDecoderTests
     {
         var (wantedWidth, wantedHeight) = Pipeline.Detector.WantedFor(2, width, height);
         Assert.Equal(shrink, Math.Min(EncodedImage.ShrinkFor(width, wantedWidth), EncodedImage.ShrinkFor(height, wantedHeight)));
+    }
+
+    [Theory]
+    [InlineData(800, 100, 8)]
+    [InlineData(799, 100, 4)]
+    [InlineData(400, 100, 4)]
+    [InlineData(399, 100, 2)]
+    [InlineData(200, 100, 2)]
+    [InlineData(199, 100, 1)]
+    [InlineData(10, 100, 1)]
+    public void A_factor_leaves_what_is_wanted(double length, double wanted, int factor) => Assert.Equal(factor, EncodedImage.ShrinkFor(length, wanted));
+
+    [Fact]
+    public void Only_a_jpeg_of_libvips_shrinks_and_by_the_side_that_has_less_to_spare()
+    {
+        var (jpeg, png) = (TestData.Read("formats/baseline.jpg"), TestData.Read("formats/rgb.png"));
+        var (one, other) = (Pipeline.Decoder.Open(jpeg), Pipeline.Decoder.Open(png));
+        Assert.Equal(("libvips", 2, 4, 4), (one.DecodedBy, one.ShrinkFor((one.Width / 2, one.Height / 8)), one.ShrinkFor((one.Width / 8, one.Height / 4)), one.ShrinkFor((one.Width / 4, one.Height / 4))));
+        Assert.Equal(("libvips", 1), (other.DecodedBy, other.ShrinkFor((1, 1))));
+        var managed = new ImageDecoder(Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp })).Open(jpeg);
+        Assert.Equal(("imagesharp", 1), (managed.DecodedBy, managed.ShrinkFor((1, 1))));
+        Assert.Equal("imagesharp", Pipeline.Decoder.Open("P6 1 1 255 abc"u8.ToArray()).DecodedBy);
+    }
+
+    /// <summary>A limit is what is still allowed.</summary>
+    [Theory]
+    [InlineData("baseline.jpg", nameof(ImageOptions.MaxBytes), null)]
+    [InlineData("rgb.png", nameof(ImageOptions.MaxSide), "pixels on a side")]
+    [InlineData("rgb.png", nameof(ImageOptions.MaxPixels), "pixels")]
+    [InlineData("two_pages.tif", nameof(ImageOptions.MaxPages), "frames or pages")]
+    [InlineData("progressive.jpg", nameof(ImageOptions.MaxScans), "scans")]
+    [InlineData("progressive.jpg", nameof(ImageOptions.MaxProgressivePixels), "pixels in progressive order")]
+    public void What_is_at_its_limit_is_opened_and_one_more_is_refused(string file, string setting, string? what)
+    {
+        var bytes = TestData.Read("formats/" + file);
+        var header = ImageHeader.Read(ImageFormat.Of(bytes)!, bytes);
+        var value = setting switch
+        {
+            nameof(ImageOptions.MaxBytes) => bytes.Length,
+            nameof(ImageOptions.MaxSide) => Math.Max(header.Width, header.Height),
+            nameof(ImageOptions.MaxPages) => header.Pages,
+            nameof(ImageOptions.MaxScans) => header.Scans,
+            _ => header.Width * header.Height,
+        };
+        Assert.True(header.Width != header.Height && value > 1);
+        new ImageDecoder(Options.Create(With(value))).Open(bytes);
+        var refusal = Refusal(With(value - 1), bytes);
+        Assert.Equal(what is null ? $"The picture has {value:N0} bytes; Images:MaxBytes allows {value - 1:N0}." : $"The {header.Format} ({header.Width} x {header.Height}) has {value:N0} {what}; Images:{setting} allows {value - 1:N0}.", refusal.Message);
+
+        ImageOptions With(int limit)
+        {
+            var options = new ImageOptions();
+            typeof(ImageOptions).GetProperty(setting)!.SetValue(options, Convert.ChangeType(limit, typeof(ImageOptions).GetProperty(setting)!.PropertyType, System.Globalization.CultureInfo.InvariantCulture));
+            return options;
+        }
+    }
+
+    [Theory]
+    [InlineData(1001, 10, 101)]
+    [InlineData(10, 1001, 101)]
+    [InlineData(1010, 10, 101)]
+    [InlineData(1000, 1, 0)]
+    [InlineData(1, 1000, 0)]
+    public void A_side_of_more_than_a_thousand_pixels_has_a_limit_by_the_other(int width, int height, int times)
+    {
+        using var black = Image.Black(width, height, bands: 3);
+        var png = black.PngsaveBuffer();
+        new ImageDecoder(Options.Create(new ImageOptions { MaxAspectRatio = Math.Max(1, times) })).Open(png);
+        if (times > 0)
+        {
+            Assert.Contains($"({width} x {height}) has {times} times the length of the other on one side; Images:MaxAspectRatio allows {times - 1}.", Refusal(new ImageOptions { MaxAspectRatio = times - 1 }, png).Message, StringComparison.Ordinal);
+        }
+    }
+
+    /// <summary>24 MiB for all, the file, what its decoder holds, 128 rows of 4 bytes a pixel, and 3 for each that comes out; 4 more within ImageSharp.</summary>
+    [Theory]
+    [InlineData("rgb.png", 1)]
+    [InlineData("baseline.jpg", 8)]
+    public void A_decode_is_held_against_the_memory_that_is_allowed(string file, int shrink)
+    {
+        var bytes = TestData.Read("formats/" + file);
+        var header = ImageHeader.Read(ImageFormat.Of(bytes)!, bytes);
+        long Least(int by, bool managed, long held) => 24 * 1024 * 1024 + bytes.Length + header.Held + header.Width * 4 * 128 + Pixels(by) * 3 + held * 3 + (managed ? Pixels(by) * 4 + header.HeldByImageSharp : 0);
+        long Pixels(int by) => (long)((header.Width + by - 1) / by) * ((header.Height + by - 1) / by);
+
+        foreach (var managed in new[] { false, true })
+        {
+            var by = managed ? 1 : shrink;
+            var refusal = Refusal(With(Least(by, managed, 0) - 1), bytes);
+            Assert.Equal((ImageFault.Refused, $"The {header.Format} ({header.Width} x {header.Height}) would take {Least(by, managed, 0):N0} bytes of memory; Images:MaxMemory allows {Least(by, managed, 0) - 1:N0}."), (refusal.Fault, refusal.Message));
+            using var picture = new ImageDecoder(Options.Create(With(Least(by, managed, 0)))).Open(bytes).Decode(by, TestContext.Current.CancellationToken);
+
+            using var held = new Picture(300, 200);
+            var beside = new ImageDecoder(Options.Create(With(Least(by, managed, 60_000)))).Open(bytes);
+            beside.Decode(by, TestContext.Current.CancellationToken, held).Dispose();
+            using var larger = new Picture(301, 200);
+            Assert.Contains($"would take {Least(by, managed, 60_200):N0} bytes", Assert.Throws<ImageException>(() => beside.Decode(by, TestContext.Current.CancellationToken, larger)).Message, StringComparison.Ordinal);
+
+            ImageOptions With(long memory) => new() { MaxMemory = memory, Decoder = managed ? PictureDecoder.ImageSharp : PictureDecoder.Libvips };
+        }
+    }
+
+    [Fact]
+    public void A_jpeg_is_looked_at_as_coarsely_as_memory_wants()
+    {
+        using var black = Image.Black(4000, 3000, bands: 3);
+        var (jpeg, png) = (black.JpegsaveBuffer(), black.PngsaveBuffer());
+        long Room(int shrink) => long.Parse(Refusal(new ImageOptions { MaxMemory = 1 }, jpeg).Message.Split(' ')[7], System.Globalization.NumberStyles.AllowThousands, System.Globalization.CultureInfo.InvariantCulture)
+            + (4000 / shrink * (3000 / shrink) - 500 * 375) * 3L;
+        foreach (var shrink in new[] { 1, 2, 4, 8 })
+        {
+            Assert.Equal((shrink, Math.Max(2, shrink)), (Within(Room(shrink), 1), Within(Room(shrink), 2)));
+            Assert.Equal(Math.Min(8, 2 * shrink), Within(Math.Max(Room(8), Room(shrink) - 1), 1));
+        }
+
+        using var held = new Picture(1000, 1000);
+        Assert.Equal((2, 4), (Within(Room(2) + 3_000_000, 1, held), Within(Room(2) + 2_999_999, 1, held)));
+        Assert.Equal(1, new ImageDecoder(Options.Create(new ImageOptions())).Open(png).WithinMemory(1));
+
+        int Within(long memory, int wanted, Picture? beside = null) => new ImageDecoder(Options.Create(new ImageOptions { MaxMemory = memory })).Open(jpeg).WithinMemory(wanted, beside);
+    }
+
+    [Fact]
+    public void What_is_no_picture_or_not_decoded_is_told()
+    {
+        Assert.Equal((ImageFault.Empty, "The picture is empty: it has 0 bytes."), Of(new ImageOptions(), []));
+        Assert.Equal((ImageFault.Undecodable, "The bytes are not a picture of any known format."), Of(new ImageOptions(), "hello, world"u8.ToArray()));
+        var avif = Pipeline.Changed(TestData.Astronaut, image => image.Resize(0.1), ".avif");
+        Assert.Equal((ImageFault.Unsupported, "The picture is AVIF, which ImageSharp does not decode; Images:Decoder=Libvips may."), Of(new ImageOptions { Decoder = PictureDecoder.ImageSharp }, avif));
+
+        static (ImageFault, string) Of(ImageOptions options, byte[] bytes) => Refusal(options, bytes) is var e ? (e.Fault, e.Message) : default;
+    }
+
+    [Fact]
+    public void Says_which_library_decodes_what()
+    {
+        Assert.Matches("^libvips [0-9.]+: JPEG, PNG, .*; ImageSharp: .*BMP", Pipeline.Decoder.Describe());
+        Assert.DoesNotContain("PNG", Pipeline.Decoder.Describe().Split(';')[1], StringComparison.Ordinal);
+        Assert.Equal(LibvipsDecoder.ReadsHeic, Pipeline.Decoder.Describe().Contains("HEIC", StringComparison.Ordinal));
+        Assert.Matches("^ImageSharp [0-9.]+: .*JPEG.*PNG", new ImageDecoder(Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp })).Describe());
+    }
+
+    /// <summary>A place is kept for as long as it runs, also where nobody waits for it any more.</summary>
+    [Fact]
+    public async Task A_decode_that_was_given_up_keeps_its_place_until_it_ends()
+    {
+        using var black = Image.Black(4000, 4000, bands: 3);
+        using var decoder = new ImageDecoder(Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp }), places: 1);
+        var encoded = decoder.Open(black.PngsaveBuffer());
+        using var cancel = new CancellationTokenSource();
+        var first = Task.Run(() => encoded.Decode(1, cancel.Token), TestContext.Current.CancellationToken);
+        cancel.CancelAfter(20);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => first);
+        for (var again = 0; again < 2; again++)
+        {
+            using var picture = encoded.Decode(1, TestContext.Current.CancellationToken);
+            Assert.Equal(4000, picture.Width);
+        }
     }
 
     [Fact]

@@ -16,6 +16,11 @@ public class Vp8lTests
             var groups = writer.Write(width, height);
 
             Assert.True(groups == Vp8l.Groups(writer.Stream, width, height), $"seed {seed}: {width} x {height} has {groups} groups, and {Vp8l.Groups(writer.Stream, width, height)} are counted");
+            if (writer.Named % 8 == 0)
+            {
+                Assert.Equal(groups, Vp8l.Groups(writer.Stream.AsSpan(0, writer.Named / 8), width, height)); // nothing behind it is looked at
+            }
+
             using var picture = Pipeline.Decode(File(width, height, writer.Stream)); // throws for what is not in order, or ends early
             Assert.Equal((width, height), (picture.Width, picture.Height));
         }
@@ -33,6 +38,19 @@ public class Vp8lTests
             {
                 Assert.InRange(Vp8l.Groups(stream.AsSpan(0, end), 40, 40), 1, 65_536);
             }
+        }
+    }
+
+    /// <summary>Symbols that there are not, runs beyond the last, codes that lack some.</summary>
+    [Fact]
+    public void Any_bytes_are_counted()
+    {
+        for (var seed = 0; seed < 4000; seed++)
+        {
+            var random = new Random(seed);
+            var bytes = new byte[random.Next(100)];
+            random.NextBytes(bytes);
+            Assert.InRange(Vp8l.Groups(bytes, 1 + random.Next(300), 1 + random.Next(300)), 1, 65_536);
         }
     }
 
@@ -67,6 +85,9 @@ public class Vp8lTests
 
         private readonly List<byte> bits = [];
 
+        /// <summary>The bits up to the end of what names the groups.</summary>
+        public int Named { get; private set; }
+
         public byte[] Stream => [.. bits.Chunk(8).Select(b => (byte)b.Select((bit, i) => bit << i).Sum())];
 
         /// <returns>How many groups of codes it has.</returns>
@@ -90,7 +111,7 @@ public class Vp8lTests
                 var across = Blocks(width, size);
                 var count = groups ?? (Chance(8) ? 1 + random.Next(6) : 1 + random.Next(400));
                 var blocks = Picture(across, Blocks(height, size), () => random.Next(count));
-                most = blocks.Max() + 1;
+                (most, Named) = (blocks.Max() + 1, bits.Count);
                 named = [.. named.Select((_, at) => blocks[(at / width >> size) * across + (at % width >> size)])];
             }
 
@@ -116,7 +137,8 @@ public class Vp8lTests
             }
             else if (kind == 3)
             {
-                var colours = 1 + Put(random.Next(random.Next(2) == 0 ? 20 : 256), 8);
+                int[] some = [1, 2, 3, 4, 5, 16, 17, 1 + random.Next(256)]; // of so few, bytes hold several
+                var colours = 1 + Put(some[random.Next(some.Length)] - 1, 8);
                 Picture(colours, 1, () => random.Next(65536));
                 width = Blocks(width, colours <= 2 ? 3 : colours <= 4 ? 2 : colours <= 16 ? 1 : 0);
             }
@@ -276,9 +298,10 @@ public class Vp8lTests
         private int[] Complete(int count, int longest)
         {
             List<int> lengths = [0];
+            var way = random.Next(3);
             while (lengths.Count < count)
             {
-                var at = random.Next(lengths.Count);
+                var at = way == 0 ? lengths.IndexOf(lengths.Min()) : way == 1 && lengths[^1] < longest ? lengths.Count - 1 : random.Next(lengths.Count); // as alike as can be, as different, or by chance
                 if (lengths[at] < longest)
                 {
                     lengths.Add(++lengths[at]);
