@@ -33,6 +33,30 @@ public class AreaResizeTests
         }
     }
 
+    /// <summary>As many shapes as there are sizes of what it borrows: it borrows enough, and leaves nothing of another's in a picture.</summary>
+    [Fact]
+    public void A_picture_of_any_shape_is_averaged()
+    {
+        for (var seed = 0; seed < 1500; seed++)
+        {
+            var random = new Random(seed);
+            var (width, height) = (1 + random.Next(160), 1 + random.Next(12));
+            var (toWidth, toHeight) = (1 + random.Next(width), 1 + random.Next(height));
+            using var picture = new Picture(width, height);
+            random.NextBytes(picture.Pixels);
+            using var small = new Picture(toWidth, toHeight);
+            AreaResize.Shrink(picture, small);
+            foreach (var (x, y) in new[] { (0, 0), (toWidth - 1, toHeight - 1), (random.Next(toWidth), random.Next(toHeight)) })
+            {
+                for (var channel = 0; channel < 3; channel++)
+                {
+                    var mean = Mean(picture, x, y, toWidth, toHeight, channel);
+                    Assert.True(Math.Abs(mean - small.Row(y)[x * 3 + channel]) < 0.51, $"seed {seed}: {width} x {height} to {toWidth} x {toHeight}, {mean} at {x}, {y}");
+                }
+            }
+        }
+    }
+
     [Theory]
     [InlineData(10, 11)]
     [InlineData(11, 10)]
