@@ -7,7 +7,7 @@ namespace FaceEmbedWorker.Broker;
 /// </summary>
 internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
 {
-    /// <summary>A turn's; longer where a job of it takes longer, and no shorter: with each end a job may come back counted.</summary>
+    /// <summary>A turn's, and that of a queue which has nothing.</summary>
     private static readonly TimeSpan TurnTime = TimeSpan.FromSeconds(2);
 
     private bool bulk;
@@ -34,15 +34,17 @@ internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
     /// <summary>Something came, or is in hand.</summary>
     public void Busy() => busy = time.GetTimestamp();
 
+    /// <param name="inHand">Something is: a turn ends beside its last job, for the next would be on its way once that is acked, and come
+    /// back counted.</param>
     /// <param name="settled">Deliveries of this life that were settled.</param>
     /// <param name="enough">So many of them.</param>
     /// <returns>Whether the queues are to be taken anew.</returns>
-    public bool Look(int settled, int enough)
+    public bool Look(bool inHand, int settled, int enough)
     {
         Careful &= settled < enough;
-        var over = Careful && ofOne && settled > before && time.GetElapsedTime(begun) >= TurnTime; // the other queue's jobs are not to wait for all of these
-        var nothing = Careful && ofOne && settled == before && time.GetElapsedTime(busy) >= TurnTime; // what ended the connection is not here
-        idle = over ? 0 : nothing ? idle + 1 : idle;
+        var over = Careful && ofOne && inHand && time.GetElapsedTime(begun) >= TurnTime; // the other queue's jobs are not to wait for all of these
+        var nothing = Careful && ofOne && !inHand && time.GetElapsedTime(busy) >= TurnTime; // what ended the connection is not here
+        idle = over || settled > before ? 0 : nothing ? idle + 1 : idle;
         Careful &= idle < 2;
         return over || nothing || (ofOne && !Careful);
     }

@@ -194,9 +194,10 @@ internal sealed partial class JobConsumer : BackgroundService
         }
 
         var before = prefetch;
-        if (turns.Look(life.Settled, budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
+        if (turns.Look(life.InHand > 0, life.Settled, budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
         {
             await life.UnsubscribeAsync();
+            await (turns.Careful ? handBack.ReturnUnstartedAsync(life) : Task.CompletedTask); // the other queue does not wait for a gate that is closed
             await life.LighterAsync(turns.Careful ? 0 : budget.Bytes / 2, stopping); // one that came as its turn ended: nothing is to be beside it
             await SubscribeAsync(life, stopping);
             Resized(logger, prefetch == before ? LogLevel.Debug : LogLevel.Information, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);

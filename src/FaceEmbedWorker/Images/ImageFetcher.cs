@@ -51,6 +51,7 @@ internal sealed class ImageFetcher : IDisposable
     private readonly int maxBytes;
     private readonly AllowedHost[] hosts;
     private readonly string[] buckets;
+    private readonly IReadOnlyList<IPNetwork> networks;
     private readonly (string Given, string Real)[] roots;
     private readonly HttpClient http;
     private readonly Lazy<AmazonS3Client> s3;
@@ -72,7 +73,7 @@ internal sealed class ImageFetcher : IDisposable
         hosts = [.. SourceOptions.List(this.options.Hosts).Select(h => AllowedHost.Parse(h)!)];
         buckets = SourceOptions.List(this.options.Buckets);
         roots = [.. SourceOptions.List(this.options.Roots).Select(r => (r, RealPath(r)))];
-        var networks = this.options.Networks;
+        networks = this.options.Networks;
         http = new HttpClient(new SocketsHttpHandler
         {
             AllowAutoRedirect = false, // each is checked
@@ -139,9 +140,7 @@ internal sealed class ImageFetcher : IDisposable
         var addresses = IPAddress.TryParse(host.Host, out var literal) ? [literal] : await resolve(host.Host, cancel);
         if (addresses.FirstOrDefault(a => !PublicAddress.MayReach(a, networks)) is { } hidden)
         {
-            // a job may try to lead inside: nothing is proposed for loopback, for where clouds keep credentials and the like
-            throw Denied($"'{host.Host}' is at {hidden}, which is not on the public internet", hidden.GetAddressBytes() is [10, _, _, _] or [172, >= 16 and < 32, _, _] or [192, 168, _, _]
-                ? Setting("PrivateNetworks", string.Join(',', networks), $"{hidden}/32") : "Sources:PrivateNetworks lists networks that may be reached.");
+            throw Hidden(host.Host, hidden, networks);
         }
 
         var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp) { NoDelay = true };
@@ -166,13 +165,13 @@ internal sealed class ImageFetcher : IDisposable
             var url = first;
             for (var redirects = 0; redirects <= MostRedirects; redirects++)
             {
-                var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token);
+                var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token, static a => a.Next is null ? true : null);
                 if (bytes is not null)
                 {
                     return bytes;
                 }
 
-                url = Allowed(next!);
+                url = Allowed(Uri.TryCreate(url, next, out var moved) ? moved : throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects to what is no URL."));
             }
 
             throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects more than {MostRedirects} times.");
@@ -184,22 +183,34 @@ internal sealed class ImageFetcher : IDisposable
     private Uri Allowed(Uri url)
     {
         var odd = !url.Host.All(c => char.IsAscii(c) || char.IsLetter(c)); // digits in circles and the like
-        url = Plain(url);
-        return odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url))
-            ? throw Denied(url.Scheme is not ("http" or "https") ? "The 'image.url' begins neither with https:// nor with http://" : hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
+        try
+        {
+            url = Plain(url);
+            _ = url.IdnHost;
+        }
+        catch (UriFormatException e)
+        {
+            throw new ImageException(ImageFault.SourceDenied, $"The URL names no host that there can be: {e.Message}", e);
+        }
+
+        if (odd || url.UserInfo.Length > 0 || !hosts.Any(h => h.Allows(url)))
+        {
+            throw Denied(url.Scheme is not ("http" or "https") ? "The 'image.url' begins neither with https:// nor with http://" : hosts.Length == 0 ? "This worker fetches no URLs" : $"This worker does not fetch from {url.Scheme}://{url.Host}:{url.Port}",
                 url.UserInfo.Length > 0 ? "URLs with a user in them are never fetched." : odd || url.Scheme is not ("http" or "https") ? "Only http and https, and hosts by their plain names, can be."
-                    : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"))
-            : url;
+                    : Setting("Hosts", options.Hosts, url.Scheme == "http" ? $"http://{url.Host}:{url.Port}" : url.IsDefaultPort ? url.Host : $"{url.Host}:{url.Port}"));
+        }
+
+        return IPAddress.TryParse(url.IdnHost, out var literal) && !PublicAddress.MayReach(literal, networks) ? throw Hidden(url.Host, literal, networks) : url;
     }
 
-    /// <returns>What is there, or where it is.</returns>
+    /// <returns>What is there, or where it is, from here.</returns>
     private async Task<(byte[]? Bytes, Uri? Next)> GetAsync(Uri url, CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, url);
         using var answer = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
         if ((int)answer.StatusCode is 301 or 302 or 303 or 307 or 308 && answer.Headers.Location is { } next)
         {
-            return (null, new Uri(url, next));
+            return (null, next);
         }
 
         Check((int)answer.StatusCode, Shown(url), RetryAfter(answer.Headers));
@@ -227,6 +238,11 @@ internal sealed class ImageFetcher : IDisposable
             throw new SourceException($"s3://{bucket}/{key} cannot be read: {BucketListing.Words(e)}", e);
         }
     }
+
+    /// <summary>A job may try to lead inside: nothing is proposed for loopback, for where clouds keep credentials and the like.</summary>
+    private static ImageException Hidden(string host, IPAddress address, IReadOnlyList<IPNetwork> networks) => Denied($"'{host}' is at {address}, which is not on the public internet",
+        address.GetAddressBytes() is [10, _, _, _] or [172, >= 16 and < 32, _, _] or [192, 168, _, _]
+            ? Setting("PrivateNetworks", string.Join(',', networks), $"{address}/32") : "Sources:PrivateNetworks lists networks that may be reached.");
 
     private static ImageException Denied(string what, string way) => new(ImageFault.SourceDenied, $"{what}. {way}");
 
@@ -311,7 +327,8 @@ internal sealed class ImageFetcher : IDisposable
     }
 
     /// <summary>Has its turn at its host, and then its own time; what is not an answer becomes a <see cref="SourceException"/>.</summary>
-    private Task<T> OnceAsync<T>(string host, bool last, Func<CancellationToken, Task<T>> ask, CancellationToken cancel) => turns.AskAsync(host, last, () => InTimeAsync(ask, cancel), cancel);
+    private Task<T> OnceAsync<T>(string host, bool last, Func<CancellationToken, Task<T>> ask, CancellationToken cancel, Func<T, bool?>? tells = null) =>
+        turns.AskAsync(host, last, () => InTimeAsync(ask, cancel), cancel, tells);
 
     private async Task<T> InTimeAsync<T>(Func<CancellationToken, Task<T>> ask, CancellationToken token)
     {

@@ -17,10 +17,10 @@ public class CarefulTurnsTests
     {
         Assert.Equal([true, false], turns.Next(0)); // the bulk queue first
         time.Advance(TimeSpan.FromHours(1));
-        Assert.False(turns.Look(0, Enough) || turns.Careful);
+        Assert.False(turns.Look(true, 0, Enough) || turns.Careful);
         turns.Begin(careful: false);
         Assert.Equal([true, false], turns.Next(0));
-        Assert.False(turns.Look(3, Enough) || turns.Look(Enough, Enough));
+        Assert.False(turns.Look(true, 3, Enough) || turns.Look(false, Enough, Enough));
     }
 
     [Fact]
@@ -30,9 +30,9 @@ public class CarefulTurnsTests
         alone.Begin(careful: true);
         Assert.Equal([false], alone.Next(0));
         time.Advance(TimeSpan.FromHours(1));
-        Assert.False(alone.Look(Enough - 1, Enough));
+        Assert.False(alone.Look(true, Enough - 1, Enough));
         Assert.True(alone.Careful);
-        Assert.False(alone.Look(Enough, Enough)); // nothing is to be taken anew but for how many at once
+        Assert.False(alone.Look(true, Enough, Enough)); // nothing is to be taken anew but for how many at once
         Assert.False(alone.Careful);
         Assert.Equal([false], alone.Next(0));
     }
@@ -42,32 +42,35 @@ public class CarefulTurnsTests
     public void The_first_queue_goes_first_and_then_both_go_by_turns()
     {
         turns.Begin(careful: true);
-        for (var settled = 0; settled < Enough - 1; settled++)
+        for (var settled = 0; settled < Enough; settled++)
         {
             Assert.Equal([settled % 2 == 1], turns.Next(settled));
-            time.Advance(TimeSpan.FromSeconds(8)); // one job is done for so long
             turns.Busy();
-            Assert.False(turns.Look(settled, Enough));
-            Assert.True(turns.Look(settled + 1, Enough));
+            Assert.False(turns.Look(true, settled, Enough));
+            time.Advance(TimeSpan.FromSeconds(2)); // one job is done for longer: the queue is left beside it, so that the next does not come
+            turns.Busy();
+            Assert.True(turns.Look(true, settled, Enough));
         }
 
         Assert.True(turns.Careful);
-        Assert.True(turns.Look(Enough, Enough));
+        Assert.Equal([false], turns.Next(Enough - 1));
+        Assert.True(turns.Look(true, Enough, Enough));
         Assert.False(turns.Careful);
         Assert.Equal([true, false], turns.Next(Enough));
     }
 
-    /// <summary>Each end of a subscription may bring a job back counted.</summary>
     [Fact]
-    public void A_turn_is_two_seconds_at_least_where_there_is_something()
+    public void A_turn_is_two_seconds_and_ends_beside_a_job_or_where_there_is_none()
     {
         turns.Begin(careful: true);
         turns.Next(0);
         time.Advance(TimeSpan.FromSeconds(1.9));
         turns.Busy();
-        Assert.False(turns.Look(4, Enough));
+        Assert.False(turns.Look(true, 4, Enough));
         time.Advance(TimeSpan.FromSeconds(0.1));
-        Assert.True(turns.Look(4, Enough));
+        Assert.False(turns.Look(false, 5, Enough)); // the next is on its way
+        turns.Busy();
+        Assert.True(turns.Look(true, 5, Enough));
     }
 
     [Fact]
@@ -76,14 +79,12 @@ public class CarefulTurnsTests
         turns.Begin(careful: true);
         Assert.Equal([false], turns.Next(0));
         time.Advance(TimeSpan.FromSeconds(1.9));
-        turns.Busy(); // one came, and is gone
-        time.Advance(TimeSpan.FromSeconds(1.9));
-        Assert.False(turns.Look(0, Enough));
+        Assert.False(turns.Look(false, 0, Enough));
         time.Advance(TimeSpan.FromSeconds(0.1));
-        Assert.True(turns.Look(0, Enough));
+        Assert.True(turns.Look(false, 0, Enough));
         Assert.Equal([true], turns.Next(0));
         time.Advance(TimeSpan.FromSeconds(2));
-        Assert.True(turns.Look(0, Enough));
+        Assert.True(turns.Look(false, 0, Enough));
         Assert.False(turns.Careful);
         Assert.Equal([true, false], turns.Next(0));
     }
@@ -94,17 +95,21 @@ public class CarefulTurnsTests
         turns.Begin(careful: true);
         turns.Next(0);
         time.Advance(TimeSpan.FromSeconds(2));
-        Assert.True(turns.Look(0, Enough)); // the first has nothing
+        Assert.True(turns.Look(false, 0, Enough)); // the first has nothing
         turns.Next(0);
-        time.Advance(TimeSpan.FromSeconds(2));
-        Assert.True(turns.Look(1, Enough)); // the bulk queue had
+        time.Advance(TimeSpan.FromSeconds(1));
+        turns.Busy(); // the bulk queue had one
+        time.Advance(TimeSpan.FromSeconds(1.9));
+        Assert.False(turns.Look(false, 1, Enough));
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        Assert.True(turns.Look(false, 1, Enough));
         Assert.Equal([false], turns.Next(1));
         time.Advance(TimeSpan.FromSeconds(2));
-        Assert.True(turns.Look(1, Enough)); // nothing again: what came meanwhile may be in the other
+        Assert.True(turns.Look(false, 1, Enough)); // nothing again: what came meanwhile may be in the other
         Assert.True(turns.Careful);
         Assert.Equal([true], turns.Next(1));
         time.Advance(TimeSpan.FromSeconds(2));
-        Assert.True(turns.Look(1, Enough));
+        Assert.True(turns.Look(false, 1, Enough));
         Assert.False(turns.Careful);
     }
 }

@@ -243,13 +243,61 @@ public sealed class ImageFetcherTests : IDisposable
         }
     }
 
+    /// <summary>What .NET takes for no URL, or finds out later: none is a fault of the world, after five of which a worker pauses.</summary>
+    [Theory]
+    [InlineData("//")]
+    [InlineData("//?")]
+    [InlineData("//:80")]
+    [InlineData("//[")]
+    [InlineData("//[::1")]
+    [InlineData("//..")]
+    [InlineData("//%")]
+    [InlineData("//a:99999/")]
+    [InlineData("//a..b/")]
+    [InlineData("file:")]
+    [InlineData("file:/etc/passwd")]
+    [InlineData("data:,x")]
+    [InlineData("http://xn--\u00e4/")]
+    [InlineData("https://\u05d0a/")]
+    [InlineData("https://\ud800/")]
+    [InlineData("https://./")]
+    [InlineData("http://10.1.2.3/")]
+    public async Task A_url_that_is_none_is_denied_and_so_is_a_redirect_to_it(string url)
+    {
+        using var server = new Server(_ => System.Text.Encoding.Latin1.GetBytes($"HTTP/1.1 302 Found\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n"));
+        foreach (var any in new[] { "", ",*,http://*" })
+        {
+            var moved = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/")), hosts: server.Url("") + any, networks: Loopback));
+            Assert.Equal(ImageFault.SourceDenied, moved.Fault);
+            var given = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(url), hosts: server.Url("") + any, networks: Loopback));
+            Assert.Equal(ImageFault.SourceDenied, given.Fault);
+        }
+    }
+
+    /// <summary>That it redirects says nothing of whether it has pictures.</summary>
+    [Fact]
+    public async Task A_host_that_redirects_to_itself_and_fails_is_left_alone_too()
+    {
+        using var server = new Server(path => path.StartsWith("/to", StringComparison.Ordinal) ? Server.To(path[3..]) : Server.Status("500 Broken"));
+        using var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Hosts = server.Url(""), PrivateNetworks = Loopback }), Options.Create(new ImageOptions()), TimeProvider.System);
+        var (asked, leftAlone) = (0, 0);
+        for (var i = 0; i < 6; i++)
+        {
+            var failure = await Assert.ThrowsAsync<SourceException>(() => fetcher.FetchAsync(new ImageSource.Url(server.Url($"/to/{i}")), TestContext.Current.CancellationToken).AsTask());
+            (asked, leftAlone) = (server.Requests.Count, leftAlone + (failure.Paused ? 1 : 0));
+        }
+
+        Assert.InRange(leftAlone, 3, 5);
+        Assert.InRange(asked, 10, 24); // five tries of two requests; each second one more
+    }
+
     /// <summary>A redirect asks a host like any other, and what is never asked waits for nobody.</summary>
     [Fact]
     public async Task Each_redirect_has_its_turn_and_what_is_refused_needs_none()
     {
         using var server = new Server(path => path == "/moved" ? Server.To("/here") : Server.Ok([1]));
         var time = new FakeTimeProvider();
-        var options = new SourceOptions { Hosts = server.Url(""), PrivateNetworks = Loopback, Buckets = "mine", PerHostRate = 0.1 };
+        var options = new SourceOptions { Hosts = $"{server.Url("")},http://10.1.2.3", PrivateNetworks = Loopback, Buckets = "mine", PerHostRate = 0.1 };
         using var fetcher = new ImageFetcher(Options.Create(options), Options.Create(new ImageOptions()), time);
         var moved = Fetch(new ImageSource.Url(server.Url("/moved")));
         for (var i = 0; i < 3000 && server.Requests.IsEmpty; i++)
@@ -260,7 +308,7 @@ public sealed class ImageFetcherTests : IDisposable
         await Task.Delay(100, TestContext.Current.CancellationToken);
         Assert.Single(server.Requests);
         Assert.False(moved.IsCompleted);
-        foreach (var refused in Enumerable.Repeat<ImageSource>(new ImageSource.Url("nonsense"), 3).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.Url("https://elsewhere.example/1.jpg"), 3)).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.S3("theirs", "1.jpg"), 3)))
+        foreach (var refused in Enumerable.Repeat<ImageSource>(new ImageSource.Url("nonsense"), 3).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.Url("https://elsewhere.example/1.jpg"), 3)).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.S3("theirs", "1.jpg"), 3)).Concat(Enumerable.Repeat<ImageSource>(new ImageSource.Url("http://10.1.2.3/1.jpg"), 3)))
         {
             Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => Fetch(refused).WaitAsync(TimeSpan.FromSeconds(30)))).Fault);
         }
