@@ -17,7 +17,7 @@ public class CarefulTurnsTests
     {
         Assert.Equal([true, false], turns.Next(0)); // the bulk queue first
         time.Advance(TimeSpan.FromHours(1));
-        Assert.False(turns.Look(true, 0, Enough) || turns.Careful);
+        Assert.False(turns.Look(true, 0, Enough) || turns.Look(false, 0, Enough) || turns.Careful);
         turns.Begin(careful: false);
         Assert.Equal([true, false], turns.Next(0));
         Assert.False(turns.Look(true, 3, Enough) || turns.Look(false, Enough, Enough));
@@ -30,7 +30,7 @@ public class CarefulTurnsTests
         alone.Begin(careful: true);
         Assert.Equal([false], alone.Next(0));
         time.Advance(TimeSpan.FromHours(1));
-        Assert.False(alone.Look(true, Enough - 1, Enough));
+        Assert.False(alone.Look(false, 0, Enough) || alone.Look(true, Enough - 1, Enough));
         Assert.True(alone.Careful);
         Assert.False(alone.Look(true, Enough, Enough)); // nothing is to be taken anew but for how many at once
         Assert.False(alone.Careful);

@@ -221,6 +221,17 @@ public sealed class ConsumerLifeTests : IDisposable
         Assert.Equal((false, false), (received[0].Alone, received[0].Redelivered));
     }
 
+    [Fact]
+    public async Task A_broker_that_hands_out_no_suspect_and_does_not_say_so_ends_the_life()
+    {
+        channel.AnswersGet = false;
+        var suspect = life.TakeAloneAsync("suspects");
+        Assert.False(suspect.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(5));
+        Assert.Null(await suspect.WaitAsync(TimeSpan.FromSeconds(30)));
+        Assert.StartsWith("the broker does not hand out a suspect: ", life.Reason, StringComparison.Ordinal);
+    }
+
     /// <summary>All others follow from it.</summary>
     [Fact]
     public async Task The_first_reason_for_its_end_is_told()
