@@ -52,6 +52,10 @@ public class Vp8lTests
             random.NextBytes(bytes);
             Assert.InRange(Vp8l.Groups(bytes, 1 + random.Next(300), 1 + random.Next(300)), 1, 65_536);
         }
+
+        const string One = "1000", Two = "111", Forty = "00010100"; // codes for distances end before 40
+        var beyond = ("0" + "0" + "1" + "000" + "0" + One + One + One + One + Two + Forty + "10000000").PadRight(64, '0').Chunk(8).Select(b => Convert.ToByte(new string([.. b.Reverse()]), 2)).ToArray();
+        Assert.Equal(1, Vp8l.Groups(beyond, 40, 40));
     }
 
     [Fact]
@@ -103,7 +107,7 @@ public class Vp8lTests
 
             Put(0, 1);
             var cache = Cache();
-            var (most, size) = (1, 2 + random.Next(8));
+            var (most, size) = (1, 2 + random.Next(Chance(2) ? 2 : 8)); // many blocks, mostly
             int[] named = new int[width * height];
             if (Put(groups is not null || Chance(4) ? 1 : 0, 1) == 1)
             {
@@ -132,7 +136,7 @@ public class Vp8lTests
             Put(kind, 2);
             if (kind < 2)
             {
-                var size = 2 + Put(random.Next(8), 3);
+                var size = 2 + Put(random.Next(Chance(2) ? 2 : 8), 3);
                 Picture(Blocks(width, size), Blocks(height, size), () => random.Next(65536));
             }
             else if (kind == 3)
@@ -212,8 +216,11 @@ public class Vp8lTests
         {
             int[] alphabets = [256 + 24 + cache, 256, 256, 256, 40];
             var used = symbols.ToLookup(s => s.Of, s => s.Value);
-            return [.. alphabets.Select((alphabet, of) => Code(alphabet, [.. used[of].Concat(Enumerable.Range(0, random.Next(3)).Select(_ => random.Next(alphabet))).DefaultIfEmpty(random.Next(alphabet)).Distinct().Order()]))];
+            return [.. alphabets.Select((alphabet, of) => Code(alphabet, [.. used[of].Concat(More(alphabet)).DefaultIfEmpty(random.Next(alphabet)).Distinct().Order()]))];
         }
+
+        /// <summary>Symbols that have a code and are not there: one, two, or a row of them, so that lengths come in runs.</summary>
+        private IEnumerable<int> More(int alphabet) => Chance(3) ? Enumerable.Range(0, random.Next(3)).Select(_ => random.Next(alphabet)) : Enumerable.Range(random.Next(alphabet - 20), random.Next(20));
 
         /// <summary>A code in which some symbols have a place, written in one of the ways that the format has for it.</summary>
         /// <returns>The bits of each symbol.</returns>
