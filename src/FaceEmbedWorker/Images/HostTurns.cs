@@ -46,7 +46,7 @@ internal sealed class HostTurns : IDisposable
 
     /// <summary>Asks when it is this one's turn.</summary>
     /// <param name="last">One of those of which only one is in line with the others, and the rest behind it.</param>
-    /// <param name="tells">Whether an answer says that the host is well; null: it says nothing, as a redirect. Left out: each does.</param>
+    /// <param name="tells">Whether an answer says that the host is well; null: it says nothing, as a redirect to itself. Left out: each does.</param>
     /// <exception cref="SourceException">As of <paramref name="ask"/>, or the host is left alone now.</exception>
     /// <exception cref="ObjectDisposedException">The worker has ended meanwhile.</exception>
     public async Task<T> AskAsync<T>(string host, bool last, Func<Task<T>> ask, CancellationToken cancel, Func<T, bool?>? tells = null)

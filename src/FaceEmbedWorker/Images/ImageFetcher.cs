@@ -165,7 +165,8 @@ internal sealed class ImageFetcher : IDisposable
             var url = first;
             for (var redirects = 0; redirects <= MostRedirects; redirects++)
             {
-                var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token, static a => a.Next is null ? true : null);
+                var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token,
+                    a => a.Next is not null && Uri.TryCreate(url, a.Next, out var same) && same.Authority == url.Authority ? null : true);
                 if (bytes is not null)
                 {
                     return bytes;

@@ -291,6 +291,32 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.InRange(asked, 10, 24); // five tries of two requests; each second one more
     }
 
+    /// <summary>It has no pictures of its own: that it leads elsewhere is all that it can answer.</summary>
+    [Fact]
+    public async Task A_host_that_redirects_elsewhere_is_well_once_it_does_so_again()
+    {
+        using var other = new Server(_ => Server.Ok([7]));
+        var left = HostTurns.Failures;
+        using var server = new Server(_ =>
+        {
+            if (Interlocked.Decrement(ref left) >= 0)
+            {
+                return Server.Status("500 Broken");
+            }
+
+            Thread.Sleep(300);
+            return Server.To(other.Url("/picture"));
+        });
+        using var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Hosts = $"{server.Url("")},{other.Url("")}", PrivateNetworks = Loopback }), Options.Create(new ImageOptions()), TimeProvider.System);
+        await Assert.ThrowsAsync<SourceException>(Fetch);
+        Assert.True((await Assert.ThrowsAsync<SourceException>(Fetch)).Paused);
+        await Task.Delay(1500, TestContext.Current.CancellationToken);
+        Assert.Equal([7], await Fetch());
+        Assert.All(await Task.WhenAll(Fetch(), Fetch(), Fetch()), picture => Assert.Equal([7], picture)); // not one at a time
+
+        Task<byte[]> Fetch() => fetcher.FetchAsync(new ImageSource.Url(server.Url("/moved")), TestContext.Current.CancellationToken).AsTask();
+    }
+
     /// <summary>A redirect asks a host like any other, and what is never asked waits for nobody.</summary>
     [Fact]
     public async Task Each_redirect_has_its_turn_and_what_is_refused_needs_none()
