@@ -23,6 +23,7 @@ internal ref struct AreaResize : IDisposable
     private const int Over = 3 * Block;
 
     private readonly Picture from;
+    private readonly bool wide;
     private readonly Spans rows;
     private readonly int taps;
     private readonly int[] starts;
@@ -34,12 +35,17 @@ internal ref struct AreaResize : IDisposable
     private readonly Span<float> planes;
     private readonly Span<float> blocks;
 
+    /// <param name="from">The picture.</param>
+    /// <param name="width">Pixels of the result.</param>
+    /// <param name="height">Pixels of the result.</param>
+    /// <param name="wide">Whether to go by vectors of 512 bits: the same values on any processor, and faster where it has them (default).</param>
     /// <exception cref="ArgumentOutOfRangeException">A side would grow.</exception>
-    public AreaResize(Picture from, int width, int height)
+    public AreaResize(Picture from, int width, int height, bool? wide = null)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(width, from.Width);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(height, from.Height);
         this.from = from;
+        this.wide = wide ?? Avx512F.IsSupported;
         rows = new Spans(from.Height, height);
         var columns = new Spans(from.Width, width);
         taps = columns.Most;
@@ -131,7 +137,7 @@ internal ref struct AreaResize : IDisposable
     /// <summary>Whether each block's pixels cover no more than two vectors.</summary>
     private readonly bool InBlocks(int width)
     {
-        var fit = Avx512F.IsSupported && width >= Block;
+        var fit = wide && width >= Block;
         for (var x = 0; fit && x < width; x += Block)
         {
             var first = Math.Min(x, width - Block);
@@ -144,14 +150,14 @@ internal ref struct AreaResize : IDisposable
     private readonly void AddRows(int y)
     {
         var (first, length) = (rows.Weigh(y, rowWeights), from.Width * 3);
-        AddRows(from.Pixels.Slice(first * length, rowWeights.Length * length), rowWeights, sums[..length]);
+        AddRows(from.Pixels.Slice(first * length, rowWeights.Length * length), rowWeights, sums[..length], wide);
     }
 
     /// <summary>The weighted sum of whole rows: uint8 [n, length] to float32 [length].</summary>
-    private static void AddRows(ReadOnlySpan<byte> rows, ReadOnlySpan<float> weights, Span<float> sums)
+    private static void AddRows(ReadOnlySpan<byte> rows, ReadOnlySpan<float> weights, Span<float> sums, bool wide)
     {
         var x = 0;
-        if (Avx512F.IsSupported && sums.Length >= Vector512<byte>.Count)
+        if (wide && sums.Length >= Vector512<byte>.Count)
         {
             for (; x < sums.Length; x += Vector512<byte>.Count)
             {
@@ -216,7 +222,13 @@ internal ref struct AreaResize : IDisposable
         c.StoreUnsafe(ref target, 32);
         d.StoreUnsafe(ref target, 48);
 
-        static Vector512<float> Sixteen(ref byte bytes, nuint at) => Avx512F.ConvertToVector512Single(Avx512F.ConvertToVector512Int32(Vector128.LoadUnsafe(ref bytes, at)));
+        static Vector512<float> Sixteen(ref byte bytes, nuint at)
+        {
+            var sixteen = Vector128.LoadUnsafe(ref bytes, at);
+            return Vector512.ConvertToSingle(Avx512F.IsSupported
+                ? Avx512F.ConvertToVector512Int32(sixteen)
+                : Vector512.WidenLower(Vector512.WidenLower(sixteen.ToVector256().ToVector512())).AsInt32());
+        }
     }
 
     /// <summary>The weighted sums of a row's pixels: float32 [from, 3] to float32 [to, 4].</summary>
@@ -261,16 +273,16 @@ internal ref struct AreaResize : IDisposable
             var (lowGreen, highGreen) = Two(ref reds, at + (nuint)plane);
             var (lowBlue, highBlue) = Two(ref reds, at + (nuint)(2 * plane));
             var by = Vector512.LoadUnsafe(ref weight);
-            var r = Avx512F.PermuteVar16x32x2(lowRed, pixel, highRed) * by;
-            var g = Avx512F.PermuteVar16x32x2(lowGreen, pixel, highGreen) * by;
-            var b = Avx512F.PermuteVar16x32x2(lowBlue, pixel, highBlue) * by;
+            var r = Pick(lowRed, pixel, highRed) * by;
+            var g = Pick(lowGreen, pixel, highGreen) * by;
+            var b = Pick(lowBlue, pixel, highBlue) * by;
             for (var tap = 1; tap < taps; tap++)
             {
                 pixel += Vector512<int>.One;
                 by = Vector512.LoadUnsafe(ref weight, (nuint)(tap * Block));
-                r += Avx512F.PermuteVar16x32x2(lowRed, pixel, highRed) * by;
-                g += Avx512F.PermuteVar16x32x2(lowGreen, pixel, highGreen) * by;
-                b += Avx512F.PermuteVar16x32x2(lowBlue, pixel, highBlue) * by;
+                r += Pick(lowRed, pixel, highRed) * by;
+                g += Pick(lowGreen, pixel, highGreen) * by;
+                b += Pick(lowBlue, pixel, highBlue) * by;
             }
 
             weight = ref Unsafe.Add(ref weight, taps * Block);
@@ -282,6 +294,11 @@ internal ref struct AreaResize : IDisposable
         static (Vector512<float> Low, Vector512<float> High) Two(ref float plane, nuint at) => (Vector512.LoadUnsafe(ref plane, at), Vector512.LoadUnsafe(ref plane, at + Block));
     }
 
+    /// <summary>Values of two vectors, by places 0 to 31.</summary>
+    private static Vector512<float> Pick(Vector512<float> low, Vector512<int> places, Vector512<float> high) => Avx512F.IsSupported
+        ? Avx512F.PermuteVar16x32x2(low, places, high)
+        : Vector512.Shuffle(low, places) + Vector512.Shuffle(high, places - Vector512.Create(Block)); // 0 beyond
+
     /// <summary>Splits pixels, float32 [width, 3], into their colours. Sixteen at a time: where the last lie, the spans are that much longer.</summary>
     private static void Deal(ReadOnlySpan<float> row, Span<float> red, Span<float> green, Span<float> blue, int width)
     {
@@ -292,7 +309,7 @@ internal ref struct AreaResize : IDisposable
             Every(Vector512.Create(1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 0, 0, 0, 0, 0), Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30)).CopyTo(green[x..]);
             Every(Vector512.Create(2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0, 0, 0, 0, 0), Vector512.Create(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31)).CopyTo(blue[x..]);
 
-            Vector512<float> Every(Vector512<int> ofTwo, Vector512<int> withThird) => Avx512F.PermuteVar16x32x2(Avx512F.PermuteVar16x32x2(a, ofTwo, b), withThird, c);
+            Vector512<float> Every(Vector512<int> ofTwo, Vector512<int> withThird) => Pick(Pick(a, ofTwo, b), withThird, c);
         }
     }
 

@@ -57,6 +57,34 @@ public class AreaResizeTests
         }
     }
 
+    /// <summary>With vectors of 512 bits, which most processors of servers have and many others lack, and without.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Rows_by_colours_are_the_same_with_wide_vectors_and_without(bool wide)
+    {
+        for (var seed = 0; seed < 400; seed++)
+        {
+            var random = new Random(seed);
+            var (width, height) = (1 + random.Next(seed % 2 == 0 ? 160 : 40), 1 + random.Next(6));
+            var (toWidth, toHeight) = (seed % 3 == 0 ? 1 + random.Next(width) : width - random.Next(1 + width / 2), 1 + random.Next(height));
+            using var picture = new Picture(width, height);
+            random.NextBytes(picture.Pixels);
+            using var resize = new AreaResize(picture, toWidth, toHeight, wide);
+            var colours = new float[3][];
+            for (var y = 0; y < toHeight; y++)
+            {
+                (colours[0], colours[1], colours[2]) = (new float[toWidth], new float[toWidth], new float[toWidth]);
+                resize.Row(y, colours[0], colours[1], colours[2]);
+                for (var i = 0; i < 3 * toWidth; i++)
+                {
+                    var mean = Mean(picture, i / 3, y, toWidth, toHeight, i % 3);
+                    Assert.True(Math.Abs(mean - colours[i % 3][i / 3]) < 0.001, $"seed {seed}: {width} x {height} to {toWidth} x {toHeight}, {mean} at {i / 3}, {y} of colour {i % 3}: {colours[i % 3][i / 3]}");
+                }
+            }
+        }
+    }
+
     [Theory]
     [InlineData(10, 11)]
     [InlineData(11, 10)]
