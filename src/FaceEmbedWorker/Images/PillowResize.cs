@@ -196,7 +196,7 @@ internal static class PillowResize
                 counts[i] = count;
                 for (var k = 0; k < count; k++)
                 {
-                    var weight = total == 0 ? exact[k] : exact[k] / total;
+                    var weight = exact[k] / total;
                     weights[i * most + k] = (int)(weight * (1 << FractionBits) + (weight < 0 ? -0.5 : 0.5));
                 }
             }

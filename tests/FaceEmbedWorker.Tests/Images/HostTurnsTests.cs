@@ -164,6 +164,34 @@ public sealed class HostTurnsTests : IDisposable
     }
 
     /// <summary>It says nothing of the host, and the next one tries.</summary>
+    /// <summary>An answer may say that the host is well, that it is not, or nothing: then the try is over, and what was known is known.</summary>
+    [Fact]
+    public async Task An_answer_says_of_the_host_what_the_asker_makes_of_it()
+    {
+        for (var i = 0; i < HostTurns.Failures; i++)
+        {
+            await AnswerAsync(null);
+            await AnswerAsync(false);
+        }
+
+        Assert.Contains("is not asked now: 5 tries in a row failed", (await Assert.ThrowsAsync<SourceException>(() => AnswerAsync(true))).Message, StringComparison.Ordinal);
+        for (var i = 0; i < 2; i++)
+        {
+            time.Advance(TimeSpan.FromSeconds(1.1));
+            await AnswerAsync(null); // its pause is over: the next may try, and none of the failures is forgotten
+        }
+
+        await AnswerAsync(true);
+        for (var i = 1; i < HostTurns.Failures; i++)
+        {
+            await AnswerAsync(false);
+        }
+
+        await AnswerAsync(true);
+
+        Task<bool?> AnswerAsync(bool? says) => turns.AskAsync("host", last: false, () => Task.FromResult(says), TestContext.Current.CancellationToken, answer => answer);
+    }
+
     [Fact]
     public async Task A_try_that_was_given_up_leaves_its_place()
     {
@@ -211,6 +239,68 @@ public sealed class HostTurnsTests : IDisposable
 
         await FailAsync("host-0", 1); // asked, as one that was never heard of
         await Assert.ThrowsAsync<SourceException>(() => turns.AskAsync<byte[]>($"host-{HostTurns.MostFailing}", false, () => throw new InvalidOperationException("asked"), CancellationToken.None));
+    }
+
+    /// <summary>.NET throws away what is idle for ten seconds: never a limiter that still holds somebody, or the next, back.</summary>
+    [Fact]
+    public async Task A_limiter_is_idle_once_the_next_could_go_and_nobody_waits()
+    {
+        using var limiter = new PacedLimiter(TimeSpan.FromSeconds(60), time);
+        time.Advance(TimeSpan.FromSeconds(7));
+        Assert.Equal(TimeSpan.FromSeconds(7), limiter.IdleDuration);
+        using (var refused = limiter.AttemptAcquire())
+        {
+            Assert.False(refused.IsAcquired); // nobody goes past the line
+        }
+
+        using (var turn = await limiter.AcquireAsync(1, TestContext.Current.CancellationToken))
+        {
+            Assert.True(turn.IsAcquired);
+            Assert.False(turn.TryGetMetadata("RETRY_AFTER", out _));
+        }
+
+        Assert.Null(limiter.IdleDuration);
+        var next = limiter.AcquireAsync(1, TestContext.Current.CancellationToken).AsTask();
+        var after = limiter.AcquireAsync(1, TestContext.Current.CancellationToken).AsTask();
+        for (var turns = 0; !after.IsCompleted; turns++)
+        {
+            Assert.Null(limiter.IdleDuration);
+            Assert.InRange(turns, 0, 100);
+            time.Advance(TimeSpan.FromSeconds(turns < 3 ? 15 : 61));
+            await Task.Delay(5, TestContext.Current.CancellationToken);
+        }
+
+        (await next).Dispose();
+        (await after).Dispose();
+        time.Advance(TimeSpan.FromSeconds(59));
+        Assert.InRange(limiter.IdleDuration ?? TimeSpan.Zero, TimeSpan.Zero, TimeSpan.FromSeconds(59));
+        time.Advance(TimeSpan.FromSeconds(12));
+        Assert.InRange(limiter.IdleDuration!.Value, TimeSpan.FromSeconds(9), TimeSpan.FromSeconds(13));
+    }
+
+    /// <summary>The time of the next has come, and yet one waits: for a timer, as on a machine that is busy.</summary>
+    [Fact]
+    public async Task A_limiter_in_which_one_waits_is_not_idle()
+    {
+        using var limiter = new PacedLimiter(TimeSpan.FromSeconds(60), new DeafTimers(time));
+        using var turn = await limiter.AcquireAsync(1, TestContext.Current.CancellationToken);
+        var next = limiter.AcquireAsync(1, TestContext.Current.CancellationToken).AsTask();
+        time.Advance(TimeSpan.FromSeconds(100));
+        Assert.Null(limiter.IdleDuration);
+        limiter.Dispose();
+        Assert.False((await next).IsAcquired);
+        Assert.Equal(TimeSpan.FromSeconds(40), limiter.IdleDuration);
+    }
+
+    /// <summary>A clock whose timers never ring.</summary>
+    private sealed class DeafTimers(TimeProvider time) : TimeProvider
+    {
+        public override long TimestampFrequency => time.TimestampFrequency;
+
+        public override long GetTimestamp() => time.GetTimestamp();
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
+            time.CreateTimer(callback, state, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     public void Dispose() => turns.Dispose();

@@ -25,6 +25,47 @@ public class PictureTests
         }
     }
 
+    [Theory]
+    [InlineData(1000, 1000, 1000)]
+    [InlineData(3024, 4032, 80)]
+    public void Pictures_that_are_done_with_are_given_back(int width, int height, int times)
+    {
+        using var process = System.Diagnostics.Process.GetCurrentProcess();
+        var before = process.WorkingSet64;
+        for (var i = 0; i < times; i++)
+        {
+            using var picture = new Picture(width, height);
+            picture.Pixels.Fill(7);
+        }
+
+        process.Refresh();
+        Assert.InRange(process.WorkingSet64 - before, long.MinValue, 1_500_000_000); // of 3 GB; other tests have pictures, too
+    }
+
+    [Fact]
+    public void A_picture_that_is_done_with_is_read_no_more()
+    {
+        var picture = new Picture(3, 2);
+        picture.Dispose();
+        picture.Dispose();
+        Assert.Throws<ObjectDisposedException>(() => picture.Pixels.Length);
+    }
+
+    [Theory]
+    [InlineData(1, 1, 3)]
+    [InlineData(715_827_882, 1, 2_147_483_646)]
+    [InlineData(26_754, 26_755, 2_147_409_810)]
+    public void A_picture_has_as_many_bytes_as_a_span_can_have(int width, int height, int bytes) => Assert.Equal(bytes, Picture.Bytes(width, height));
+
+    [Theory]
+    [InlineData(0, 1)]
+    [InlineData(1, 0)]
+    [InlineData(-1, -1)]
+    [InlineData(715_827_883, 1)]
+    [InlineData(26_756, 26_756)]
+    public void A_picture_has_a_pixel_and_no_more_than_a_span_can_have(int width, int height) =>
+        Assert.Throws<ArgumentOutOfRangeException>(() => Picture.Bytes(width, height));
+
     /// <summary>What the kernel knows of the mapping that a byte lies in: proc(5), smaps.</summary>
     private static unsafe string[] FlagsAt(ref byte place)
     {
