@@ -146,21 +146,6 @@ public class FaceDetectorTests
         Assert.Contains("Remove the setting", Assert.Throws<ModelException>(() => FaceDetector.CheckLandmarks(shipped, new FaceOptions { LandmarksModel = "models/face_landmarks.onnx" })).Message, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public void A_filter_asks_more_of_large_boxes_and_sharpness_of_those_from_afar()
-    {
-        var filter = new FaceFilter { PerOctave = 0.05, Highest = 0.7, Doubt = 2, Finer = 3 };
-        Assert.Equal([0.6, 0.6, 0.65, 0.7, 0.7], new[] { 4.0, 8, 16, 32, 300 }.Select(seen => Math.Round(filter.Threshold(0.6, seen), 9)));
-
-        Assert.False(filter.Allows(FaceOf(size: 90, seen: 20, score: 0.7), sharpness: 0.5));
-        Assert.True(filter.Allows(FaceOf(size: 90, seen: 20, score: 0.7), sharpness: 0.65));
-        Assert.True(filter.Allows(FaceOf(size: 90, seen: 20, score: 0.7), sharpness: null)); // an embedder without a scale
-        Assert.True(filter.Allows(FaceOf(size: 90, seen: 60, score: 0.7), sharpness: 0)); // the detector saw all there is
-        Assert.True(filter.Allows(FaceOf(size: 40, seen: 10, score: 0.7), sharpness: 0)); // too small to be sharp
-
-        static Face FaceOf(double size, double seen, double score) => new(new Box(0, 0, size, size), score, new Point[5], 3, default, seen, 0);
-    }
-
     private static double Overlap(Box a, Box b)
     {
         double shared = 0;

@@ -78,18 +78,6 @@ public sealed class ModelTests : IDisposable
         Assert.Contains(told, Assert.Throws<ModelException>(() => Load(card)).Message, StringComparison.Ordinal);
     }
 
-    [Theory]
-    [InlineData("input", "color", "CMYK", "input.color is 'CMYK'")]
-    [InlineData("input", "colour", "RGB", "colour")]
-    [InlineData("output", "normalization", "L3", "output.normalization is 'L3'")]
-    [InlineData("crop", "rule", "ellipse", "crop.rule is 'ellipse'")]
-    public void A_card_that_says_nonsense_names_the_field(string section, string field, string value, string told)
-    {
-        var card = Card();
-        card[section]![field] = value;
-        Assert.Contains(told, Assert.Throws<ModelException>(() => Load(card)).Message, StringComparison.Ordinal);
-    }
-
     [Fact]
     public void A_fixed_batch_runs_one_picture_at_a_time()
     {
@@ -124,49 +112,6 @@ public sealed class ModelTests : IDisposable
         using var picture = new Picture(112, 112);
         new Random(1).NextBytes(picture.Pixels);
         Assert.Equal(new FaceEmbedder(plain).Embed(picture).Vector.Reverse(), new FaceEmbedder(loaded).Embed(picture).Vector);
-    }
-
-    [Theory]
-    [InlineData("golden", "{\"astronaut.png\":\"not base64\"}", "golden.astronaut.png is no vector; it can be base64 of float32 values")]
-    [InlineData("golden", "{\"astronaut.png\":null}", "golden.astronaut.png is no vector")]
-    [InlineData("golden", "{\"astronaut.png\":\"AAA=\"}", "golden.astronaut.png is no vector")]
-    [InlineData("golden", "{\"astronaut.png\":\"AADAfw==\"}", "golden.astronaut.png is no vector")]
-    [InlineData("golden", "null", null)]
-    [InlineData("input", "0", "'input' is not an object")]
-    [InlineData("input", "null", "'input' is null (line")]
-    [InlineData("input.width", "65535", "they can be 1 to 4096 pixels")]
-    [InlineData("input.height", "-1", "they can be 1 to 4096 pixels")]
-    [InlineData("input.mean", "[1e999]", "input.mean has")]
-    [InlineData("input.std", "[0]", "input.std has 0; a value can be 0.000001 to 1000")]
-    [InlineData("input.std", "[-1]", "input.std has -1")]
-    [InlineData("output.dimensions", "-5", "output.dimensions is -5; it can be 1 to 65536")]
-    [InlineData("output.dimensions", "2000000000", "output.dimensions is 2000000000")]
-    [InlineData("norm_range", "[5]", "norm_range is [5]; it wants two norms")]
-    [InlineData("norm_range", "[5, 2]", "norm_range is [5, 2]; it wants two norms, the lower one first")]
-    [InlineData("norm_scale", "[-1, 2]", "norm_scale has -1")]
-    [InlineData("norm_scale", "[0, 1e999]", "norm_scale has")]
-    [InlineData("crop.margin", "-1", "crop.margin has -1; a value can be 0 to 10")]
-    [InlineData("crop.template_size", "1e300", "crop.template_size, template_width and template_height has")]
-    [InlineData("crop.template", "[[1,1],[1,1],[1,1],[1,1],[1,1]]", "in one place or in one line")]
-    [InlineData("crop.template", "[[1e300,1],[2,5],[3,3],[4,8],[1,9]]", "crop.template has")]
-    [InlineData("crop.template", "[null,[1,1],[1,1],[1,1],[1,1]]", "five [x, y] points")]
-    [InlineData("id", "\"\"", "id has 0 characters")]
-    public void A_card_with_a_value_that_cannot_be_names_the_card_the_field_and_what_it_can_be(string path, string value, string? told)
-    {
-        var card = Card();
-        var (parent, name) = path.Split('.') is [var section, var field] ? (card[section]!, field) : (card, path);
-        parent[name] = "HERE";
-        var file = Path.Combine(folder, "face_embedding.json");
-        File.WriteAllText(file, card.ToJsonString().Replace("\"HERE\"", value, StringComparison.Ordinal));
-        if (told is null)
-        {
-            ModelCard.Read(file);
-            return;
-        }
-
-        var message = Assert.Throws<ModelException>(() => ModelCard.Read(file)).Message;
-        Assert.Contains("face_embedding.json cannot be read: ", message, StringComparison.Ordinal);
-        Assert.Contains(told, message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -372,22 +317,6 @@ public sealed class ModelTests : IDisposable
         Assert.False(prepared.Prepared.IsChanged);
     }
 
-    [Theory]
-    [InlineData("{\"template_size\":112,\"template_width\":96,\"template_height\":112}", "crop.template_size is a square's side")]
-    [InlineData("{\"template_width\":96}", "crop.template_width and crop.template_height its sides")]
-    [InlineData("{}", "crop.template wants five [x, y] points")]
-    public void A_template_without_its_picture_is_refused(string frame, string told)
-    {
-        var (card, sides) = (Card(), JsonNode.Parse(frame)!.AsObject());
-        card["crop"]!.AsObject().Remove("template_size");
-        foreach (var (name, value) in sides.ToArray())
-        {
-            card["crop"]![name] = value!.DeepClone();
-        }
-
-        Assert.Contains(told, Assert.Throws<ModelException>(() => Load(card)).Message, StringComparison.Ordinal);
-    }
-
     [Fact]
     public void A_missing_file_and_a_broken_one_are_named()
     {
@@ -398,28 +327,6 @@ public sealed class ModelTests : IDisposable
     [Fact]
     public void A_detector_in_the_embedders_place_is_refused() =>
         Assert.Contains("face-detection", Assert.Throws<ModelException>(() => Model.Load(Pipeline.Shipped("face_detection.onnx"), ModelCard.Embedding)).Message, StringComparison.Ordinal);
-
-    [Fact]
-    public void The_space_follows_whatever_moves_a_vector_and_nothing_else()
-    {
-        var card = Pipeline.EmbeddingModel.Card;
-        var space = card.Space("weights", "crop");
-
-        Assert.Matches("^[0-9a-f]{12}$", space);
-        Assert.Equal(space, (card with { Id = "other", Version = "2", Licence = "x", Source = "x", Notes = "x", Threshold = 0.1, NormRange = null, Sha256 = null }).Space("weights", "crop"));
-        Assert.All(
-            [
-                card.Space("other weights", "crop"),
-                card.Space("weights", "other crop"),
-                (card with { Input = card.Input with { Color = "RGB" } }).Space("weights", "crop"),
-                (card with { Input = card.Input with { Mean = [127] } }).Space("weights", "crop"),
-                (card with { Input = card.Input with { Std = [128] } }).Space("weights", "crop"),
-                (card with { Input = card.Input with { Width = 160 } }).Space("weights", "crop"),
-                (card with { Output = card.Output with { Normalization = "none" } }).Space("weights", "crop"),
-            ],
-            other => Assert.NotEqual(space, other));
-        Assert.NotEqual(Pipeline.Embedder.FaceSpace, Pipeline.Embedder.ImageSpace);
-    }
 
     /// <summary>Another processor's arithmetic moves a value of a JPEG by one or two.</summary>
     [Theory]
