@@ -57,15 +57,6 @@ public class PictureTests
     [InlineData(26_754, 26_755, 2_147_409_810)]
     public void A_picture_has_as_many_bytes_as_a_span_can_have(int width, int height, int bytes) => Assert.Equal(bytes, Picture.Bytes(width, height));
 
-    [Theory]
-    [InlineData(0, 1)]
-    [InlineData(1, 0)]
-    [InlineData(-1, -1)]
-    [InlineData(715_827_883, 1)]
-    [InlineData(26_756, 26_756)]
-    public void A_picture_has_a_pixel_and_no_more_than_a_span_can_have(int width, int height) =>
-        Assert.Throws<ArgumentOutOfRangeException>(() => Picture.Bytes(width, height));
-
     /// <summary>What the kernel knows of the mapping that a byte lies in: proc(5), smaps.</summary>
     private static unsafe string[] FlagsAt(ref byte place)
     {
