@@ -11,7 +11,7 @@ internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
     private static readonly TimeSpan TurnTime = TimeSpan.FromSeconds(2);
 
     private bool bulk;
-    private bool ofOne;
+    private bool byTurns;
     private int idle;
     private int before;
     private long begun;
@@ -26,9 +26,9 @@ internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
     /// <returns>True: the bulk queue. False: the first. Where there is no such queue, nothing is in hand yet.</returns>
     public bool[] Next(int settled)
     {
-        (bulk, ofOne, before) = (Careful && !bulk && hasBulk, Careful && hasBulk, settled);
+        (bulk, byTurns, before) = (Careful && !bulk && hasBulk, Careful, settled);
         begun = busy = time.GetTimestamp();
-        return bulk ? [true] : ofOne || !hasBulk ? [false] : [true, false];
+        return bulk ? [true] : byTurns || !hasBulk ? [false] : [true, false];
     }
 
     /// <summary>Something came, or is in hand.</summary>
@@ -42,10 +42,10 @@ internal sealed class CarefulTurns(bool hasBulk, TimeProvider time)
     public bool Look(bool inHand, int settled, int enough)
     {
         Careful &= settled < enough;
-        var over = Careful && ofOne && inHand && time.GetElapsedTime(begun) >= TurnTime; // the other queue's jobs are not to wait for all of these
-        var nothing = Careful && ofOne && !inHand && time.GetElapsedTime(busy) >= TurnTime; // what ended the connection is not here
+        var over = Careful && byTurns && hasBulk && inHand && time.GetElapsedTime(begun) >= TurnTime; // the other queue's jobs are not to wait for all of these
+        var nothing = Careful && byTurns && !inHand && time.GetElapsedTime(busy) >= TurnTime; // what ended the connection is not here
         idle = over || settled > before ? 0 : nothing ? idle + 1 : idle;
         Careful &= idle < 2;
-        return over || nothing || (ofOne && !Careful);
+        return over || nothing || (byTurns && !Careful);
     }
 }

@@ -6,6 +6,9 @@ using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
+/// <summary>A queue refused a message that has another way to go. The text says which.</summary>
+internal sealed class QueueFullException(string message) : Exception(message);
+
 /// <summary>
 /// Publishes a message until the broker has confirmed it, however often it must be sent. A message that the broker cannot take now is held
 /// in memory with the intake closed, and is nobody's failed attempt; one that can never be published is told as such, and holds nothing up.
@@ -53,11 +56,13 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
 
     public Task OpenAsync(CancellationToken cancel) => link.ChannelAsync(cancel);
 
+    /// <param name="givesWay">It is not to be held where a queue refuses it.</param>
     /// <exception cref="UnpublishableException">It is the message's fault.</exception>
+    /// <exception cref="QueueFullException">It gives way, and was refused.</exception>
     /// <exception cref="OperationCanceledException">Told to give up: whether the message arrived is unknown.</exception>
-    public async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp)
+    public async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp, bool givesWay = false)
     {
-        var message = new Outgoing(exchange, key, properties, body);
+        var message = new Outgoing(exchange, key, properties, body) { GivesWay = givesWay };
         SemaphoreSlim? turn = null;
         try
         {
@@ -126,6 +131,11 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
             error = "refused";
             message.Refused = true;
             var full = topology.OnlyQueue(message.Exchange, message.Key) is { } queue ? $"the queue {queue} is full" : $"a queue of exchange {message.Exchange} is full";
+            if (message.GivesWay)
+            {
+                throw new QueueFullException(full);
+            }
+
             Refused(logger, message.Exchange, message.Key, full, message.Id, pause.TotalSeconds);
             return full;
         }

@@ -37,12 +37,19 @@ internal static class DeadLetters
         return properties;
     }
 
-    /// <summary>Properties of a fresh copy of a job that nobody has tried: no attempt is counted, and none of its returns.</summary>
-    public static BasicProperties ForReturn(JobMessage job)
+    /// <summary>Properties of a job that waits, and that nobody has tried: no attempt is counted.</summary>
+    public static BasicProperties ForWait(JobMessage job)
     {
         var properties = job.CopyProperties();
         properties.Headers![JobMessage.AttemptHeader] = job.Attempt;
-        properties.Headers.Remove(ExpirationHeader);
+        return properties;
+    }
+
+    /// <summary>Properties of a fresh copy of a job that nobody has tried: no attempt is counted, and none of its returns.</summary>
+    public static BasicProperties ForReturn(JobMessage job)
+    {
+        var properties = ForWait(job);
+        properties.Headers!.Remove(ExpirationHeader);
         properties.Expiration = job.Expiration;
         return properties;
     }

@@ -117,7 +117,6 @@ internal sealed partial class JobConsumer : BackgroundService
             await SubscribeAsync(life, stopping);
             Consuming(logger, topology.Jobs);
             lastPause = TimeSpan.Zero;
-            quiet = time.GetTimestamp();
             while (!life.Ended && !stopping.IsCancellationRequested)
             {
                 await life.ChangedAsync(LookTime, stopping);
@@ -162,6 +161,8 @@ internal sealed partial class JobConsumer : BackgroundService
         {
             await life.SubscribeAsync(bulk ? topology.Bulk! : topology.Jobs, bulk ? (ushort)((prefetch + 1) / 2) : prefetch, Receive, FailedAsync, bulk, stopping);
         }
+
+        quiet = time.GetTimestamp();
     }
 
     private void Receive(Delivery delivery)
@@ -197,7 +198,7 @@ internal sealed partial class JobConsumer : BackgroundService
         if (turns.Look(life.InHand > 0, life.Settled, budget.Wanted) || (!turns.Careful && budget.ShouldChange(prefetch, life.Bytes)))
         {
             await life.UnsubscribeAsync();
-            await (turns.Careful ? handBack.ReturnUnstartedAsync(life) : Task.CompletedTask); // the other queue does not wait for a gate that is closed
+            await (turns.Careful ? handBack.ReturnUnstartedAsync(life).WaitAsync(stopping) : Task.CompletedTask); // the other queue does not wait for a gate that is closed
             await life.LighterAsync(turns.Careful ? 0 : budget.Bytes / 2, stopping); // one that came as its turn ended: nothing is to be beside it
             await SubscribeAsync(life, stopping);
             Resized(logger, prefetch == before ? LogLevel.Debug : LogLevel.Information, Plural.Of(prefetch, "job"), budget.Bytes / 1_000_000);
@@ -252,7 +253,6 @@ internal sealed partial class JobConsumer : BackgroundService
 
         slots.ForgetEnded();
         await link.AbandonAsync(life.Channel);
-
         turns.Begin(life.Settled < budget.Wanted);
         if (life.Ready)
         {

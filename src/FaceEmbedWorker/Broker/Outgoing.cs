@@ -19,6 +19,9 @@ internal sealed class Outgoing(string exchange, string key, BasicProperties prop
     /// <summary>By a queue, at the last try.</summary>
     public bool Refused { get; set; }
 
+    /// <summary>It is not held where a queue refuses it: there is another way.</summary>
+    public bool GivesWay { get; init; }
+
     /// <summary>Times that the broker closed the channel for something that was sent on it.</summary>
     public int Accused { get; set; }
 

@@ -83,10 +83,26 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     public Task PublishSuspectAsync(JobMessage job, CancellationToken giveUp) =>
         PublishJobAsync(topology.Jobs, Topology.SuspectKey, job, DeadLetters.ForReturn(job), giveUp);
 
-    /// <summary>A fresh copy, whose returns are counted from nought.</summary>
+    /// <summary>
+    /// A fresh copy, whose returns are counted from nought. Where its queue is full it waits in the first wait queue, and comes again: held
+    /// here it would close the intake, and who is to empty the queue takes nothing then.
+    /// </summary>
+    /// <returns>How long it waits; null where it is on its queue.</returns>
     /// <exception cref="UnpublishableException">It never can be.</exception>
-    public Task PublishReturnAsync(JobMessage job, bool alone, CancellationToken giveUp) =>
-        PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : job.IsBulk && topology.Bulk is not null ? Topology.BulkKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp);
+    public async Task<TimeSpan?> PublishReturnAsync(JobMessage job, bool alone, CancellationToken giveUp)
+    {
+        var wait = alone ? null : topology.Wait(attempt: 1, atLeast: null); // a suspect that came by the first queue would be among others
+        try
+        {
+            await PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : job.IsBulk && topology.Bulk is not null ? Topology.BulkKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp, givesWay: wait is not null);
+            return null;
+        }
+        catch (QueueFullException)
+        {
+            await PublishJobAsync(topology.Retry, Topology.RetryKey(wait!.Value), job, DeadLetters.ForWait(job), giveUp);
+            return wait;
+        }
+    }
 
     /// <summary>Who asked for a reply gets a word of it.</summary>
     /// <exception cref="UnpublishableException">It never can be.</exception>
@@ -108,16 +124,16 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
     }
 
     /// <summary>A job again, in full, or where that cannot be with the least that it can be done with.</summary>
-    private async Task PublishJobAsync(string exchange, string key, JobMessage job, BasicProperties properties, CancellationToken giveUp)
+    private async Task PublishJobAsync(string exchange, string key, JobMessage job, BasicProperties properties, CancellationToken giveUp, bool givesWay = false)
     {
         try
         {
-            await publisher.PublishAsync(exchange, key, properties, job.Body, giveUp);
+            await publisher.PublishAsync(exchange, key, properties, job.Body, giveUp, givesWay);
         }
         catch (UnpublishableException e)
         {
             Reduced(logger, job.JobId, e.Message);
-            await publisher.PublishAsync(exchange, key, DeadLetters.Least(job, properties), job.Body, giveUp);
+            await publisher.PublishAsync(exchange, key, DeadLetters.Least(job, properties), job.Body, giveUp, givesWay);
         }
     }
 

@@ -85,8 +85,15 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
                 Suspected(logger, id, message.Returns, topology.Suspects);
                 break;
             case Returned:
-                await publisher.PublishReturnAsync(message, delivery.Alone, giveUp);
-                GaveBack(logger, id);
+                if (await publisher.PublishReturnAsync(message, delivery.Alone, giveUp) is { } room)
+                {
+                    WaitsForRoom(logger, id, room.TotalSeconds);
+                }
+                else
+                {
+                    GaveBack(logger, id);
+                }
+
                 break;
         }
 
@@ -198,6 +205,9 @@ internal sealed partial class Settler(ResultPublisher publisher, Topology topolo
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id} went back to its queue as a fresh copy")]
     private static partial void GaveBack(ILogger logger, string id);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Job {Id} finds its queue full, and comes again in {Seconds} s")]
+    private static partial void WaitsForRoom(ILogger logger, string id, double seconds);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Job {Id} came back {Returns} times without a word: it goes to {Queue}, to be handled alone")]
     private static partial void Suspected(ILogger logger, string id, long returns, string queue);

@@ -53,7 +53,7 @@ internal sealed class HostTurns : IDisposable
     {
         Look(host, begin: false);
         using var turn = await TurnAsync(host, last, cancel);
-        Look(host, begin: true); // it may have failed for those before
+        var probed = Look(host, begin: true); // it may have failed for those before
         SourceException? failure = null;
         bool? answers = null;
         try
@@ -70,7 +70,7 @@ internal sealed class HostTurns : IDisposable
         }
         finally
         {
-            Tell(host, answers, failure?.Message);
+            Tell(host, answers, failure?.Message, probed);
         }
     }
 
@@ -97,8 +97,9 @@ internal sealed class HostTurns : IDisposable
         static RateLimitLease Acquired(RateLimitLease lease) => lease.IsAcquired ? lease : throw new ObjectDisposedException(nameof(HostTurns));
     }
 
+    /// <returns>What this one is the probe of; null where it is none.</returns>
     /// <exception cref="SourceException">The host is left alone now.</exception>
-    private void Look(string host, bool begin)
+    private Failing? Look(string host, bool begin)
     {
         lock (failing)
         {
@@ -111,15 +112,24 @@ internal sealed class HostTurns : IDisposable
                 }
 
                 how.Probing = begin;
+                return begin ? how : null;
             }
+
+            return null;
         }
     }
 
     /// <param name="answers">Null: nobody knows, as where the job was given up.</param>
-    private void Tell(string host, bool? answers, string? why)
+    /// <param name="probed">Others that were begun before may end beside the probe: they make no room for one more.</param>
+    private void Tell(string host, bool? answers, string? why, Failing? probed)
     {
         lock (failing)
         {
+            if (probed is not null)
+            {
+                probed.Probing = false;
+            }
+
             if (answers is true)
             {
                 failing.Remove(host);
@@ -138,11 +148,7 @@ internal sealed class HostTurns : IDisposable
 
                 how.Tries++;
                 how.Pause = how.Tries <= Failures ? FirstPause : how.Pause + how.Pause < LongestPause ? how.Pause + how.Pause : LongestPause;
-                (how.Since, how.Last, how.Probing) = (time.GetTimestamp(), why, false);
-            }
-            else if (failing.TryGetValue(host, out var how))
-            {
-                how.Probing = false;
+                (how.Since, how.Last) = (time.GetTimestamp(), why);
             }
         }
     }

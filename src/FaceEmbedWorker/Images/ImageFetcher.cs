@@ -166,7 +166,7 @@ internal sealed class ImageFetcher : IDisposable
             for (var redirects = 0; redirects <= MostRedirects; redirects++)
             {
                 var (bytes, next) = await OnceAsync(url.Authority, last, limit => GetAsync(url, limit), token,
-                    a => a.Next is not null && Uri.TryCreate(url, a.Next, out var same) && same.Authority == url.Authority ? null : true);
+                    a => a.Next is not null && Uri.TryCreate(url, a.Next, out var same) && IsAt(same, url) ? null : true);
                 if (bytes is not null)
                 {
                     return bytes;
@@ -392,6 +392,20 @@ internal sealed class ImageFetcher : IDisposable
     }
 
     /// <summary>The host as it will be looked up: other ways to write digits and letters, and a dot at the end, are gone.</summary>
+    /// <param name="url">As a host wrote it.</param>
+    /// <param name="plain">As <see cref="Allowed"/> has it.</param>
+    private static bool IsAt(Uri url, Uri plain)
+    {
+        try
+        {
+            return Plain(url).Authority == plain.Authority;
+        }
+        catch (UriFormatException)
+        {
+            return false; // there is no such host
+        }
+    }
+
     private static Uri Plain(Uri url) => url.Host.Length > 0 && url.HostNameType == UriHostNameType.Dns ? new UriBuilder(url) { Host = url.IdnHost.TrimEnd('.') }.Uri : url;
 
     /// <summary>Without its query, which may hold a signature.</summary>

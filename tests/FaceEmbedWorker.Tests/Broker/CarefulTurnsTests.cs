@@ -30,11 +30,28 @@ public class CarefulTurnsTests
         alone.Begin(careful: true);
         Assert.Equal([false], alone.Next(0));
         time.Advance(TimeSpan.FromHours(1));
-        Assert.False(alone.Look(false, 0, Enough) || alone.Look(true, Enough - 1, Enough));
+        alone.Busy();
+        Assert.False(alone.Look(true, Enough - 1, Enough)); // there is no other to leave it for
         Assert.True(alone.Careful);
-        Assert.False(alone.Look(true, Enough, Enough)); // nothing is to be taken anew but for how many at once
+        Assert.True(alone.Look(true, Enough, Enough)); // so many at once
         Assert.False(alone.Careful);
         Assert.Equal([false], alone.Next(0));
+        Assert.False(alone.Look(true, Enough, Enough));
+    }
+
+    [Fact]
+    public void Of_one_queue_without_a_job_as_many_come_at_once_again()
+    {
+        var alone = new CarefulTurns(hasBulk: false, time);
+        alone.Begin(careful: true);
+        Assert.Equal([false], alone.Next(0));
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.True(alone.Look(false, 0, Enough));
+        Assert.True(alone.Careful);
+        Assert.Equal([false], alone.Next(0));
+        time.Advance(TimeSpan.FromSeconds(2));
+        Assert.True(alone.Look(false, 0, Enough));
+        Assert.False(alone.Careful);
     }
 
     /// <summary>Bulk jobs that take long kept the first queue waiting until enough of them were settled: minutes.</summary>

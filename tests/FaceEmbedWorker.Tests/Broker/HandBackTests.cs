@@ -3,6 +3,7 @@ using FaceEmbedWorker.Jobs;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Options;
 using RabbitMQ.Client;
+using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Tests.Broker;
 
@@ -21,7 +22,7 @@ public sealed class HandBackTests : IDisposable
 
     public HandBackTests()
     {
-        var options = Options.Create(new BrokerOptions());
+        var options = Options.Create(new BrokerOptions { BulkQueue = true });
         var topology = new Topology(options);
         (link, gate, life) = (new PaperLink(channel), new IntakeGate(time), new ConsumerLife(channel, time));
         publisher = new ResultPublisher((role, _) => role == "reply" ? new PaperLink(replies) : link, options, Options.Create(new ResultOptions()), topology, gate, time, NullLogger<ResultPublisher>.Instance);
@@ -48,6 +49,27 @@ public sealed class HandBackTests : IDisposable
         await watching.WaitAsync(TimeSpan.FromSeconds(30));
         Assert.Contains("1 job waits for longer than 100 s", life.Reason, StringComparison.Ordinal);
         Assert.True(life.Age < TimeSpan.FromSeconds(200));
+    }
+
+    /// <summary>Held, it closed the intake, and the worker that was to empty the queue took nothing from it.</summary>
+    [Theory]
+    [InlineData(true, Topology.BulkKey)]
+    [InlineData(false, Topology.JobKey)]
+    public async Task What_its_full_queue_does_not_take_back_waits_and_closes_no_intake(bool bulk, string key)
+    {
+        Delivery? taken = null;
+        await life.SubscribeAsync("q", 1, delivery => taken = delivery, (_, error) => throw error);
+        await channel.HandAsync([1], new BasicProperties { Expiration = "60000", Headers = new Dictionary<string, object?> { [JobMessage.BulkHeader] = bulk ? 1 : null, [JobMessage.AttemptHeader] = 3 } });
+        channel.Answer = (exchange, _) => exchange == "face.jobs" ? Task.FromException(new PublishException(1, isReturn: false)) : Task.CompletedTask;
+        var returning = handBack.ReturnAsync(taken!);
+        await returning.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+
+        Assert.Equal(["face.jobs", "face.jobs.retry"], channel.Published.Select(p => p.Exchange));
+        Assert.Equal(key, channel.Published[0].Key);
+        var waits = channel.Published[1];
+        Assert.Equal(("1000", 3, "60000"), (waits.Key, waits.Properties.Headers![JobMessage.AttemptHeader], waits.Properties.Headers[DeadLetters.ExpirationHeader]));
+        Assert.False(waits.Properties.IsExpirationPresent());
+        Assert.Equal((1UL, false), (Assert.Single(channel.Acked), gate.Holding));
     }
 
     [Fact]

@@ -112,6 +112,42 @@ public abstract class BulkTests(TestBroker broker)
         Assert.Equal(("embedded", 1), (result.Json.GetProperty("outcome").GetString(), result.Json.GetProperty("attempt").GetInt32()));
     }
 
+    /// <summary>Its own retries find no room in it, and come by the first queue: they were held with the intake closed, and nobody made room.</summary>
+    [Fact]
+    public async Task A_full_queue_of_bulk_jobs_holds_up_nobody()
+    {
+        await using var probe = await ProbeAsync();
+        string away;
+        using (var port = new TcpListener(IPAddress.Loopback, 0))
+        {
+            port.Start();
+            away = $"http://{port.LocalEndpoint}";
+        }
+
+        for (var i = 0; i < 40; i++)
+        {
+            await SubmitBulkAsync(probe, $"bulk-{i}", body: Encoding.UTF8.GetBytes($$$"""{"image":{"url":"{{{away}}}/{{{i}}}.jpg"}}"""));
+        }
+
+        await broker.ControlAsync("set_policy", probe.Topology.Bulk!, $"^{probe.Topology.Bulk}$", """{"max-length":5,"overflow":"reject-publish"}""", "--apply-to", "queues");
+        try
+        {
+            await using var worker = await FaceEmbed.WorkerAsync(probe, $"--Sources:Hosts={away}", "--Sources:PrivateNetworks=127.0.0.1/32");
+            await worker.SaidAsync("finds its queue full");
+            for (var i = 0; i < 3; i++)
+            {
+                await probe.SubmitAsync(Photo, "image/jpeg", $"asked-{i}");
+                await probe.ResultAsync($"asked-{i}");
+            }
+
+            Assert.DoesNotContain("The intake is closed", worker.Output, StringComparison.Ordinal);
+        }
+        finally
+        {
+            await broker.ControlAsync("clear_policy", probe.Topology.Bulk!);
+        }
+    }
+
     /// <summary>After a lost connection the queues have their turns one by one, for the next message may end it again; where there is none, both are taken soon.</summary>
     [Fact]
     public async Task Both_queues_are_taken_again_after_a_lost_connection()

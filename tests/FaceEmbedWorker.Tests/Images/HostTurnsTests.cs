@@ -202,6 +202,33 @@ public sealed class HostTurnsTests : IDisposable
         await RefusedAsync("6 tries in a row failed, and the next is in 2 s");
     }
 
+    /// <summary>They were begun before the host was away, and end beside the probe.</summary>
+    [Theory]
+    [InlineData(null)]
+    [InlineData(false)]
+    public async Task What_ends_late_makes_no_room_beside_a_probe(bool? says)
+    {
+        using var many = new HostTurns(new SourceOptions(), time);
+        var (late, probe) = (new TaskCompletionSource<bool?>(), new TaskCompletionSource<bool?>());
+        var asked = Ask(late.Task);
+        for (var i = 0; i < HostTurns.Failures; i++)
+        {
+            await Ask(Task.FromResult<bool?>(false));
+        }
+
+        time.Advance(TimeSpan.FromSeconds(2));
+        var probing = Ask(probe.Task);
+        late.SetResult(says);
+        await asked;
+        time.Advance(TimeSpan.FromSeconds(60));
+        Assert.Contains("one more is under way", (await Assert.ThrowsAsync<SourceException>(() => Ask(Task.FromResult<bool?>(true)))).Message, StringComparison.Ordinal);
+        probe.SetResult(true);
+        await probing;
+        await Ask(Task.FromResult<bool?>(true));
+
+        Task<bool?> Ask(Task<bool?> answer) => many.AskAsync("host", last: false, () => answer, TestContext.Current.CancellationToken, told => told);
+    }
+
     [Fact]
     public async Task A_host_that_says_when_or_has_no_such_picture_is_not_away()
     {

@@ -99,7 +99,7 @@ public sealed class PictureFileTests : IDisposable
 
         var bytes = new byte[150_000];
         new Random(2).NextBytes(bytes);
-        var written = File.WriteAllBytesAsync(pipe, bytes, TestContext.Current.CancellationToken);
+        var written = Task.Run(() => File.WriteAllBytes(pipe, bytes), TestContext.Current.CancellationToken); // which waits for who reads
         Assert.Equal(bytes, HandedFile.Read(pipe, bytes.Length));
         Assert.Equal(bytes, HandedFile.Read(pipe, bytes.Length));
         await written;
@@ -110,7 +110,7 @@ public sealed class PictureFileTests : IDisposable
             await made.WaitForExitAsync(TestContext.Current.CancellationToken);
         }
 
-        var refused = File.WriteAllBytesAsync(vast, new byte[65_537], TestContext.Current.CancellationToken);
+        var refused = Task.Run(() => File.WriteAllBytes(vast, new byte[65_537]), TestContext.Current.CancellationToken);
         Assert.StartsWith("it is larger than", Assert.Throws<IOException>(() => HandedFile.Read(vast, 65_536)).Message, StringComparison.Ordinal);
         await Record.ExceptionAsync(() => refused);
     }

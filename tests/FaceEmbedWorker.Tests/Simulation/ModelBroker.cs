@@ -81,6 +81,9 @@ internal interface IWatcher
 
     void Arrived(string queue, ModelMessage message);
 
+    /// <summary>It is full.</summary>
+    void Refused(string queue, ModelMessage message);
+
     void Dropped(string queue, ModelMessage message);
 
     /// <summary>A delivery is settled that is not in hand, and its channel is closed for it.</summary>
@@ -170,6 +173,10 @@ internal sealed class ModelBroker
             {
                 taken++;
                 queue.Add(new ModelMessage(message.Body, message.Properties) { IsLetter = message.IsLetter });
+            }
+            else
+            {
+                Watcher.Refused(queue.Name, message);
             }
         }
 

@@ -95,6 +95,10 @@ public abstract class OnPaperTests : ModelBrokerTests
         {
         }
 
+        public void Refused(string queue, ModelMessage message)
+        {
+        }
+
         public void Doubled(string job)
         {
         }
