@@ -129,6 +129,285 @@ public class GraphPreparationTests
         }
     }
 
+    /// <summary>What each obstacle is called, in a graph of one PRelu behind a Relu.</summary>
+    [Theory]
+    [InlineData("", null)]
+    [InlineData("no constant", "PRelu 'p' stays: its slope is not a constant.")]
+    [InlineData("unnamed", "PRelu 'y' stays: its slope is not a constant.")]
+    [InlineData("double", "PRelu 'p' stays: its slope is not float32 data of this file.")]
+    [InlineData("infinite", "PRelu 'p' stays: its slope is not finite.")]
+    [InlineData("no shape", "PRelu 'p' stays: the shape of its input is unknown.")]
+    [InlineData("flat", "PRelu 'p' stays: its input has 3 dimensions, and the blocked layout is for 4.")]
+    [InlineData("no channels", "PRelu 'p' stays: the number of its input's channels is unknown.")]
+    [InlineData("some", "PRelu 'p' stays: its slope is [2,1,1], neither one value nor one a channel.")]
+    [InlineData("wide", "PRelu 'p' stays: its slope is [4,1,2], neither one value nor one a channel.")]
+    [InlineData("opset 6", "The graph is of opset 6; PRelu is rewritten from opset 7 on.")]
+    [InlineData("no opset", "The graph is of opset 0; PRelu is rewritten from opset 7 on.")]
+    public void What_stays_says_why(string how, string? told)
+    {
+        var model = Small(how == "no channels" ? 0 : 4, [Node("Relu", "x", "in"), Node("PRelu", "y", "x", "a")], [Floats("a", [4, 1, 1], 0.5f, -0.5f, 1f, 0f)]);
+        var (graph, slope, node) = (model.Graph, model.Graph.Initializer[0], model.Graph.Node[1]);
+        node.Name = "p";
+        switch (how)
+        {
+            case "no constant" or "unnamed":
+                graph.Initializer.Clear();
+                graph.Input.Add(Value("a", 4, 1, 1));
+                node.Name = how == "unnamed" ? "" : "p";
+                break;
+            case "double":
+                slope.DataType = 11;
+                break;
+            case "infinite":
+                slope.FloatData[3] = float.PositiveInfinity;
+                break;
+            case "no shape":
+                graph.Node[0].OpType = "Softplus";
+                break;
+            case "flat":
+                graph.Input[0].Type.TensorType.Shape.Dim.RemoveAt(3);
+                break;
+            case "some":
+                graph.Initializer[0] = Floats("a", [2, 1, 1], 0.5f, 0.5f);
+                break;
+            case "wide":
+                graph.Initializer[0] = Floats("a", [4, 1, 2], new float[8]);
+                break;
+            case "opset 6":
+                model.OpsetImport.Insert(0, new OperatorSetIdProto { Domain = "com.microsoft", Version = 9 });
+                model.OpsetImport[1].Version = 6;
+                break;
+            case "no opset":
+                model.OpsetImport.Clear();
+                break;
+        }
+
+        var prepared = GraphPreparation.Prepare(model.ToByteArray());
+        Assert.Equal(told is null ? [] : [told], prepared.Left);
+        Assert.Equal((told is null ? 1 : 0, told is null), (prepared.Rewritten, prepared.IsChanged));
+    }
+
+    /// <summary>A Relu behind a convolution is fused into it: so the order is another where no slope is above one.</summary>
+    [Theory]
+    [InlineData(1f, "Constant Constant Relu Conv Relu Conv Add")]
+    [InlineData(1.01f, "Constant Constant Relu Relu Conv Conv Add")]
+    public void Slopes_of_at_most_one_have_their_Relu_behind_the_convolution(float largest, string nodes)
+    {
+        var model = Small(2, [Node("Relu", "x", "in"), Node("PRelu", "y", "x", "a")], [Floats("a", [2, 1, 1], 0.25f, largest)]);
+        var graph = ModelProto.Parser.ParseFrom(GraphPreparation.Prepare(model.ToByteArray()).Model).Graph;
+        Assert.Equal(nodes.Split(' ').Order(), graph.Node.Select(n => n.OpType).Order());
+        Assert.Equal(nodes.Split(' ').Where(t => t != "Constant"), graph.Node.Select(n => n.OpType).Where(t => t != "Constant"));
+        Assert.Empty(graph.Initializer);
+        var constants = graph.Node.Where(n => n.OpType == "Constant").ToArray();
+        Assert.Equal([[0.25f, largest], [0.75f, 1 - largest]], constants.Select(n => System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(n.Attribute.Single(a => a is { Name: "value", Type: AttributeProto.Types.AttributeType.Tensor }).T.RawData.Span).ToArray()));
+        Assert.All(graph.Node.Where(n => n.OpType == "Conv"), n => Assert.Equal((2, "1,1"), (n.Attribute.Single(a => a.Name == "group").I, string.Join(',', n.Attribute.Single(a => a.Name == "kernel_shape").Ints))));
+    }
+
+    /// <summary>What the slope is needed for besides, and whether it is an initialiser, an input with a default, or a constant.</summary>
+    [Theory]
+    [InlineData("initializer", false)]
+    [InlineData("input", false)]
+    [InlineData("constant", false)]
+    [InlineData("read", true)]
+    [InlineData("given", true)]
+    [InlineData("subgraph", true)]
+    public void A_slope_that_nobody_reads_any_more_goes_and_nothing_else(string how, bool stays)
+    {
+        var model = Small(2, [Node("PRelu", "y", "in", "a")], [Floats("b", [1], 1f), Floats("a", [2, 1, 1], 0.25f, 0.5f)]);
+        var graph = model.Graph;
+        graph.Node.Add(Constant("other"));
+        switch (how)
+        {
+            case "input":
+                graph.Input.Add(Value("a", 2, 1, 1));
+                break;
+            case "constant":
+                graph.Node.Insert(0, Constant("a", graph.Initializer[1]));
+                graph.Initializer.RemoveAt(1);
+                break;
+            case "read":
+                graph.Node.Add(Node("Neg", "z", "a"));
+                break;
+            case "given":
+                graph.Output.Add(Value("a", 2, 1, 1));
+                break;
+            case "subgraph":
+                graph.Node.Add(Node("If", "z", "b"));
+                break;
+        }
+
+        var prepared = ModelProto.Parser.ParseFrom(GraphPreparation.Prepare(model.ToByteArray()).Model).Graph;
+        Assert.Equal(stays, prepared.Initializer.Any(t => t.Name == "a") || prepared.Node.Any(n => n.Output.Contains("a")) || prepared.Input.Any(i => i.Name == "a"));
+        Assert.Contains(prepared.Initializer, t => t.Name == "b");
+        Assert.Contains(prepared.Input, i => i.Name == "in");
+        Assert.Contains(prepared.Node, n => n.Output.Contains("other"));
+    }
+
+    /// <summary>The names that the new nodes would have are there already: as an output, an initialiser, an input.</summary>
+    [Fact]
+    public void No_name_is_given_twice()
+    {
+        var model = Small(2, [Node("PRelu", "y", "in", "a"), Node("Neg", "y/direct", "in"), Node("Neg", "y/direct.2", "in")], [Floats("a", [2, 1, 1], 0.25f, 0.5f), Floats("y/scaled", [1], 1f)]);
+        model.Graph.Input.Add(Value("y/positive", 1, 2, 3, 3));
+        var graph = ModelProto.Parser.ParseFrom(GraphPreparation.Prepare(model.ToByteArray()).Model).Graph;
+        var names = graph.Node.SelectMany(n => n.Output).Concat(graph.Initializer.Select(t => t.Name)).Concat(graph.Input.Select(i => i.Name)).ToArray();
+        Assert.Equal(names.Distinct(), names);
+        Assert.Contains("y/direct.3", names);
+        Assert.Contains("y/scaled.2", names);
+        Assert.Contains("y/positive.2", names);
+    }
+
+    /// <summary>What is known of a tensor where the file tells no shapes: through the nodes that networks of faces have.</summary>
+    [Theory]
+    [InlineData("Conv", 1)]
+    [InlineData("BatchNormalization,Clip,Identity,Dropout,Sigmoid,HardSigmoid,Elu,Tanh,LeakyRelu,MaxPool,AveragePool,Pad,GlobalAveragePool", 1)]
+    [InlineData("GlobalMaxPool", 1)]
+    [InlineData("Add", 1)]
+    [InlineData("Mul", 1)]
+    [InlineData("PRelu", 2)]
+    [InlineData("Softmax", 0)]
+    [InlineData("Transpose", 0)]
+    public void A_shape_is_known_through_the_nodes_of_such_networks(string operations, int rewritten)
+    {
+        var nodes = new List<NodeProto> { Node("Conv", "x0", "in", "w") };
+        foreach (var operation in operations.Split(','))
+        {
+            var last = nodes[^1].Output[0];
+            nodes.Add(operation switch
+            {
+                "Conv" => Node("Conv", $"x{nodes.Count}", last, "w2"),
+                "Add" => Node("Add", $"x{nodes.Count}", "one", last), // one value a picture, and one a channel
+                "Mul" => Node("Mul", $"x{nodes.Count}", "anything", last),
+                "PRelu" => Node("PRelu", $"x{nodes.Count}", last, "a"),
+                _ => Node(operation, $"x{nodes.Count}", last),
+            });
+        }
+
+        nodes.Add(Node("PRelu", "y", nodes[^1].Output[0], "a"));
+        var model = Small(5, [.. nodes], [Floats("w", [3, 5, 1, 1], Enumerable.Repeat(1f, 15).ToArray()), Floats("w2", [3, 3, 1, 1], Enumerable.Repeat(1f, 9).ToArray()), Floats("a", [3, 1, 1], 0.5f, 0.5f, 0.5f)]);
+        model.Graph.Input.Add(Value("one", 1, 1, 1, 1));
+        model.Graph.Input.Add(new ValueInfoProto { Name = "anything" });
+        model.Graph.Output[0].Type.TensorType.Shape.Dim[1] = new TensorShapeProto.Types.Dimension { DimParam = "channels" };
+        Assert.Equal(rewritten, GraphPreparation.Prepare(model.ToByteArray()).Rewritten);
+    }
+
+    [Theory]
+    [InlineData("DynamicQuantizeLinear")]
+    [InlineData("DynamicQuantizeMatMul")]
+    [InlineData("ConvInteger")]
+    [InlineData("MatMulInteger")]
+    public void A_graph_that_is_quantised_dynamically_is_left_alone_by_whatever_node(string operation)
+    {
+        var bytes = Small(2, [Node("PRelu", "y", "in", "a"), Node(operation, "z", "in")], [Floats("a", [2, 1, 1], 0.25f, 0.5f)]).ToByteArray();
+        Assert.Same(bytes, GraphPreparation.Prepare(bytes).Model);
+    }
+
+    [Fact]
+    public void A_graph_whose_weights_lie_elsewhere_is_left_alone()
+    {
+        var model = Small(2, [Node("PRelu", "y", "in", "a")], [Floats("a", [2, 1, 1], 0.25f, 0.5f), Floats("b", [1], 1f)]);
+        model.Graph.Initializer[1].DataLocation = 1;
+        var bytes = model.ToByteArray();
+        var prepared = GraphPreparation.Prepare(bytes);
+        Assert.Equal(("Its weights lie in other files.", 0), (Assert.Single(prepared.Left), prepared.Rewritten));
+        Assert.Same(bytes, prepared.Model);
+    }
+
+    /// <summary>A thousandth of the weights at least must be 15 digits below the largest.</summary>
+    [Theory]
+    [InlineData(1000, 1, 0.9e-15f, 1f, 1)]
+    [InlineData(1001, 1, 0.9e-15f, 1f, 0)]
+    [InlineData(2000, 2, -0.9e-15f, 1f, 2)]
+    [InlineData(1000, 1, 1e-15f, 1f, 0)]
+    [InlineData(1000, 1, 0f, 1f, 0)]
+    [InlineData(1000, 500, 1f, float.PositiveInfinity, 0)]
+    [InlineData(1000, 500, 1f, float.NaN, 0)]
+    public void Negligible_weights_become_zero(int count, int small, float value, float largest, int flushed)
+    {
+        var weights = Enumerable.Repeat(largest, count).ToArray();
+        weights.AsSpan(7, small).Fill(value);
+        var model = Small(2, [Node("Add", "y", "in", "w")], [Floats("w", [count], weights)]);
+        var prepared = GraphPreparation.Prepare(model.ToByteArray());
+        Assert.Equal((flushed, flushed > 0), (prepared.Flushed, prepared.IsChanged));
+        var after = ModelProto.Parser.ParseFrom(prepared.Model).Graph.Initializer[0];
+        var values = after.RawData.Length > 0 ? System.Runtime.InteropServices.MemoryMarshal.Cast<byte, float>(after.RawData.Span).ToArray() : [.. after.FloatData];
+        weights.AsSpan(7, small).Fill(flushed > 0 ? 0 : value);
+        Assert.Equal(weights, values);
+    }
+
+    /// <summary>Which of a graph's fixed shapes are the batch, and which are sizes of other things.</summary>
+    [Theory]
+    [InlineData(1, new long[] { 1, -1 }, new long[] { 3, -1 })]
+    [InlineData(1, new long[] { 1, 7, 7 }, new long[] { 1, 7, 7 })]
+    [InlineData(4, new long[] { 4, -1 }, new long[] { 3, -1 })]
+    [InlineData(4, new long[] { 4, 7, 7 }, new long[] { 3, 7, 7 })]
+    [InlineData(4, new long[] { 2, -1 }, new long[] { 2, -1 })]
+    [InlineData(4, new long[] { 4 }, new long[] { 4 })]
+    public void A_batch_is_written_wherever_its_size_stands(int was, long[] shape, long[] expected)
+    {
+        var model = Small(2, [Node("Reshape", "y", "in", "s"), Node("Reshape", "kept", "weights", "t"), Node("Squeeze", "z", "in", "u"), Node("Reshape", "v", "in")], [Integers("s", shape), Integers("t", shape), Integers("u", shape), Floats("weights", [1], 1f)]);
+        var graph = model.Graph;
+        graph.Input[0].Type.TensorType.Shape.Dim[0] = new TensorShapeProto.Types.Dimension { DimValue = was };
+        graph.Input.Insert(0, Value("weights", 9, 9)); // a default is no picture
+        graph.Input.Add(Value("other", 8, 2));
+        graph.Output.Add(Value("one", 5));
+        graph.ValueInfo.Add(Value("y", was, 2));
+        var changed = ModelProto.Parser.ParseFrom(GraphPreparation.WithBatch(model.ToByteArray(), 3)).Graph;
+
+        Assert.Equal(["9,9", "3,2,3,3", "3,2"], changed.Input.Select(Shape));
+        Assert.Equal(["3,2,3,3", "5"], changed.Output.Select(Shape));
+        Assert.Empty(changed.ValueInfo);
+        Assert.Equal([expected, shape, shape], changed.Initializer.Take(3).Select(t => t.RawData.Length > 0 ? System.Runtime.InteropServices.MemoryMarshal.Cast<byte, long>(t.RawData.Span).ToArray() : [.. t.Int64Data]));
+        Assert.True(changed.Initializer[0].Int64Data.Count == 0 || changed.Initializer[0].RawData.Length == 0); // never both
+        Assert.Contains("no graph", Assert.Throws<InvalidDataException>(() => GraphPreparation.WithBatch([], 3)).Message, StringComparison.Ordinal);
+        Assert.Throws<InvalidDataException>(() => GraphPreparation.WithBatch([0xFF, 0xFF], 3));
+    }
+
+    [Fact]
+    public void A_size_is_made_open_in_inputs_and_outputs()
+    {
+        var model = Small(3, [Node("Relu", "y", "in")], [Floats("weights", [1], 1f)]);
+        model.Graph.Input.Add(Value("weights", 9, 9, 9, 9));
+        model.Graph.Input.Add(Value("few", 1, 3, 7));
+        model.Graph.Output.Add(Value("scores", 1, 12_800, 2));
+        model.Graph.Output.Add(Value("two", 1, 2));
+        model.Graph.ValueInfo.Add(Value("y", 1, 2));
+        var open = ModelProto.Parser.ParseFrom(GraphPreparation.WithOpenSize(model.ToByteArray(), 2)).Graph;
+        Assert.Equal(["1,3,0,0", "9,9,9,9", "1,3,0"], open.Input.Select(Shape));
+        Assert.Equal(["1,0,0,3", "1,0,2", "1,2"], open.Output.Select(Shape));
+        Assert.Empty(open.ValueInfo);
+        Assert.Contains("no graph", Assert.Throws<InvalidDataException>(() => GraphPreparation.WithOpenSize([], 2)).Message, StringComparison.Ordinal);
+    }
+
+    private static string Shape(ValueInfoProto value) => string.Join(',', value.Type.TensorType.Shape.Dim.Select(d => d.DimValue));
+
+    /// <summary>From "in", float32 [1, channels, 3, 3], to "y".</summary>
+    private static ModelProto Small(int channels, NodeProto[] nodes, TensorProto[] weights) => new()
+    {
+        IrVersion = 8,
+        OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 13 } },
+        Graph = new GraphProto { Node = { nodes }, Initializer = { weights }, Input = { Value("in", 1, channels, 3, 3) }, Output = { Value("y", 1, channels, 3, 3) } },
+    };
+
+    private static NodeProto Node(string operation, string output, params string[] inputs) => new() { OpType = operation, Output = { output }, Input = { inputs } };
+
+    private static NodeProto Constant(string output, TensorProto? tensor = null)
+    {
+        var node = Node("Constant", output);
+        node.Attribute.Add(new AttributeProto { Name = "value", Type = AttributeProto.Types.AttributeType.Tensor, T = tensor ?? Floats("", [1], 1f) });
+        return node;
+    }
+
+    private static TensorProto Floats(string name, long[] shape, params float[] values) => new() { Name = name, DataType = 1, Dims = { shape }, FloatData = { values } };
+
+    private static TensorProto Integers(string name, params long[] values) => new() { Name = name, DataType = 7, Dims = { values.Length }, Int64Data = { values } };
+
+    private static ValueInfoProto Value(string name, params int[] shape) => new()
+    {
+        Name = name,
+        Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1, Shape = new TensorShapeProto { Dim = { shape.Select(d => new TensorShapeProto.Types.Dimension { DimValue = d }) } } } },
+    };
+
     [Fact]
     public void Unknown_fields_are_kept()
     {
