@@ -158,7 +158,7 @@ internal static class JpegHeader
         return (copy, places);
     }
 
-    /// <summary>Each scan of a copy by <see cref="GoneOn"/> goes on with <paramref name="with"/>.</summary>
+    /// <summary>Each scan of a copy by <see cref="GoneOn"/> goes on with <paramref name="with"/>, in place of zeros.</summary>
     public static void GoOn(byte[] copy, IReadOnlyList<int> places, byte with)
     {
         foreach (var place in places)

@@ -187,8 +187,8 @@ public class ImageDecoderTests
     {
         using var black = Image.Black(4000, 3000, bands: 3);
         var (jpeg, png) = (black.JpegsaveBuffer(), black.PngsaveBuffer());
-        long Room(int shrink) => long.Parse(Refusal(new ImageOptions { MaxMemory = 1 }, jpeg).Message.Split(' ')[7], System.Globalization.NumberStyles.AllowThousands, System.Globalization.CultureInfo.InvariantCulture)
-            + (4000 / shrink * (3000 / shrink) - 500 * 375) * 3L;
+        long Least(byte[] picture) => long.Parse(Refusal(new ImageOptions { MaxMemory = 1 }, picture).Message.Split(' ')[7], System.Globalization.NumberStyles.AllowThousands, System.Globalization.CultureInfo.InvariantCulture);
+        long Room(int shrink) => Least(jpeg) + (4000 / shrink * (3000 / shrink) - 500 * 375) * 3L;
         foreach (var shrink in new[] { 1, 2, 4, 8 })
         {
             Assert.Equal((shrink, Math.Max(2, shrink)), (Within(Room(shrink), 1), Within(Room(shrink), 2)));
@@ -197,9 +197,47 @@ public class ImageDecoderTests
 
         using var held = new Picture(1000, 1000);
         Assert.Equal((2, 4), (Within(Room(2) + 3_000_000, 1, held), Within(Room(2) + 2_999_999, 1, held)));
-        Assert.Equal(1, new ImageDecoder(Options.Create(new ImageOptions())).Open(png).WithinMemory(1));
+        Assert.Equal((8, 8), (Within(Room(8), 1, held), Within(Room(8), 8, held))); // there is nothing coarser
+        Assert.Equal(1, new ImageDecoder(Options.Create(new ImageOptions { MaxMemory = Least(png) })).Open(png).WithinMemory(1, held));
 
         int Within(long memory, int wanted, Picture? beside = null) => new ImageDecoder(Options.Create(new ImageOptions { MaxMemory = memory })).Open(jpeg).WithinMemory(wanted, beside);
+    }
+
+    /// <summary>The pixels that are missing lie in another corner each time.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(5)]
+    [InlineData(6)]
+    [InlineData(7)]
+    [InlineData(8)]
+    public void A_jpeg_that_lacks_its_last_pixels_is_undecodable_in_managed_code_too(ushort orientation)
+    {
+        var random = new Random(orientation);
+        using var image = new SixLabors.ImageSharp.Image<SixLabors.ImageSharp.PixelFormats.Rgb24>(61, 47);
+        for (var i = 0; i < 61 * 47; i++)
+        {
+            image[i % 61, i / 61] = new((byte)random.Next(40, 90), (byte)random.Next(150, 200), (byte)random.Next(20, 60));
+        }
+
+        image.Metadata.ExifProfile = new();
+        image.Metadata.ExifProfile.SetValue(SixLabors.ImageSharp.Metadata.Profiles.Exif.ExifTag.Orientation, orientation);
+        using var stream = new MemoryStream();
+        image.Save(stream, new SixLabors.ImageSharp.Formats.Jpeg.JpegEncoder { ColorType = SixLabors.ImageSharp.Formats.Jpeg.JpegColorType.YCbCrRatio444 });
+        var jpeg = stream.ToArray();
+        using var decoder = new ImageDecoder(Options.Create(new ImageOptions { Decoder = PictureDecoder.ImageSharp }));
+
+        using var picture = decoder.Open(jpeg).Decode(1, TestContext.Current.CancellationToken);
+        using var expected = SixLabors.ImageSharp.Image.Load<SixLabors.ImageSharp.PixelFormats.Rgb24>(jpeg);
+        SixLabors.ImageSharp.Processing.ProcessingExtensions.Mutate(expected, x => SixLabors.ImageSharp.Processing.AutoOrientExtensions.AutoOrient(x));
+        var pixels = new byte[61 * 47 * 3];
+        expected.CopyPixelDataTo(pixels);
+        Assert.Equal(pixels.Select(p => (int)p), picture.Pixels.ToArray().Select(p => (int)p), (a, b) => Math.Abs(a - b) <= 3);
+
+        byte[] cut = [.. jpeg[..^40], 0xFF, 0xD9];
+        Assert.Equal(ImageFault.Undecodable, Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, TestContext.Current.CancellationToken)).Fault);
     }
 
     [Fact]
