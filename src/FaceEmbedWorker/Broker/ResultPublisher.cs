@@ -84,14 +84,14 @@ internal sealed partial class ResultPublisher : IAsyncDisposable
         PublishJobAsync(topology.Jobs, Topology.SuspectKey, job, DeadLetters.ForReturn(job), giveUp);
 
     /// <summary>
-    /// A fresh copy, whose returns are counted from nought. Where its queue is full it waits in the first wait queue, and comes again: held
-    /// here it would close the intake, and who is to empty the queue takes nothing then.
+    /// A fresh copy, whose returns are counted from nought. Where its queue is full it waits in a wait queue, and comes again: held here
+    /// it would close the intake, and who is to empty the queue takes nothing then.
     /// </summary>
     /// <returns>How long it waits; null where it is on its queue.</returns>
     /// <exception cref="UnpublishableException">It never can be.</exception>
     public async Task<TimeSpan?> PublishReturnAsync(JobMessage job, bool alone, CancellationToken giveUp)
     {
-        var wait = alone ? null : topology.Wait(attempt: 1, atLeast: null); // a suspect that came by the first queue would be among others
+        TimeSpan? wait = alone ? null : topology.WaitForRoom; // a suspect that came by the first queue would be among others
         try
         {
             await PublishJobAsync(topology.Jobs, alone ? Topology.SuspectKey : job.IsBulk && topology.Bulk is not null ? Topology.BulkKey : Topology.JobKey, job, DeadLetters.ForReturn(job), giveUp, givesWay: wait is not null);

@@ -54,6 +54,8 @@ internal sealed partial class Topology
     /// <summary>The wait before each further attempt.</summary>
     public IReadOnlyList<TimeSpan> Ladder { get; }
 
+    private static readonly TimeSpan LongestWaitForRoom = TimeSpan.FromSeconds(30);
+
     /// <summary>Routing key of jobs.</summary>
     public const string JobKey = "job";
 
@@ -84,6 +86,9 @@ internal sealed partial class Topology
         var left = Ladder.Skip(attempt - 1);
         return atLeast is not { } least || left.First() >= least ? left.First() : left.Where(delay => delay >= least).DefaultIfEmpty(left.Max()).First();
     }
+
+    /// <summary>How long a job waits whose queue is full: as long as the ladder has it, up to half a minute, for there may be many.</summary>
+    public TimeSpan WaitForRoom => Ladder.Where(delay => delay <= LongestWaitForRoom).DefaultIfEmpty(Ladder.Min()).Max();
 
     /// <summary>The wait is in the queue's name, so that a changed ladder makes new queues instead of a conflict.</summary>
     public static string RetryKey(TimeSpan delay) => ((long)delay.TotalMilliseconds).ToString(CultureInfo.InvariantCulture);

@@ -67,7 +67,7 @@ public sealed class HandBackTests : IDisposable
         Assert.Equal(["face.jobs", "face.jobs.retry"], channel.Published.Select(p => p.Exchange));
         Assert.Equal(key, channel.Published[0].Key);
         var waits = channel.Published[1];
-        Assert.Equal(("1000", 3, "60000"), (waits.Key, waits.Properties.Headers![JobMessage.AttemptHeader], waits.Properties.Headers[DeadLetters.ExpirationHeader]));
+        Assert.Equal(("30000", 3, "60000"), (waits.Key, waits.Properties.Headers![JobMessage.AttemptHeader], waits.Properties.Headers[DeadLetters.ExpirationHeader]));
         Assert.False(waits.Properties.IsExpirationPresent());
         Assert.Equal((1UL, false), (Assert.Single(channel.Acked), gate.Holding));
     }

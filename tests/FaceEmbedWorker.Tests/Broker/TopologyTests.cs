@@ -86,6 +86,14 @@ public class TopologyTests
         Topology.Words("inequivalent arg 'type' for exchange 'r' in vhost '/': received 'topic' but current is 'fanout'"), StringComparison.Ordinal);
 
     [Theory]
+    [InlineData("1,5,30,120,600", 30)]
+    [InlineData("2,29.9,30.1", 29.9)]
+    [InlineData("600,60", 60)]
+    [InlineData("0.2", 0.2)]
+    public void A_job_whose_queue_is_full_waits_for_half_a_minute_at_most_where_the_ladder_has_that(string ladder, double seconds) =>
+        Assert.Equal(TimeSpan.FromSeconds(seconds), new Topology(Options.Create(new BrokerOptions { RetryDelays = ladder })).WaitForRoom);
+
+    [Theory]
     [InlineData(1, null, 1.0)]
     [InlineData(1, 0.5, 1.0)]
     [InlineData(1, 20.0, 30.0)]

@@ -64,8 +64,8 @@ internal sealed class SimulatedJob(string id, JobKind kind, bool bulk, bool fetc
     /// <summary>Faults that may each have made one copy of it.</summary>
     public int Excuses { get; set; }
 
-    /// <summary>Copies that found their queue full, and may wait for it, each once.</summary>
-    public int Refusals { get; set; }
+    /// <summary>A copy of it found its queue full: such may wait, uncounted, and come twice where no confirm came.</summary>
+    public bool IsRefused { get; set; }
 
     public int Ends => Results + Dead.Count;
 }
@@ -338,7 +338,7 @@ internal sealed class Schedule : IWatcher, INetwork
     {
         if (queue == topology.Jobs || queue == topology.Bulk)
         {
-            jobs[message.Job].Refusals++;
+            jobs[message.Job].IsRefused = true;
         }
     }
 
@@ -369,7 +369,7 @@ internal sealed class Schedule : IWatcher, INetwork
             Note($"{message.Job} is a dead letter: {word}");
             job.Dead.Add(word);
         }
-        else if (waits.IndexOf(queue) is >= 0 and var step && message.Header(JobMessage.AttemptHeader) is var next && !Equals(next, step + 2) && (step > 0 || job.Refusals-- <= 0))
+        else if (waits.IndexOf(queue) is >= 0 and var step && message.Header(JobMessage.AttemptHeader) is var next && !Equals(next, step + 2) && !job.IsRefused)
         {
             broken.Add($"{message.Job} waits in {queue} for attempt {next ?? "nought"}, and should for {step + 2}");
         }
