@@ -291,6 +291,56 @@ public class GraphPreparationTests
         Assert.Equal(rewritten, GraphPreparation.Prepare(model.ToByteArray()).Rewritten);
     }
 
+    /// <summary>What the file itself tells of a tensor, and what it tells of others that nobody needs.</summary>
+    [Theory]
+    [InlineData("told", 1)]
+    [InlineData("told without its channels", 0)]
+    [InlineData("told by half", 1)]
+    [InlineData("a sum of unknown ones", 0)]
+    [InlineData("another domain", 0)]
+    [InlineData("the standard's domain", 1)]
+    public void A_shape_is_known_where_the_file_tells_it(string how, int rewritten)
+    {
+        var first = how switch
+        {
+            "told by half" => Node("Conv", "x", "in", "w"),
+            "a sum of unknown ones" => Node("Add", "x", "flat", "anything"),
+            "another domain" or "the standard's domain" => Node("Relu", "x", "in"),
+            _ => Node("Softplus", "x", "in"),
+        };
+        var model = Small(4, [first, Node("PRelu", "y", "x", "a")], [Floats("a", [4, 1, 1], 0.5f, -0.5f, 1f, 0f), Floats("w", [4, 4, 1, 1], new float[16])]);
+        var graph = model.Graph;
+        graph.ValueInfo.Add(Value("flat", 4)); // one dimension
+        graph.Input.Add(new ValueInfoProto { Name = "anything" });
+        switch (how)
+        {
+            case "told":
+                graph.ValueInfo.Add(Value("x", 1, 4, 3, 3));
+                break;
+            case "told without its channels" or "told by half":
+                graph.ValueInfo.Add(Value("x", 1, 0, 3, 3));
+                break;
+            case "another domain":
+                graph.Node[1].Domain = "own";
+                break;
+            case "the standard's domain":
+                graph.Node[1].Domain = "ai.onnx";
+                break;
+        }
+
+        Assert.Equal(rewritten, GraphPreparation.Prepare(model.ToByteArray()).Rewritten);
+    }
+
+    [Fact]
+    public void Without_PRelu_nothing_is_said_of_an_opset_that_is_too_old_for_it()
+    {
+        var model = Small(4, [Node("Relu", "y", "in")], []);
+        model.OpsetImport[0].Version = 6;
+        Assert.Empty(GraphPreparation.Prepare(model.ToByteArray()).Left);
+        Assert.True(new PreparedGraph([], 0, [], Removed: 1).IsChanged && new PreparedGraph([], 0, [], Joined: 1).IsChanged);
+        Assert.Contains("no graph", Assert.Throws<InvalidDataException>(() => GraphPreparation.Prepare([])).Message, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("DynamicQuantizeLinear")]
     [InlineData("DynamicQuantizeMatMul")]
