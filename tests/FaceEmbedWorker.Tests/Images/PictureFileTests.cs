@@ -99,7 +99,7 @@ public sealed class PictureFileTests : IDisposable
 
         var bytes = new byte[150_000];
         new Random(2).NextBytes(bytes);
-        var written = Task.Run(() => File.WriteAllBytes(pipe, bytes), TestContext.Current.CancellationToken); // which waits for who reads
+        var written = WriterOf(pipe, bytes); // which waits for who reads
         Assert.Equal(bytes, HandedFile.Read(pipe, bytes.Length));
         Assert.Equal(bytes, HandedFile.Read(pipe, bytes.Length));
         await written;
@@ -110,10 +110,13 @@ public sealed class PictureFileTests : IDisposable
             await made.WaitForExitAsync(TestContext.Current.CancellationToken);
         }
 
-        var refused = Task.Run(() => File.WriteAllBytes(vast, new byte[65_537]), TestContext.Current.CancellationToken);
+        var refused = WriterOf(vast, new byte[65_537]);
         Assert.StartsWith("it is larger than", Assert.Throws<IOException>(() => HandedFile.Read(vast, 65_536)).Message, StringComparison.Ordinal);
         await Record.ExceptionAsync(() => refused);
     }
+
+    /// <summary>On a thread of its own: whoever reads has five seconds of patience, and the pool may be busy for as long.</summary>
+    private static Task WriterOf(string pipe, byte[] bytes) => Task.Factory.StartNew(() => File.WriteAllBytes(pipe, bytes), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
 
     public void Dispose() => Directory.Delete(folder, recursive: true);
 
