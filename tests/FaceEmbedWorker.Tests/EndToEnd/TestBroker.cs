@@ -301,7 +301,22 @@ public sealed class ContainerBroker : TestBroker
 
     public override Task KillAsync() => DockerCommand.RunAsync("kill", container!.Id);
 
-    public override Task PauseAsync() => DockerCommand.RunAsync("pause", container!.Id);
+    /// <summary>Where a container's processes are just making others, it may not freeze at once (cgroups of version 1): it is let go again, and told.</summary>
+    public override async Task PauseAsync()
+    {
+        for (var tries = 0; ; tries++)
+        {
+            try
+            {
+                await DockerCommand.RunAsync("pause", container!.Id);
+                return;
+            }
+            catch (Xunit.Sdk.XunitException e) when (tries < 10 && e.Message.Contains("unable to freeze", StringComparison.Ordinal))
+            {
+                await Task.Delay(TimeSpan.FromMilliseconds(200));
+            }
+        }
+    }
 
     public override Task ResumeAsync() => DockerCommand.RunAsync("unpause", container!.Id);
 

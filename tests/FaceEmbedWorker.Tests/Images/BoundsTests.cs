@@ -7,19 +7,21 @@ public class BoundsTests
 {
     private static readonly int[] Sides = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 64, 65, 111, 112, 113, 300, 2049];
 
+    /// <summary>Small ones first: what is wrong is seen at once.</summary>
     [Fact]
     public void A_resize_equals_a_slow_reference_in_any_shape()
     {
         for (var seed = 0; seed < 400; seed++)
         {
             var random = new Random(seed);
+            var most = Math.Min(8 + seed, 200);
             var (width, height, toWidth, toHeight) = seed switch
             {
-                0 => (1, 60_000, 1, 7),
-                1 => (60_000, 1, 7, 1),
-                2 => (3, 40_000, 160, 160), // more than the buffer between the passes
-                3 => (1, 1, 300, 200),
-                _ => (Side(random), Side(random), Side(random), Side(random)),
+                396 => (1, 60_000, 1, 7),
+                397 => (60_000, 1, 7, 1),
+                398 => (3, 40_000, 160, 160), // more than the buffer between the passes
+                399 => (1, 1, 300, 200),
+                _ => (Side(random, most), Side(random, most), Side(random, most), Side(random, most)),
             };
             if ((long)width * height > 300_000 || (long)toWidth * toHeight > 100_000)
             {
@@ -98,7 +100,7 @@ public class BoundsTests
         }
     }
 
-    private static int Side(Random random) => random.Next(3) == 0 ? Sides[random.Next(Sides.Length)] : 1 + random.Next(200);
+    private static int Side(Random random, int most) => random.Next(3) == 0 && most > 100 ? Sides[random.Next(Sides.Length)] : 1 + random.Next(most);
 
     private static Picture Noise(Random random, int width, int height)
     {

@@ -236,6 +236,9 @@ public class ImageDecoderTests
         expected.CopyPixelDataTo(pixels);
         Assert.Equal(pixels.Select(p => (int)p), picture.Pixels.ToArray().Select(p => (int)p), (a, b) => Math.Abs(a - b) <= 3);
 
+        using var followed = decoder.Open([.. jpeg, .. jpeg]).Decode(1, TestContext.Current.CancellationToken); // as a camera puts a preview behind it
+        Assert.Equal(picture.Pixels, followed.Pixels);
+
         byte[] cut = [.. jpeg[..^40], 0xFF, 0xD9];
         Assert.Equal(ImageFault.Undecodable, Assert.Throws<ImageException>(() => decoder.Open(cut).Decode(1, TestContext.Current.CancellationToken)).Fault);
     }
