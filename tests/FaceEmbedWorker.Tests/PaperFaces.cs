@@ -168,7 +168,7 @@ internal static class PaperFaces
     /// YuNet's outputs, of the means of 8 x 8 pixels each: of a stride of 8 the class is how red a square's upper half is, the object how blue
     /// its lower one.
     /// </summary>
-    private static byte[] Detector()
+    public static byte[] Detector()
     {
         const int cells = Side / Stride;
         var (upper, lower) = (new float[3 * cells * cells], new float[3 * cells * cells]);

@@ -283,12 +283,34 @@ public sealed class ModelCardTests : IDisposable
     [InlineData(null, null)]
     [InlineData("", null)]
     [InlineData("A", null)]
+    [InlineData("    ", null)]
     [InlineData("AAA=", null)]
     [InlineData("AACAPwA=", null)]
     [InlineData("AACAfw==", null)] // infinite
     [InlineData("AADAfw==", null)] // no number
     [InlineData("AACAPwAAAMA=", new[] { 1f, -2f })]
     public void A_golden_vector_is_float32_in_base64(string? text, float[]? vector) => Assert.Equal(vector, ModelCard.VectorOf(text));
+
+    [Fact]
+    public void What_a_card_leaves_out_has_its_default()
+    {
+        var card = ModelCard.Read(Write("least.json", """{"id": "own", "task": "face-embedding", "input": {"color": "RGB", "mean": [0], "std": [1]}, "output": {}}"""));
+        Assert.Equal(("", "NCHW", "pillow-bicubic", "fixed", "stretch", 0, 1), (card.Input.Name, card.Input.Layout, card.Input.ResizeFilter, card.Input.Standardization, card.Input.Fit, card.Input.Multiple, card.Input.Batch));
+        Assert.Equal(("", "none", 0, null), (card.Output.Name, card.Output.Normalization, card.Output.Dimensions, card.Output.Layout));
+        Assert.Equal(1, new FaceFilter().Highest);
+    }
+
+    /// <summary>A detector without a card is what its outputs tell, and no other model is.</summary>
+    [Fact]
+    public void A_model_without_a_card_has_one_by_its_task()
+    {
+        var file = Path.Combine(folder, "own.onnx");
+        File.WriteAllBytes(file, TinyOnnx.Detector("scrfd", 64));
+        var (detector, from) = ModelCard.For(file, ModelCard.Detection, "");
+        Assert.Equal(("scrfd", ModelCard.ToldByOutputs), (detector.Output.Layout, from));
+        (var embedder, from) = ModelCard.For(file, ModelCard.Embedding, "");
+        Assert.Equal(("own", ModelCard.Embedding, ModelCard.DefaultContract), (embedder.Id, embedder.Task, from));
+    }
 
     [Fact]
     public void A_model_of_whole_pictures_embeds_no_faces()

@@ -35,6 +35,36 @@ public sealed class PictureFileTests : IDisposable
     public async Task A_file_that_has_more_than_its_size_says_changes_while_it_is_read() =>
         Assert.Equal("it changes while it is read.", (await Assert.ThrowsAsync<IOException>(() => PictureFile.ReadAsync("/proc/self/status", 100, TestContext.Current.CancellationToken))).Message);
 
+    /// <summary>The kernel says a page for its settings, and has a line.</summary>
+    [Fact]
+    public async Task A_file_that_has_less_than_its_size_says_is_read_to_its_end()
+    {
+        const string setting = "/sys/kernel/mm/transparent_hugepage/enabled";
+        Assert.SkipUnless(File.Exists(setting), "There is no such setting here.");
+        var bytes = await PictureFile.ReadAsync(setting, 100_000, TestContext.Current.CancellationToken);
+        Assert.InRange(bytes.Length, 1, 1000);
+        Assert.Contains("never", System.Text.Encoding.ASCII.GetString(bytes), StringComparison.Ordinal);
+        Assert.Equal(bytes, HandedFile.Read(setting, 100_000));
+    }
+
+    [Fact]
+    public void A_file_that_is_disposed_of_is_closed()
+    {
+        var path = Written("closed", [1]);
+        PictureFile.Open(path).Dispose();
+        Assert.DoesNotContain(path, Directory.EnumerateFileSystemEntries("/proc/self/fd").Select(fd => new FileInfo(fd).LinkTarget));
+    }
+
+    [Fact]
+    public void A_device_is_known_by_both_of_its_numbers()
+    {
+        var path = Written("file", [1]);
+        using var stat = Process.Start(new ProcessStartInfo("stat", ["-c", "%Hd %Ld %i", path]) { RedirectStandardOutput = true })!;
+        var told = stat.StandardOutput.ReadToEnd().Split().Where(n => n.Length > 0).Select(ulong.Parse).ToArray();
+        stat.WaitForExit();
+        Assert.Equal((told[0] << 32 | told[1], told[2]), PictureFile.Identity(path));
+    }
+
     [Fact]
     public void What_is_no_file_is_named_and_not_opened()
     {

@@ -56,6 +56,7 @@ public class MobileFaceNetTests
                 model.MetadataProps.Select(m => (m.Key, m.Value)));
             Assert.Equal(["input: 1 [batch,3,16,16]", $"output: 1 [batch,{converted.Dimensions}]"], model.Graph.Input.Concat(model.Graph.Output).Select(Told));
             Assert.Equal(model.Graph.Node.Count, model.Graph.Node.Select(n => n.Name).Distinct().Count());
+            Assert.Equal(model.Graph.Initializer.Count, model.Graph.Initializer.Select(t => t.Name).Distinct().Count());
             Assert.Equal(Enumerable.Range(0, model.Graph.Node.Count).Select(i => $"_{i}"), model.Graph.Node.Select(n => n.Name[n.Name.IndexOf('_', StringComparison.Ordinal)..]));
         }
 
@@ -80,6 +81,7 @@ public class MobileFaceNetTests
     [InlineData("numbered", "conv1.bn.running_var", "3", "The tensor 'conv1.bn.running_var' is [3], and [2] is needed there.")]
     [InlineData("numbered", "conv1.conv.bias", "3", "The tensor 'conv1.conv.bias' is [3], and [2] is needed there.")]
     [InlineData("numbered", "linear1.conv.weight", null, "The checkpoint lacks the tensor 'linear1.conv.weight': it is no MobileFaceNet of the kind that is converted here, or not a whole one.")]
+    [InlineData("numbered", "linear1.conv.weight", "", "The tensor 'linear1.conv.weight' is [], and [any,4] is needed there.")]
     [InlineData("numbered", "linear1.conv.weight", "3,5", "The tensor 'linear1.conv.weight' is [3,5], and [any,4] is needed there.")]
     [InlineData("numbered", "linear1.conv.weight", "3,5,1,1", "The tensor 'linear1.conv.weight' is [3,5,1,1], and [any,4,1,1] is needed there.")]
     [InlineData("numbered", "linear1.conv.weight", "136,4", "The checkpoint has 136 outputs: it is a regressor of 68 landmarks, not an identity embedding, and its vectors would not tell people apart. To export its pooled features all the same, say --head features.")]
@@ -97,7 +99,7 @@ public class MobileFaceNetTests
         tensors.Remove(name);
         if (shape is not null)
         {
-            long[] sizes = [.. shape.Split(',').Select(long.Parse)];
+            long[] sizes = [.. shape.Split(',', StringSplitOptions.RemoveEmptyEntries).Select(long.Parse)];
             tensors[name] = new Tensor(sizes, new float[sizes.Aggregate(1L, (a, b) => a * b)]);
         }
 
@@ -129,7 +131,8 @@ public class MobileFaceNetTests
         tensors[name].Values[^1] = value;
         if (told is null)
         {
-            MobileFaceNet.Convert(Checkpoint.Of(tensors), CheckpointHead.Auto, null, "x");
+            var converted = ModelProto.Parser.ParseFrom(MobileFaceNet.Convert(Checkpoint.Of(tensors), CheckpointHead.Auto, null, "x").Onnx);
+            Assert.All(converted.Graph.Initializer, t => Assert.All(Weights.Values(t)!, v => Assert.True(float.IsFinite(v), t.Name)));
             return;
         }
 
@@ -185,6 +188,8 @@ public class MobileFaceNetTests
         var converted = MobileFaceNet.Convert(Checkpoint.Of(network.Tensors), CheckpointHead.Features, null, "x");
         Assert.Equal((Network.Features, false), (converted.Dimensions, converted.Identity));
         Assert.Equal(["GlobalAveragePool", "Flatten"], ModelProto.Parser.ParseFrom(converted.Onnx).Graph.Node.TakeLast(2).Select(n => n.OpType));
+        network.Tensors["head.weight"] = new Tensor([1], [1]);
+        Assert.Contains("'head.weight' [1], which no layer of", Assert.Throws<InvalidDataException>(() => MobileFaceNet.Convert(Checkpoint.Of(network.Tensors), CheckpointHead.Features, null, "x")).Message, StringComparison.Ordinal);
         Assert.DoesNotContain(ModelProto.Parser.ParseFrom(converted.Onnx).Graph.Initializer, t => t.Name.StartsWith("linear1", StringComparison.Ordinal) || t.Name == "linear.weight");
     }
 

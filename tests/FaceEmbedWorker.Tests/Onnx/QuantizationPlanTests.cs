@@ -203,6 +203,7 @@ public class QuantizationPlanTests
     {
         var product = Node("Gemm", "out", "data", "w");
         Assert.Equal((0, 1), (QuantizationPlan.Axis(Node("Conv", "out", "data", "w")), QuantizationPlan.Axis(product)));
+        Assert.False(QuantizationPlan.IsProduct(product, Tensors(Floats("w", [3, 0], 0))));
         product.Attribute.Add(new AttributeProto { Name = "transB", I = 1 });
         Assert.Equal(0, QuantizationPlan.Axis(product));
         var wide = Tensors(Floats("w", [3, 2], 6), Floats("b", [3], 3));
