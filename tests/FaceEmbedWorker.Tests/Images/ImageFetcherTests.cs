@@ -44,7 +44,16 @@ public sealed class ImageFetcherTests : IDisposable
     [InlineData("", "https://photos.example.com/a.jpg", "This worker fetches no URLs. To allow it: Sources:Hosts=photos.example.com")]
     [InlineData("a.example.com,*.b.org", "https://photos.example.com:8443/a.jpg", "does not fetch from https://photos.example.com:8443. To allow it: Sources:Hosts=a.example.com,*.b.org,photos.example.com:8443")]
     [InlineData("a.example.com", "http://photos.example.com/a.jpg", "To allow it: Sources:Hosts=a.example.com,http://photos.example.com:80")]
-    [InlineData("*", "https://user@photos.example.com/", "URLs with a user in them are never fetched.")]
+    [InlineData("a.example.com", "https://photos.example.com/", "This worker does not fetch from https://photos.example.com:443. To allow it: Sources:Hosts=a.example.com,photos.example.com")]
+    [InlineData("*", "https://user@photos.example.com/", "This worker does not fetch from https://photos.example.com:443. URLs with a user in them are never fetched.")]
+    [InlineData("*", "https://127\u30020\u30020\u30021/", "This worker does not fetch from https://127.0.0.1:443. Only http and https, and hosts by their plain names, can be.")]
+    [InlineData("", "ftp://photos.example.com/", "The 'image.url' begins neither with https:// nor with http://. Only http and https, and hosts by their plain names, can be.")]
+    [InlineData("*", "nowhere", "The 'image.url' is no absolute URL.")]
+    [InlineData("*", "https://172.16.2.3/", "To allow it: Sources:PrivateNetworks=172.16.2.3/32")]
+    [InlineData("*", "https://172.31.2.3/", "To allow it: Sources:PrivateNetworks=172.31.2.3/32")]
+    [InlineData("*", "https://192.168.2.3/", "To allow it: Sources:PrivateNetworks=192.168.2.3/32")]
+    [InlineData("*", "https://192.0.2.3/", "Sources:PrivateNetworks lists networks that may be reached.")]
+    [InlineData("*", "https://127.168.2.3/", "Sources:PrivateNetworks lists networks that may be reached.")]
     [InlineData("*", "ftp://photos.example.com/", "Only http and https, and hosts by their plain names, can be.")]
     [InlineData("*", "https://10.1.2.3/", "'10.1.2.3' is at 10.1.2.3, which is not on the public internet. To allow it: Sources:PrivateNetworks=10.1.2.3/32")]
     [InlineData("*", "https://169.254.169.254/", "Sources:PrivateNetworks lists networks that may be reached.")]
@@ -100,19 +109,38 @@ public sealed class ImageFetcherTests : IDisposable
         {
             "/a.jpg" => Server.Ok(picture),
             "/moved" => Server.To("/a.jpg"),
+            "/far1" => Server.To("/far2"),
+            "/far2" => Server.To("/far3"),
+            "/far3" => Server.To("/a.jpg"),
+            "/nowhere" => Server.Status("302 Found"),
+            _ when path.StartsWith("/as", StringComparison.Ordinal) => Server.Status($"{path[3..]} There\r\nLocation: /a.jpg"),
             "/round" => Server.To("/round"),
             "/inside" => Server.To("https://169.254.169.254/latest/"),
             "/other" => Server.To("http://127.0.0.1:1/"),
             "/gone" => Server.Status("404 Not Found"),
+            "/forever" => Server.Status("410 Gone"),
             "/forbidden" => Server.Status("403 Forbidden"),
             _ => Server.Status("400 Bad Request"),
         });
         Assert.Equal(picture, await FetchAsync(server, "/a.jpg"));
         Assert.Equal(picture, await FetchAsync(server, "/moved"));
-        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/round"))).Fault);
+        var round = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/round"));
+        Assert.Equal((ImageFault.SourceDenied, $"{server.Url("/round")} redirects more than 3 times."), (round.Fault, round.Message));
+        Assert.Equal(4, server.Requests.Count(r => r.StartsWith("GET /round ", StringComparison.Ordinal)));
+        Assert.Equal(picture, await FetchAsync(server, "/far1")); // three redirects
+        foreach (var status in new[] { 301, 302, 303, 307, 308 })
+        {
+            Assert.Equal(picture, await FetchAsync(server, $"/as{status}"));
+        }
+
+        Assert.Equal($"{server.Url("/as300")} refuses the picture (status 300).", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/as300"))).Message);
+        Assert.Equal($"{server.Url("/as304")} refuses the picture (status 304).", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/as304"))).Message);
+        Assert.Equal($"{server.Url("/nowhere")} refuses the picture (status 302).", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/nowhere"))).Message);
         Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/inside"))).Fault);
         Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/other"))).Fault);
-        Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/gone"))).Fault);
+        var gone = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/gone?x=1"));
+        Assert.Equal((ImageFault.SourceMissing, $"There is nothing at {server.Url("/gone")} (status 404)."), (gone.Fault, gone.Message));
+        Assert.Equal($"There is nothing at {server.Url("/forever")} (status 410).", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/forever"))).Message);
         var denied = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/forbidden?signature=s3cret"));
         Assert.Equal(ImageFault.SourceDenied, denied.Fault);
         Assert.DoesNotContain("s3cret", denied.Message, StringComparison.Ordinal);
@@ -172,13 +200,16 @@ public sealed class ImageFetcherTests : IDisposable
             "/busy" => Server.Status("429 Too Many Requests"),
             "/short" => "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nabc"u8.ToArray(),
             "/rubbish" => "no http at all"u8.ToArray(),
+            "/slow" => Server.Status("408 Request Timeout"),
+            "/early" => Server.Status("425 Too Early"),
             _ => Server.Status("500 Internal Server Error"),
         });
         Assert.Equal([7], await FetchAsync(server, "/flaky"));
         Assert.Equal(3, calls);
-        foreach (var path in new[] { "/busy", "/short", "/rubbish", "/broken" })
+        foreach (var (path, told) in new[] { ("/busy", "/busy answers with status 429."), ("/short", "The picture cannot be fetched: The response ended"), ("/rubbish", "The picture cannot be fetched: "), ("/broken", "/broken answers with status 500."), ("/slow", "/slow answers with status 408."), ("/early", "/early answers with status 425.") })
         {
             var e = await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, path));
+            Assert.Contains(told, e.Message, StringComparison.Ordinal);
             Assert.Equal("source_unavailable", Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(e)).Reason);
             Assert.Equal(3, server.Requests.Count(r => r.StartsWith($"GET {path} ", StringComparison.Ordinal)));
         }
@@ -376,12 +407,19 @@ public sealed class ImageFetcherTests : IDisposable
         using var server = new Server(path => path switch
         {
             "/says" => "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n"u8.ToArray(),
+            "/most" => Server.Ok(new byte[1000]),
+            "/just" => [.. "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"u8, .. new byte[1000]],
             "/long" => [.. "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"u8, .. new byte[2000]],
             _ => "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\na"u8.ToArray(),
         })
         { Drips = "/drip" };
-        Assert.Equal(ImageFault.TooLarge, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/says"))).Fault);
-        Assert.Equal(ImageFault.TooLarge, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/long"))).Fault);
+        var says = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/says"));
+        Assert.Equal((ImageFault.TooLarge, $"{server.Url("/says")} has 100,000,000 bytes or more; 1,000 are allowed (Images:MaxBytes)."), (says.Fault, says.Message));
+        var endless = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(server, "/long"));
+        Assert.Equal(ImageFault.TooLarge, endless.Fault);
+        Assert.EndsWith(" bytes or more; 1,000 are allowed (Images:MaxBytes).", endless.Message, StringComparison.Ordinal);
+        Assert.Equal(1000, (await FetchAsync(server, "/most")).Length);
+        Assert.Equal(1000, (await FetchAsync(server, "/just")).Length);
         var e = await Assert.ThrowsAsync<SourceException>(() => FetchAsync(server, "/drip"));
         Assert.Contains("Sources:TimeoutSeconds", e.Message, StringComparison.Ordinal);
     }
@@ -409,7 +447,23 @@ public sealed class ImageFetcherTests : IDisposable
                 Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path(name), roots: root))).Fault);
             }
 
-            Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("nowhere.jpg"), roots: root))).Fault);
+            foreach (var (name, told) in new[] { ("link.jpg", "'link.jpg' leads out of its root by a link."), ("/etc/passwd", "The 'image.path' must be relative to a root, without '..'.") })
+            {
+                Assert.Equal(told, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path(name), roots: root))).Message);
+            }
+
+            var nowhere = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("nowhere.jpg"), roots: root));
+            Assert.Equal((ImageFault.SourceMissing, "There is no file 'nowhere.jpg' under any of Sources:Roots."), (nowhere.Fault, nowhere.Message));
+            await File.WriteAllBytesAsync(Path.Combine(root, "large"), new byte[1001], TestContext.Current.CancellationToken);
+            Assert.Equal("'large' has 1,001 bytes or more; 1,000 are allowed (Images:MaxBytes).", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("large"), roots: root))).Message);
+            using (var made = System.Diagnostics.Process.Start("mkfifo", Path.Combine(root, "pipe")))
+            {
+                await made.WaitForExitAsync(TestContext.Current.CancellationToken);
+            }
+
+            var pipe = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("pipe"), roots: root));
+            Assert.Equal((ImageFault.SourceDenied, "'pipe' cannot be a picture: it is a pipe (FIFO), and only regular files are read."), (pipe.Fault, pipe.Message));
+            Assert.Equal("This worker reads no paths. To allow it: Sources:Roots=/the/folder/they/are/under", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("a.jpg")))).Message);
             Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("2026"), roots: root))).Fault);
             Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Path("2026/a.jpg")))).Fault);
         }
@@ -420,8 +474,33 @@ public sealed class ImageFetcherTests : IDisposable
     }
 
     [Fact]
-    public async Task A_bucket_that_is_not_listed_is_denied() =>
-        Assert.Equal(ImageFault.SourceDenied, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.S3("theirs", "a.jpg")))).Fault);
+    public async Task A_bucket_that_is_not_listed_is_denied()
+    {
+        var denied = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.S3("theirs", "a.jpg")));
+        Assert.Equal((ImageFault.SourceDenied, "This worker reads no buckets. To allow it: Sources:Buckets=theirs"), (denied.Fault, denied.Message));
+        using var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Buckets = "mine" }), Options.Create(new ImageOptions()), TimeProvider.System);
+        Assert.Equal("This worker does not read the bucket 'theirs'. To allow it: Sources:Buckets=mine,theirs",
+            (await Assert.ThrowsAsync<ImageException>(() => fetcher.FetchAsync(new ImageSource.S3("theirs", "a.jpg"), TestContext.Current.CancellationToken).AsTask())).Message);
+    }
+
+    /// <summary>A file that its user has named may be anywhere.</summary>
+    [Fact]
+    public async Task A_file_of_ones_own_is_read_wherever_it_is()
+    {
+        var file = Path.Combine(root, "own.jpg");
+        await File.WriteAllBytesAsync(file, [9], TestContext.Current.CancellationToken);
+        Assert.Equal([9], await FetchAsync(new ImageSource.File(file)));
+        var missing = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.File(Path.Combine(root, "nothing"))));
+        Assert.Equal((ImageFault.SourceMissing, "there is no such file or folder."), (missing.Fault, missing.Message));
+        Assert.Equal(ImageFault.Unreadable, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.File(root)))).Fault);
+        await File.WriteAllBytesAsync(file, new byte[1001], TestContext.Current.CancellationToken);
+        Assert.Equal(ImageFault.TooLarge, (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.File(file)))).Fault);
+        using var fetcher = new ImageFetcher(Options.Create(new SourceOptions()), Options.Create(new ImageOptions()), TimeProvider.System);
+        await Assert.ThrowsAsync<OperationCanceledException>(() => fetcher.FetchAsync(new ImageSource.Data([1]), new CancellationToken(true)).AsTask());
+        Assert.Equal([1], await FetchAsync(new ImageSource.Data([1], Convert.ToHexStringLower(SHA256.HashData([1])))));
+        var other = new string('0', 64);
+        Assert.Equal($"The picture has SHA-256 {Convert.ToHexStringLower(SHA256.HashData([1]))}, and the job says {other}.", (await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Data([1], other)))).Message);
+    }
 
     public void Dispose()
     {
