@@ -40,6 +40,9 @@ internal static class TestData
 
     public static byte[] Read(string name) => File.ReadAllBytes(Path.Combine(Folder, name));
 
+    /// <summary>Of random cases so many, or as many times fewer as FACE_EMBED_FEWER says: <c>tests/mutate</c>, where each step of a loop takes long.</summary>
+    public static int Cases(int count) => Math.Max(1, count / int.Parse(Environment.GetEnvironmentVariable("FACE_EMBED_FEWER") ?? "1", System.Globalization.CultureInfo.InvariantCulture));
+
     /// <summary>
     /// Labelled pictures that are not part of the repository; a test that needs them is skipped, and counted so, where there are none.
     /// </summary>
