@@ -106,39 +106,6 @@ public sealed class SelfTestPhotoTests : IDisposable
     }
 
     [Fact]
-    public void Few_dimensions_are_doubtful_and_no_failure()
-    {
-        var file = Path.Combine(folder, "means.onnx");
-        File.WriteAllBytes(file, TinyOnnx.ChannelMeans(112, 112));
-        using var model = Model.Load(file, ModelCard.Embedding);
-        var few = Assert.Single(Findings(model, file), f => f.Name == "dimensions");
-        Assert.True(few is { Passed: true, IsDoubtful: true });
-        Assert.Contains("The vector has 3 dimensions, and embedders of faces have 128 or more", few.Text, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void What_two_photos_do_not_tell_is_said()
-    {
-        var card = System.Text.Json.Nodes.JsonNode.Parse(File.ReadAllText(Pipeline.Shipped("face_embedding.json")))!;
-        card.AsObject().Remove("golden");
-        card["input"]!["color"] = "RGB";
-        var own = Path.Combine(folder, "own.json");
-        File.WriteAllText(own, card.ToJsonString());
-        using var model = Model.Load(Pipeline.Shipped("face_embedding.onnx"), ModelCard.Embedding, cardName: own);
-        var input = Assert.Single(Findings(model, Pipeline.Shipped("face_embedding.onnx")), f => f.Name == "input");
-        Assert.True(input.Passed);
-        Assert.Contains("Two photos do not tell the colour order", input.Text, StringComparison.Ordinal);
-    }
-
-    [Fact]
-    public void A_detector_that_finds_no_face_in_a_portrait_ends_the_test_in_words()
-    {
-        var card = new FaceDetector(Model.Load(Pipeline.Shipped("face_detection.onnx"), ModelCard.Detection), null, Options.Create(new FaceOptions { DetectionThreshold = 0.999 }));
-        var findings = new SelfTest(Pipeline.Decoder, card, Pipeline.Aligner, Pipeline.Embedder).Run(Pipeline.Shipped("face_embedding.onnx"));
-        Assert.Contains("finds no face in astronaut.png and grace_hopper.jpg", SelfTest.Verdict(findings), StringComparison.Ordinal);
-    }
-
-    [Fact]
     public void Exported_features_are_no_identity_and_are_caught()
     {
         var (file, converted) = (Path.Combine(folder, "features.onnx"), MobileFaceNet.Convert(Checkpoint.Read(TestData.Read("checkpoints/landmarks.pth.tar")), CheckpointHead.Features, 160, "x"));
