@@ -63,11 +63,14 @@ public class AreaResizeTests
     [InlineData(true)]
     public void Rows_by_colours_are_the_same_with_wide_vectors_and_without(bool wide)
     {
-        for (var seed = 0; seed < TestData.Cases(400); seed++)
+        // as many as vectors hold, one more, and shrunk by so much that two vectors are just enough for sixteen pixels, or not
+        (int From, int To)[] widths = [(16, 16), (17, 16), (32, 16), (33, 16), (34, 17), (40, 16), (48, 16), (48, 32), (64, 32), (65, 32), (66, 33), (96, 32), (100, 40), (160, 33), (300, 256), (600, 300)];
+        for (var seed = 0; seed < widths.Length + TestData.Cases(400); seed++)
         {
             var random = new Random(seed);
             var (width, height) = (1 + random.Next(seed % 2 == 0 ? 160 : 40), 1 + random.Next(6));
             var (toWidth, toHeight) = (seed % 3 == 0 ? 1 + random.Next(width) : width - random.Next(1 + width / 2), 1 + random.Next(height));
+            (width, toWidth) = seed < widths.Length ? widths[seed] : (width, toWidth);
             using var picture = new Picture(width, height);
             random.NextBytes(picture.Pixels);
             using var resize = new AreaResize(picture, toWidth, toHeight, wide);

@@ -12,7 +12,7 @@ public class BoundsTests
     public void A_resize_equals_a_slow_reference_in_any_shape()
     {
         var cases = TestData.Cases(400);
-        for (var seed = 0; seed < cases + 4; seed++)
+        for (var seed = 0; seed < cases + 7; seed++)
         {
             var random = new Random(seed);
             var most = Math.Min(8 + seed, 200);
@@ -22,6 +22,9 @@ public class BoundsTests
                 1 => (60_000, 1, 7, 1),
                 2 => (3, 300, 2000, 4), // more than the buffer between the passes
                 3 => (1, 1, 300, 200),
+                4 => (9, 7, 9, 7),
+                5 => (9, 7, 9, 3),
+                6 => (9, 7, 4, 7),
                 _ => (Side(random, most), Side(random, most), Side(random, most), Side(random, most)),
             };
             if ((long)width * height > 300_000 || (long)toWidth * toHeight > 100_000)
@@ -35,6 +38,22 @@ public class BoundsTests
             Assert.True(Slow(picture, toWidth, toHeight, filter).AsSpan().SequenceEqual(resized.Pixels), $"seed {seed}: {width} x {height} to {toWidth} x {toHeight}, {filter.Name}");
         }
     }
+
+    /// <summary>Keys' cubic of a = -0.5 (1981), and the triangle.</summary>
+    [Theory]
+    [InlineData("pillow-bicubic", new[] { 1, 0.8671875, 0.5625, 0.2265625, 0, -0.0703125, -0.0625, -0.0234375, 0, 0 })]
+    [InlineData("pillow-bilinear", new[] { 1, 0.75, 0.5, 0.25, 0, 0, 0, 0, 0, 0 })]
+    public void A_filter_weighs_by_distance(string name, double[] weights)
+    {
+        var filter = PillowResize.Filter.Named(name);
+        Assert.Equal((name, name == "pillow-bicubic" ? 2 : 1), (filter.Name, filter.Support));
+        Assert.Equal(weights, Enumerable.Range(0, weights.Length).Select(i => filter.Weight(i / 4.0)));
+        Assert.Equal(weights, Enumerable.Range(0, weights.Length).Select(i => filter.Weight(i / -4.0)));
+    }
+
+    [Fact]
+    public void An_unknown_filter_is_named() =>
+        Assert.Equal("'lanczos' is no resize filter; there are pillow-bicubic and pillow-bilinear.", Assert.Throws<ArgumentException>(() => PillowResize.Filter.Named("lanczos")).Message);
 
     [Fact]
     public void Sizes_that_overflow_or_do_not_fit_are_refused_at_the_door()

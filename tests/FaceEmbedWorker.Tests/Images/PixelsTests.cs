@@ -26,6 +26,8 @@ public class PixelsTests
     [Theory]
     [InlineData("area", 20, 10, 20, 10, "area")]
     [InlineData("area", 20, 10, 9, 4, "area")]
+    [InlineData("area", 20, 10, 20, 4, "area")]
+    [InlineData("area", 20, 10, 9, 10, "area")]
     [InlineData("area", 20, 10, 20, 11, "pillow-bilinear")]
     [InlineData("area", 20, 10, 21, 10, "pillow-bilinear")]
     [InlineData("area", 20, 10, 9, 30, "pillow-bilinear")]
