@@ -84,27 +84,6 @@ public sealed class SelfTestPhotoTests : IDisposable
         Assert.Contains(told, Assert.Single(findings, f => !f.Passed).Text, StringComparison.Ordinal);
     }
 
-    /// <summary>A picture of one colour has no deviation: what a network makes of it may be zero, and is no fault of the model.</summary>
-    [Fact]
-    public void A_flat_picture_may_give_a_vector_of_zeros()
-    {
-        var (file, card) = (Path.Combine(folder, "own.onnx"), ModelCard.Default("own", ModelCard.Embedding));
-        File.WriteAllBytes(file, TinyOnnx.ChannelMeans(112, 112));
-        File.WriteAllBytes(Path.Combine(folder, "own.json"), (card with { Input = card.Input with { Color = "GRAY" } }).ToJson());
-        var graph = ModelProto.Parser.ParseFrom(File.ReadAllBytes(file));
-        graph.Graph.Node.Insert(0, new NodeProto { OpType = "ReduceMax", Input = { "picture" }, Output = { "level" } }); // over all: what differs from it is left
-        graph.Graph.Node.Insert(1, new NodeProto { OpType = "Sub", Input = { "picture", "level" }, Output = { "rest" } });
-        graph.Graph.Node.Insert(2, new NodeProto { OpType = "Abs", Input = { "rest" }, Output = { "away" } });
-        graph.Graph.Node[3].Input[0] = "away";
-        graph.Graph.Input[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
-        graph.Graph.Output[0].Type.TensorType.Shape.Dim[1].DimValue = 1;
-        File.WriteAllBytes(file, graph.ToByteArray());
-        using var model = Model.Load(file, ModelCard.Embedding);
-        var findings = Findings(model, file);
-        Assert.True(Assert.Single(findings, f => f.Name == "flat picture").Passed);
-        Assert.DoesNotContain(findings, f => f.Name == "output");
-    }
-
     [Fact]
     public void Exported_features_are_no_identity_and_are_caught()
     {
@@ -189,23 +168,6 @@ public sealed class SelfTestPhotoTests : IDisposable
                 Assert.All(vector, v => Assert.InRange(v, -1, 1));
                 break;
         }
-    }
-
-    [Fact]
-    public void Speed_is_measured_until_told_to_end()
-    {
-        using var face = new Picture(160, 160);
-        var (turns, told) = (0, new CancellationTokenSource());
-        Assert.Throws<OperationCanceledException>(() =>
-        {
-            Quantization.Speed(Pipeline.Embedder, Pipeline.Embedder, [face], () =>
-            {
-                turns++;
-                told.Cancel();
-            }, told.Token);
-        });
-        Assert.Equal(1, turns);
-        told.Dispose();
     }
 
     [Fact]

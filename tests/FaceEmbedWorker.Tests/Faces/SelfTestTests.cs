@@ -55,6 +55,12 @@ public sealed class SelfTestTests : IDisposable
         var findings = Findings(Card with { Threshold = 0.01 }, TinyOnnx.Values(Side));
         Assert.Equal(Text($"Two people have cosine {apart:0.000}; the threshold is 0.01: this model takes them for one."), Assert.Single(findings, f => f.Name == "two people" && !f.Passed).Text);
         Assert.Equal(["two people"], Failed(findings));
+        Assert.Equal(NoOther, Assert.Single(findings, f => f.Name == "input" && f.Passed).Text);
+
+        // one copy is kept together, and one is not
+        findings = Findings(Card with { Threshold = (tilted + dark) / 2 }, TinyOnnx.Values(Side));
+        Assert.Equal([tilted < dark ? "tilted copy" : "darkened copy"], Failed(findings));
+        Assert.Equal(NoOther, Assert.Single(findings, f => f.Name == "input" && f.Passed).Text);
 
         findings = Findings(Card with { Threshold = 0.999 }, TinyOnnx.Values(Side));
         Assert.Equal(["tilted copy", "darkened copy"], Failed(findings));
@@ -96,6 +102,43 @@ public sealed class SelfTestTests : IDisposable
         }
 
         Assert.Equal(new Finding("dimensions", true, "The vector has 31 dimensions, and embedders of faces have 128 or more: with fewer than 32, a network that was never trained may pass by luck. Measure with --pictures.", IsDoubtful: true), Assert.Single(findings, f => f.Name == "dimensions"));
+    }
+
+    /// <summary>Whatever the length of its vectors is.</summary>
+    [Fact]
+    public void Vectors_of_any_length_are_compared_by_their_directions() =>
+        Assert.Equal(Findings(Card, TinyOnnx.Values(Side)), Findings(Card with { Output = Card.Output with { Normalization = "none" } }, TinyOnnx.Values(Side)));
+
+    /// <summary>What is subtracted and divided by goes with its colour.</summary>
+    [Theory]
+    [InlineData("RGB", "BGR")]
+    [InlineData("BGR", "RGB")]
+    public void Red_and_blue_are_exchanged_with_their_scaling(string color, string exchanged)
+    {
+        var input = Card.Input with { Color = color, Mean = [120, 127, 134], Std = [120, 127, 134], Width = Side, Height = Side };
+        var (values, others) = (new float[3 * Side * Side], new float[3 * Side * Side]);
+        using var face = Sample(0);
+        InputPicture.Write(face.Pixels, input, values);
+        InputPicture.Write(face.Pixels, input with { Color = exchanged, Mean = [134, 127, 120], Std = [134, 127, 120] }, others);
+        Assert.StartsWith(Text($"With red and blue exchanged the face has cosine {Cosine(values, others):0.000} with itself."), Assert.Single(Findings(Card with { Input = Card.Input with { Color = color, Mean = [120, 127, 134], Std = [120, 127, 134] } }, TinyOnnx.Values(Side)), f => f.Name == "input").Text, StringComparison.Ordinal);
+    }
+
+    /// <summary>A network may make nothing of a picture of one colour, of the card's input and of the one that is right.</summary>
+    [Fact]
+    public void A_flat_picture_may_give_a_vector_of_zeros()
+    {
+        var model = ModelProto.Parser.ParseFrom(TinyOnnx.Values(Side));
+        model.Graph.Node[^1].Input[0] = "centred";
+        model.Graph.Node.Insert(0, new NodeProto { OpType = "GlobalAveragePool", Input = { "picture" }, Output = { "colour" } });
+        model.Graph.Node.Insert(1, new NodeProto { OpType = "Sub", Input = { "picture", "colour" }, Output = { "centred" } });
+        var findings = Findings(Card, model.ToByteArray());
+        Assert.Matches("^A flat picture of the face's mean colour has cosine -?0\\.0000 with the face\\.$", Assert.Single(findings, f => f.Name == "flat picture" && f.Passed).Text);
+
+        using var loaded = PaperFaces.Load(model.ToByteArray(), Card);
+        var norms = new[] { 0, 1 }.Select(i => new FaceEmbedder(loaded).Embed(Sample(i)).Norm).Order().ToArray();
+        Assert.DoesNotContain(Findings(Card with { NormRange = norms }, model.ToByteArray()), f => !f.Passed); // both are bounds, and within
+        findings = Findings(Card with { NormRange = norms, Input = Card.Input with { Std = [100] } }, model.ToByteArray());
+        Assert.Equal("With input.color RGB, mean 127.5 and std 127.5 it passes: the card is wrong of its input.", Assert.Single(findings, f => f.Name == "input" && !f.Passed).Text);
     }
 
     /// <summary>Both pictures' norms lie within the card's, the bounds included.</summary>
@@ -248,6 +291,24 @@ public sealed class SelfTestTests : IDisposable
         }).ToArray();
         var apart = Assert.Single(Findings(card, TinyOnnx.Values(32), detector: detector), f => f.Name == "two people");
         Assert.StartsWith(Text($"Two people have cosine {Cosine(vectors[0], vectors[1]):0.000};"), apart.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Speed_is_measured_until_told_to_end()
+    {
+        using var face = new Picture(PaperFaces.Side, PaperFaces.Side);
+        face.Pixels.Fill(128);
+        var (turns, embedder) = (0, new FaceEmbedder(PaperFaces.Embedding));
+        using var told = new CancellationTokenSource();
+        Assert.Throws<OperationCanceledException>(() =>
+        {
+            Quantization.Speed(embedder, embedder, [face], () =>
+            {
+                turns++;
+                told.Cancel();
+            }, told.Token);
+        });
+        Assert.Equal(1, turns);
     }
 
     [Fact]

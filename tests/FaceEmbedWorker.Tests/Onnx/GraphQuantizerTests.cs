@@ -159,6 +159,18 @@ public class GraphQuantizerTests
         Assert.All(ranges.Values, r => Assert.True(r.Low <= r.High));
     }
 
+    [Fact]
+    public void What_cannot_be_calibrated_is_told_and_it_stops_when_told_to()
+    {
+        Assert.Throws<OperationCanceledException>(() => Quantization.Ranges(GraphQuantizer.Of(Small).Probe(), Input, Pictures.Value, new CancellationToken(true)));
+        var model = ModelProto.Parser.ParseFrom(GraphQuantizer.Of(Small).Probe());
+        model.Graph.Initializer.Add(new TensorProto { Name = "seven", DataType = 7, Dims = { 1 }, Int64Data = { 7 } });
+        model.Graph.Node.Add(new NodeProto { OpType = "Reshape", Input = { "data", "seven" }, Output = { "odd" } });
+        model.Graph.Output.Add(new ValueInfoProto { Name = "odd", Type = model.Graph.Output[0].Type });
+        var told = Assert.Throws<InvalidDataException>(() => Quantization.Ranges(model.ToByteArray(), Input, Pictures.Value)).Message;
+        Assert.StartsWith("It cannot be calibrated, for it does not run as it is rewritten for 8 bits: ", told, StringComparison.Ordinal);
+    }
+
     /// <summary>The vector's place is taken by two numbers for each tensor that has a scale of its own.</summary>
     [Fact]
     public void A_probe_gives_the_least_and_the_largest_of_each_tensor()
@@ -251,7 +263,7 @@ public class GraphQuantizerTests
         var random = new Random(seed);
         for (var i = 0; i < picture.Pixels.Length; i++)
         {
-            picture.Pixels[i] = (byte)(40 * seed + random.Next(60)); // each has a range of its own
+            picture.Pixels[i] = (byte)(100 + 30 * seed + random.Next(30)); // each has a range of its own, and none the middle, which is 0
         }
 
         return picture;
