@@ -1,6 +1,5 @@
 using RabbitMQ.Client;
 using RabbitMQ.Client.Events;
-using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -24,12 +23,6 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
     public async Task<IBrokerChannel> ChannelAsync(CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
-        if (current is { } ending && ReferenceEquals(ending.Real, channel) && ending.Ended is { } ended)
-        {
-            await ended.WaitAsync(cancel);
-            channel = await connection.ChannelAsync(cancel);
-        }
-
         return current is { } known && ReferenceEquals(known.Real, channel) ? known : current = new Channel(channel, connection);
     }
 
@@ -43,14 +36,7 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
 
     private sealed class Channel(IChannel real, BrokerConnection connection) : IBrokerChannel
     {
-        private readonly Lock mine = new();
-        private int underWay;
-        private bool refused;
-
         public IChannel Real => real;
-
-        /// <summary>Completes once it is closed, where it is closed for a refusal; null otherwise.</summary>
-        public Task? Ended { get; private set; }
 
         public bool IsOpen => real.IsOpen;
 
@@ -82,15 +68,9 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
                 throw Unpublishable.TooLarge(body.Length, known); // it would close the channel under the others' messages
             }
 
-            Begin();
             try
             {
                 await real.BasicPublishAsync(exchange, key, mandatory: true, properties, body, cancel);
-            }
-            catch (PublishException e) when (e is not PublishReturnException)
-            {
-                refused = true;
-                throw;
             }
             catch (Exception e) when (Unpublishable.CannotBeWritten(e) && real.IsOpen)
             {
@@ -105,53 +85,6 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
                 }
 
                 throw; // another's
-            }
-            finally
-            {
-                await EndAsync();
-            }
-        }
-
-        private void Begin()
-        {
-            lock (mine)
-            {
-                if (Ended is not null)
-                {
-                    throw new AlreadyClosedException(new ShutdownEventArgs(ShutdownInitiator.Application, 200, "a queue refused a message on this channel"));
-                }
-
-                underWay++;
-            }
-        }
-
-        /// <summary>
-        /// A quorum queue that has refused a message of a channel goes on to do so where its limit is taken away (seen on 3.10, of a policy
-        /// that is deleted, and however empty it is by then): the next message is published on a channel of its own. What is under way on
-        /// this one is waited for, or it would be sent twice.
-        /// </summary>
-        private Task EndAsync()
-        {
-            lock (mine)
-            {
-                return --underWay == 0 && refused && Ended is null ? Ended = CloseAsync() : Task.CompletedTask;
-            }
-        }
-
-        private async Task CloseAsync()
-        {
-            await Task.Yield(); // not within the lock
-            try
-            {
-                await BrokerConnection.Bounded(async token =>
-                {
-                    await real.CloseAsync(token);
-                    return true;
-                }, CancellationToken.None);
-            }
-            catch (Exception)
-            {
-                // it is not asked any more, whatever became of it
             }
         }
     }
