@@ -1,5 +1,6 @@
 using RabbitMQ.Client;
 using RabbitMQ.Client.Events;
+using RabbitMQ.Client.Exceptions;
 
 namespace FaceEmbedWorker.Broker;
 
@@ -23,10 +24,10 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
     public async Task<IBrokerChannel> ChannelAsync(CancellationToken cancel)
     {
         var channel = await connection.ChannelAsync(cancel);
-        return current is { } known && ReferenceEquals(known.Real, channel) ? known : current = new Channel(channel, connection);
+        return current is { } known && ReferenceEquals(known.Real, channel) ? known : current = new Channel(channel, connection, this);
     }
 
-    public Task AbandonAsync(IBrokerChannel dead) => connection.AbandonAsync(((Channel)dead).Real);
+    public Task AbandonAsync(IBrokerChannel dead) => connection.AbandonAsync(((Channel)dead).Last.Real);
 
     public Task DeclareAsync(CancellationToken cancel) => connection.DeclareAsync(cancel);
 
@@ -34,9 +35,18 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
 
     public ValueTask DisposeAsync() => connection.DisposeAsync();
 
-    private sealed class Channel(IChannel real, BrokerConnection connection) : IBrokerChannel
+    private sealed class Channel(IChannel real, BrokerConnection connection, BrokerLink link) : IBrokerChannel
     {
+        private readonly Lock mine = new();
+        private int underWay;
+        private bool refused;
+        private Task? ended;
+        private Channel? next;
+
         public IChannel Real => real;
+
+        /// <summary>The one on which its messages are published now.</summary>
+        public Channel Last => next?.Last ?? this;
 
         public bool IsOpen => real.IsOpen;
 
@@ -68,9 +78,22 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
                 throw Unpublishable.TooLarge(body.Length, known); // it would close the channel under the others' messages
             }
 
+            if (Begins() is { } closing)
+            {
+                await closing.WaitAsync(cancel);
+                next = (Channel)await link.ChannelAsync(cancel);
+                await next.PublishAsync(exchange, key, properties, body, cancel);
+                return;
+            }
+
             try
             {
                 await real.BasicPublishAsync(exchange, key, mandatory: true, properties, body, cancel);
+            }
+            catch (PublishException e) when (e is not PublishReturnException)
+            {
+                refused = true;
+                throw;
             }
             catch (Exception e) when (Unpublishable.CannotBeWritten(e) && real.IsOpen)
             {
@@ -85,6 +108,50 @@ internal sealed class BrokerLink(BrokerConnection connection) : IBrokerLink
                 }
 
                 throw; // another's
+            }
+            finally
+            {
+                await EndAsync();
+            }
+        }
+
+        /// <returns>Null where a message may be published; the end of the channel where it is closed for a refusal.</returns>
+        private Task? Begins()
+        {
+            lock (mine)
+            {
+                underWay += ended is null ? 1 : 0;
+                return ended;
+            }
+        }
+
+        /// <summary>
+        /// A quorum queue that has refused a message of a channel goes on to do so where its limit is taken away (seen on 3.10, of a policy
+        /// that is deleted, and however empty it is by then): the next message is published on another channel. What is under way on this one
+        /// is waited for, or it would be sent twice.
+        /// </summary>
+        private Task EndAsync()
+        {
+            lock (mine)
+            {
+                return --underWay == 0 && refused && ended is null ? ended = CloseAsync() : Task.CompletedTask;
+            }
+        }
+
+        private async Task CloseAsync()
+        {
+            await Task.Yield(); // not within the lock
+            try
+            {
+                await BrokerConnection.Bounded(async token =>
+                {
+                    await real.CloseAsync(token);
+                    return true;
+                }, CancellationToken.None);
+            }
+            catch (Exception)
+            {
+                await connection.AbandonAsync(real); // it does not answer
             }
         }
     }

@@ -120,7 +120,7 @@ public sealed class DrainTests : IDisposable
     /// <param name="step">Seconds by which time goes on meanwhile.</param>
     private async Task UntilAsync(Func<bool> come, double step = 0)
     {
-        for (var end = DateTime.UtcNow.AddSeconds(30); !come(); await Task.Delay(10)) // time enough for what a step begins, also on a busy machine
+        for (var end = DateTime.UtcNow.AddSeconds(120); !come(); await Task.Delay(10)) // time enough for what a step begins, and for all steps on a busy machine
         {
             Assert.True(DateTime.UtcNow < end);
             time.Advance(TimeSpan.FromSeconds(step));

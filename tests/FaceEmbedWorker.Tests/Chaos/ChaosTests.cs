@@ -340,6 +340,30 @@ public abstract class ChaosTests(TestBroker broker)
         Ledger.Record(broker, "results queue full", 100, 1, probe);
     }
 
+    /// <summary>A quorum queue goes on to refuse a channel's messages where the policy that limited it is deleted: they were held for ever.</summary>
+    [Fact]
+    public async Task A_limit_that_is_taken_away_refuses_nothing_more()
+    {
+        broker.Require();
+        await using var probe = await new BrokerProbe(broker.Uri, o => o.ResultsQueue = false).ConnectAsync();
+        var queue = $"{probe.Topology.Results}.limited";
+        await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum", ["x-overflow"] = "reject-publish" });
+        await probe.Channel.QueueBindAsync(queue, probe.Topology.Results, "#");
+        await broker.ControlAsync("set_policy", queue, $"^{queue}$", """{"max-length":2}""", "--apply-to", "queues");
+        await using var worker = await FaceEmbed.WorkerAsync(probe);
+        await Ledger.SubmitAsync(probe, 20);
+        await worker.SaidAsync("The broker refused a message");
+
+        await broker.ControlAsync("clear_policy", queue);
+        await worker.SaidAsync("the intake is open");
+        await probe.ListenAsync(queue);
+        await probe.AllAsync(20);
+
+        Assert.Empty(probe.Dead);
+        await probe.Channel.QueueDeleteAsync(queue, ifUnused: false, ifEmpty: false);
+        Ledger.Record(broker, "the limit of a full results queue deleted", 20, 1, probe);
+    }
+
     /// <summary>
     /// Held messages whose connection goes are given up while they wait for their turn: nothing of them stays behind that keeps the intake
     /// closed.
