@@ -72,6 +72,8 @@ public class FaceDetectorTests
     [InlineData(2, 960, 480, 640, 320)]
     [InlineData(1, 960, 3, 320, 1)]
     [InlineData(1, 3, 960, 1, 320)]
+    [InlineData(1, 960, 481, 320, 160)]
+    [InlineData(1, 481, 960, 160, 320)]
     [InlineData(1, 960, 1, 960, 1)] // it has no row to spare
     [InlineData(1, 320, 200, 320, 200)]
     [InlineData(1, 100, 50, 100, 50)]
@@ -132,6 +134,37 @@ public class FaceDetectorTests
         Assert.Single(set.Detect(picture));
         Assert.Equal((true, false), (set.IsUncertain(0.79), set.IsUncertain(0.8)));
         Assert.False(PaperFaces.DetectorOf().IsUncertain(0.75));
+    }
+
+    /// <summary>Who asks for the finest look wants all there is.</summary>
+    [Fact]
+    public void At_the_highest_detail_no_filter_asks_for_more()
+    {
+        var paper = PaperFaces.DetectorOf().Card;
+        using var model = PaperFaces.Load(PaperFaces.Detector(), paper with { Threshold = 0.5, Filter = new FaceFilter { PerOctave = 0.2 }, Input = paper.Input with { Name = "", Width = 0, Height = 0 }, Output = paper.Output with { Name = "" } });
+        var detector = new FaceDetector(model, null, Options.Create(new FaceOptions()));
+        using var wide = PaperFaces.Blank(1280, 64).Face(64, 16, 0.8); // it wants 0.9, of 32 pixels
+        using var small = PaperFaces.Blank(160, 64).Face(64, 16, 0.8);
+        using var sure = PaperFaces.Blank(160, 64).Face(64, 16, 0.95);
+        Assert.Contains(detector.Detect(wide, 4), f => Whole(f.Box) == (64, 16, 32, 32));
+        Assert.Empty(detector.Detect(small, 2));
+        Assert.NotEmpty(detector.Detect(sure, 2));
+    }
+
+    [Fact]
+    public void A_detector_of_boxes_alone_gives_no_points()
+    {
+        var graph = ModelProto.Parser.ParseFrom(TinyOnnx.Detector("scrfd", 64));
+        foreach (var stride in new[] { 8, 16, 32 })
+        {
+            graph.Graph.Node.Remove(graph.Graph.Node.Single(n => n.Output[0] == $"{stride}10"));
+            graph.Graph.Output.Remove(graph.Graph.Output.Single(o => o.Name == $"{stride}10"));
+        }
+
+        using var model = PaperFaces.Load(graph.ToByteArray(), CardOf("scrfd-boxes"));
+        using var picture = PaperFaces.Blank(64, 64);
+        var face = Assert.Single(new FaceDetector(model, null, Options.Create(new FaceOptions())).Detect(picture));
+        Assert.Equal((TinyOnnx.DetectorBox, null), (face.Box, face.Landmarks));
     }
 
     [Theory]

@@ -132,22 +132,28 @@ public class QuantizationPlanTests
         Assert.Equal("a", plan.Source("a"));
     }
 
+    /// <summary>Of a node with weights and a bias, and whether it can be quantised then.</summary>
+    public static TheoryData<string, bool> Kinds => new()
+    {
+        { "as it is", true },
+        { "ai.onnx", true },
+        { "no bias", true },
+        { "foreign", false },
+        { "another operator", false },
+        { "one input", false },
+        { "four inputs", false },
+        { "computed weights", false },
+        { "doubles", false },
+        { "three dimensions", false },
+        { "an empty dimension", false },
+        { "computed bias", false },
+        { "a bias of doubles", false },
+        { "a bias of two dimensions", false },
+        { "a longer bias", false },
+    };
+
     [Theory]
-    [InlineData("as it is", true)]
-    [InlineData("ai.onnx", true)]
-    [InlineData("no bias", true)]
-    [InlineData("foreign", false)]
-    [InlineData("another operator", false)]
-    [InlineData("one input", false)]
-    [InlineData("four inputs", false)]
-    [InlineData("computed weights", false)]
-    [InlineData("doubles", false)]
-    [InlineData("three dimensions", false)]
-    [InlineData("an empty dimension", false)]
-    [InlineData("computed bias", false)]
-    [InlineData("a bias of doubles", false)]
-    [InlineData("a bias of two dimensions", false)]
-    [InlineData("a longer bias", false)]
+    [MemberData(nameof(Kinds))]
     public void A_convolution_that_can_be_quantised_has_constants_that_fit(string kind, bool can)
     {
         var (node, weights) = (Node("Conv", "out", "data", "w", "b"), Tensors(Floats("w", [2, 3, 1, 1], 6), Floats("b", [2], 2)));
@@ -157,21 +163,7 @@ public class QuantizationPlanTests
     }
 
     [Theory]
-    [InlineData("as it is", true)]
-    [InlineData("ai.onnx", true)]
-    [InlineData("no bias", true)]
-    [InlineData("foreign", false)]
-    [InlineData("another operator", false)]
-    [InlineData("one input", false)]
-    [InlineData("four inputs", false)]
-    [InlineData("computed weights", false)]
-    [InlineData("doubles", false)]
-    [InlineData("three dimensions", false)]
-    [InlineData("an empty dimension", false)]
-    [InlineData("computed bias", false)]
-    [InlineData("a bias of doubles", false)]
-    [InlineData("a bias of two dimensions", false)]
-    [InlineData("a longer bias", false)]
+    [MemberData(nameof(Kinds))]
     [InlineData("alpha 1", true)]
     [InlineData("alpha 2", false)]
     [InlineData("beta 1", true)]
