@@ -71,7 +71,7 @@ internal static class ImageSharpDecoder
             cancel.ThrowIfCancellationRequested();
             throw e switch
             {
-                OutOfMemoryException or InvalidMemoryOperationException => new ImageException(ImageFault.Refused, $"The {header.Format} ({header.Width} x {header.Height}) takes more memory than its header tells; Images:MaxMemory allows {maxMemory:N0} bytes."),
+                { } when e.GetBaseException() is OutOfMemoryException or InvalidMemoryOperationException => new ImageException(ImageFault.Refused, $"The {header.Format} ({header.Width} x {header.Height}) takes more memory than its header tells; Images:MaxMemory allows {maxMemory:N0} bytes."),
                 NotSupportedException => new ImageException(ImageFault.Unsupported, $"The picture is a {header.Format} of a kind that ImageSharp does not decode; Images:Decoder=Libvips may."),
                 _ => header.Broken(),
             };

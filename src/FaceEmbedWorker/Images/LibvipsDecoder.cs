@@ -150,7 +150,7 @@ internal static partial class LibvipsDecoder
     }
 
     /// <summary>libjpeg rounds up; libvips leaves out a last pixel that is not whole.</summary>
-    private static bool IsShrunk(int length, int full, int shrink) => length == Math.Max(1, full / shrink) || length == (full + shrink - 1) / shrink;
+    private static bool IsShrunk(int length, int full, int shrink) => length == full / shrink || length == (full + shrink - 1) / shrink;
 
     /// <summary>
     /// libvips gathers the messages of all its threads in one place, so its text may be another picture's and is shown to nobody. That
