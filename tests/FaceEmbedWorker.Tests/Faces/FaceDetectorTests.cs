@@ -1,3 +1,4 @@
+using System.Numerics;
 using FaceEmbedWorker.Faces;
 using FaceEmbedWorker.Images;
 using FaceEmbedWorker.Onnx;
@@ -278,6 +279,77 @@ public class FaceDetectorTests
         Assert.Throws<OperationCanceledException>(() => PaperFaces.DetectorOf().Locate(picture, new Detection(new Box(8, 8, 32, 32), 1) { Landmarks = points }, new CancellationToken(true)));
     }
 
+    /// <summary>
+    /// A network that sees the same faces in every closer look, whatever is there, so that arithmetic says where the points come to lie: by
+    /// complex numbers here, in which a turn with a scale is a factor. Where it sees a face turned, each look turns by as much.
+    /// </summary>
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(4, 0)] // not worth another look
+    [InlineData(8, 0)] // as many as there are
+    [InlineData(-8, 1)]
+    [InlineData(4, 2)]
+    [InlineData(-4, 3)]
+    [InlineData(8, 4)]
+    [InlineData(0, 5)]
+    [InlineData(5, 6)]
+    [InlineData(8, -1)] // all of them far off: the points stay
+    public void Points_are_the_mean_of_what_closer_looks_see(double turned, int seed)
+    {
+        const double threshold = 0.4;
+        var random = new Random(seed);
+        double Jitter(double by) => (2 * random.NextDouble() - 1) * by;
+        var seen = Enumerable.Range(0, seed == 0 ? 1 : 12).Select(i =>
+        {
+            var (x, y, turn) = (Math.Round(Jitter(i == 0 ? 0 : 24)) + (seed < 0 ? 40 : 0), Math.Round(Jitter(i == 0 ? 0 : 24)), Complex.FromPolarCoordinates(1, turned * Math.PI / 180));
+            var points = FaceAligner.ArcFaceTemplate.Select(p => new Complex(80 + x, 80 + y) + turn * (new Complex(p[0], p[1]) - new Complex(56, 72)) * 0.9 + new Complex(Jitter(3), Jitter(3))).ToArray();
+            return (Score: Math.Round(0.3 + 0.6 * random.NextDouble(), 3), Box: new Box(48 + x, 40 + y, 64 + Math.Round(Jitter(16)), 80 + Math.Round(Jitter(16))), Points: points);
+        }).Append((Score: 0.95, Box: new Box(0, 0, 16, 16), Points: [.. Enumerable.Repeat(new Complex(8, 8), 5)])).ToArray(); // the surest, of somebody else
+        using var model = Seeing(seen, threshold);
+        var detector = new FaceDetector(model, null, Options.Create(new FaceOptions { DetectionThreshold = 0.9 })); // which is for first looks
+        using var picture = new Picture(200, 150) { ScaleX = 2, ScaleY = 3 };
+        picture.Pixels.Fill(128);
+        var first = FaceAligner.ArcFaceTemplate.Select(p => new Complex(150 + 1.5 * p[0] + Jitter(5), 120 + 1.2 * p[1] + Jitter(5))).ToArray();
+
+        var points = detector.Locate(picture, new Detection(new Box(150, 120, 100, 100), 1) { Landmarks = [.. first.Select(p => new Point(p.Real, p.Imaginary))] }, TestContext.Current.CancellationToken);
+
+        var (before, level, looks) = (first, Closer(first, 0.8, -2), 1);
+        for (var tilt = 5.0; looks < 4 && Math.Abs(Fit(before, level).By.Phase) * 180 / Math.PI > tilt; looks++, tilt = 1)
+        {
+            (before, level) = (level, Closer(level, 0.8, -2));
+        }
+
+        var expected = Closer(level, 0.8, -2).Zip(Closer(level, 1, 2), (a, b) => (a + b) / 2).ToArray();
+        Assert.True(seed != 0 || looks == (turned > 5 ? 4 : 1));
+        for (var i = 0; i < 5; i++)
+        {
+            Assert.Equal(0, (expected[i] - new Complex(points[i].X, points[i].Y)).Magnitude, 1e-4);
+        }
+
+        Complex[] Closer(Complex[] points, double scale, double shift)
+        {
+            var places = FaceAligner.ArcFaceTemplate.Select(p => new Complex(p[0], p[1]) * scale + new Complex(1, 1) * ((160 - 112 * scale) / 2 + shift)).ToArray();
+            var (by, plus) = Fit([.. points.Select(p => new Complex(p.Real / 2 - 0.5, p.Imaginary / 3 - 0.5))], places);
+            var near = seen.Where(s => s.Score > threshold && s.Points.Zip(places, (a, b) => (a - new Complex(0.5, 0.5) - b).Magnitude).Average() < 20).ToArray();
+            if (near.Length == 0)
+            {
+                return points;
+            }
+
+            var surest = near.MaxBy(s => s.Score).Box;
+            var same = near.Where(s => s.Box.Overlap(surest) > 0.5).ToArray();
+            return [.. Enumerable.Range(0, 5).Select(i => same.Aggregate(Complex.Zero, (sum, s) => sum + s.Points[i] * (s.Score - threshold)) / same.Sum(s => s.Score - threshold))
+                .Select(p => (p - new Complex(0.5, 0.5) - plus) / by).Select(p => new Complex((p.Real + 0.5) * 2, (p.Imaginary + 0.5) * 3))];
+        }
+
+        static (Complex By, Complex Plus) Fit(Complex[] from, Complex[] to)
+        {
+            var (a, b) = (from.Aggregate((x, y) => x + y) / 5, to.Aggregate((x, y) => x + y) / 5);
+            var by = from.Zip(to, (x, y) => Complex.Conjugate(x - a) * (y - b)).Aggregate((x, y) => x + y) / from.Sum(x => (x - a).Magnitude * (x - a).Magnitude);
+            return (by, b - by * a);
+        }
+    }
+
     private static double Overlap(Box a, Box b)
     {
         double shared = 0;
@@ -325,4 +397,54 @@ public class FaceDetectorTests
         var card = CardOf("scrfd");
         return PaperFaces.Load(graph.ToByteArray(), change is null ? card : change(card));
     }
+    /// <summary>One that sees these faces in every picture of 160 x 160 pixels, and of a smaller one in its upper left.</summary>
+    private static Model Seeing((double Score, Box Box, Complex[] Points)[] faces, double threshold)
+    {
+        var graph = new GraphProto { Name = "detector", Input = { Any("picture", 1, 3, 160, 160) } };
+        foreach (var (name, numbers) in new (string, long[])[] { ("two", [2]), ("four", [4]), ("corner", [0, 0]), ("sides", [1, 2]) })
+        {
+            graph.Initializer.Add(new TensorProto { Name = name, DataType = Int64, Dims = { numbers.Length }, Int64Data = { numbers } });
+        }
+
+        graph.Node.Add(new NodeProto { OpType = "Shape", Input = { "picture" }, Output = { "shape" } });
+        graph.Node.Add(new NodeProto { OpType = "Slice", Input = { "shape", "two", "four" }, Output = { "size" } });
+        foreach (var stride in new[] { 8, 16, 32 })
+        {
+            graph.Initializer.Add(new TensorProto { Name = $"stride{stride}", DataType = Int64, Dims = { 1 }, Int64Data = { stride } });
+            graph.Node.Add(new NodeProto { OpType = "Div", Input = { "size", $"stride{stride}" }, Output = { $"places{stride}" } });
+            foreach (var (name, last) in new[] { ("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10) })
+            {
+                var values = new float[160 / stride * (160 / stride) * last];
+                for (var i = 0; stride == 8 && i < faces.Length; i++)
+                {
+                    var (x, y, face) = (i * 8.0, 16.0 * (i % 2), faces[i]); // where a face is seen says nothing of where it is
+                    double[] seen = last switch
+                    {
+                        1 => [face.Score],
+                        4 => [(face.Box.X + face.Box.Width / 2 - x) / 8, (face.Box.Y + face.Box.Height / 2 - y) / 8, Math.Log(face.Box.Width / 8), Math.Log(face.Box.Height / 8)],
+                        _ => [.. face.Points.SelectMany(p => new[] { (p.Real - 0.5 - x) / 8, (p.Imaginary - 0.5 - y) / 8 })],
+                    };
+                    Array.ConvertAll(seen, v => (float)v).CopyTo(values, (int)(y / 8 * 20 + x / 8) * last);
+                }
+
+                var output = $"{name}_{stride}";
+                graph.Initializer.Add(new TensorProto { Name = $"{output}/all", DataType = 1, Dims = { 1, 160 / stride, 160 / stride, last }, FloatData = { values } });
+                graph.Initializer.Add(new TensorProto { Name = $"{output}/rows", DataType = Int64, Dims = { 3 }, Int64Data = { 1, -1, last } });
+                graph.Node.Add(new NodeProto { OpType = "Slice", Input = { $"{output}/all", "corner", $"places{stride}", "sides" }, Output = { $"{output}/there" } });
+                graph.Node.Add(new NodeProto { OpType = "Reshape", Input = { $"{output}/there", $"{output}/rows" }, Output = { output } });
+                graph.Output.Add(Any(output));
+            }
+        }
+
+        var card = CardOf("yunet");
+        return PaperFaces.Load(new ModelProto { IrVersion = 8, Graph = graph, OpsetImport = { new OperatorSetIdProto { Domain = "", Version = 13 } } }.ToByteArray(), card with { Threshold = threshold, Input = card.Input with { Multiple = 32 } });
+
+        static ValueInfoProto Any(string name, params long[] sizes) => new()
+        {
+            Name = name,
+            Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1, Shape = sizes.Length == 0 ? null : new TensorShapeProto { Dim = { sizes.Select(d => new TensorShapeProto.Types.Dimension { DimValue = d }) } } } },
+        };
+    }
+
+    private const int Int64 = 7;
 }

@@ -186,17 +186,6 @@ public class LibvipsDecoderTests
         Assert.Throws<ImageException>(() => LibvipsDecoder.Decode(header with { Height = 99 }, png, 1, CancellationToken.None));
     }
 
-    /// <summary>Of bytes in memory libtiff may take 50 MB, as libvips asks it to, unless it is told not to mind.</summary>
-    [Fact]
-    public void A_tiff_may_have_one_strip_of_sixty_megabytes()
-    {
-        Assert.SkipUnless(Directory.Exists("/proc"), "Where there is no memory to spare it is left out.");
-        using var black = Image.Black(5000, 4000, bands: 3);
-        var tiff = black.TiffsaveBuffer(compression: Enums.ForeignTiffCompression.Deflate, tile: true, tileWidth: 4608, tileHeight: 4096);
-        using var picture = Decode(tiff);
-        Assert.Equal((5000, 4000), (picture.Width, picture.Height));
-    }
-
     [Fact]
     public void The_library_tells_its_version() => Assert.Matches(@"^libvips 8\.\d+\.\d+$", LibvipsDecoder.Version);
 
