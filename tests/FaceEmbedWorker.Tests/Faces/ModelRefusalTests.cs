@@ -36,6 +36,7 @@ public sealed class ModelRefusalTests : IDisposable
             g.Node.Add(new NodeProto { OpType = "SequenceConstruct", Input = { "means" }, Output = { "list" } });
             g.Output[0] = new ValueInfoProto { Name = "list" };
         }));
+        Says("has an input of [1,3,8,0], and no picture has a side of 0. Export it again, for pictures of a size that they have.", Flat(1, 3, 8, 0));
         Says("has 0 inputs and 1 outputs; a picture goes in and something comes out of a model.", Means(g =>
         {
             g.Initializer.Add(new TensorProto { Name = "picture", DataType = 1, Dims = { 1, 3, Side, Side }, FloatData = { new float[3 * Side * Side] } });
@@ -55,15 +56,9 @@ public sealed class ModelRefusalTests : IDisposable
         Says($"the input is [1,3,8,3] (NHWC, RGB), but the file has an input of [1,3,8,8], which is layout NCHW. {way}", Means(), card with { Input = card.Input with { Layout = "NHWC" } });
         Says($"the input is [1,3,8,3] (NCHW, RGB), but the file has an input of [1,8,8,3], which is layout NHWC. {way}", TinyOnnxOf(1, 8, 8, 3), card);
         Says($"the input is [1,1,8,1] (NCHW, GRAY), but the file has an input of [1,8,8,1], which is layout NHWC. {way}", TinyOnnxOf(1, 8, 8, 1), card with { Input = card.Input with { Color = "GRAY" } });
+        Says($"the input is [1,3,8,8] (NCHW, RGB), but the file has an input of [1,3,8,3]. {way}", TinyOnnxOf(1, 3, 8, 3), card with { Input = card.Input with { Width = 8, Height = 8 } });
         Says($"the output has 4 dimensions, but the file has an output of [1,3]. {way}", Means(), card with { Output = card.Output with { Dimensions = 4 } });
-        Says(" values for one picture, but 4 dimensions are stated. It is no embedder of single faces, or its card is wrong.", Means(g =>
-        {
-            g.Initializer.Add(new TensorProto { Name = "axis", DataType = Int64, Dims = { 1 }, Int64Data = { 0 } });
-            g.Node.Add(new NodeProto { OpType = "NonZero", Input = { "means" }, Output = { "places" } }); // of a size that is known when it runs
-            g.Node.Add(new NodeProto { OpType = "Cast", Input = { "places" }, Output = { "numbers" }, Attribute = { Whole("to", 1) } });
-            g.Node.Add(new NodeProto { OpType = "ReduceSum", Input = { "numbers", "axis" }, Output = { "sums" } });
-            g.Output[0] = new ValueInfoProto { Name = "sums", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } };
-        }), card with { Output = card.Output with { Dimensions = 4 } });
+        Says(" values for one picture, but 4 dimensions are stated. It is no embedder of single faces, or its card is wrong.", Means(OfAnyLength), card with { Output = card.Output with { Dimensions = 4 } });
         Assert.StartsWith($"The card of {FileName} says that ", Refusal(Means(), card with { Input = card.Input with { Name = "data" } }), StringComparison.Ordinal);
         Assert.StartsWith($"The model {FileName} has no card,", Refusal(Typed(), null), StringComparison.Ordinal);
     }
@@ -76,6 +71,30 @@ public sealed class ModelRefusalTests : IDisposable
     {
         var card = ModelCard.Default("own", task);
         Assert.Equal($"The card {CardName} says that {FileName} is {what}, and an embedder (face-embedding) is wanted here. Name another file, or the card that is its own.", Refusal(Means(), card));
+    }
+
+    /// <summary>The file does not say it: a run does, and the card has it then.</summary>
+    [Fact]
+    public void A_length_that_nobody_states_is_seen_in_a_run()
+    {
+        using var model = Load(Means(g =>
+        {
+            g.Node[^1].Output[0] = "plain";
+            g.Initializer.Add(new TensorProto { Name = "flat", DataType = Int64, Dims = { 1 }, Int64Data = { -1 } });
+            g.Node.Add(new NodeProto { OpType = "Reshape", Input = { "plain", "flat" }, Output = { "means" } });
+            g.Output[0].Type.TensorType.Shape = null;
+            g.Input[0].Type.TensorType.Shape.Dim[1] = new TensorShapeProto.Types.Dimension { DimParam = "colours" };
+        }));
+        Assert.Equal(3, model.Card.Output.Dimensions);
+    }
+
+    /// <summary>What its card calls a detector of any size is run at more than one when it is loaded.</summary>
+    [Fact]
+    public void A_detector_of_one_size_whose_card_says_any_is_refused()
+    {
+        var card = ModelCard.Default("own", ModelCard.Detection);
+        var message = Assert.Throws<ModelException>(() => PaperFaces.Load(TinyOnnx.Detector("scrfd", 96), card with { Input = card.Input with { Multiple = 32 }, Output = card.Output with { Layout = "scrfd" } })).Message;
+        Assert.Contains(" has no output of [32,1], which layout scrfd gives of 32 x 32 pixels; it has 81 [288,1],", message, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -230,6 +249,16 @@ public sealed class ModelRefusalTests : IDisposable
         var model = ModelProto.Parser.ParseFrom(TinyOnnx.ChannelMeans(Side, Side));
         change?.Invoke(model.Graph);
         return model.ToByteArray();
+    }
+
+    /// <summary>Of a size that is known when it runs.</summary>
+    private static void OfAnyLength(GraphProto graph)
+    {
+        graph.Initializer.Add(new TensorProto { Name = "axis", DataType = Int64, Dims = { 1 }, Int64Data = { 0 } });
+        graph.Node.Add(new NodeProto { OpType = "NonZero", Input = { "means" }, Output = { "places" } });
+        graph.Node.Add(new NodeProto { OpType = "Cast", Input = { "places" }, Output = { "numbers" }, Attribute = { Whole("to", 1) } });
+        graph.Node.Add(new NodeProto { OpType = "ReduceSum", Input = { "numbers", "axis" }, Output = { "sums" } });
+        graph.Output[0] = new ValueInfoProto { Name = "sums", Type = new TypeProto { TensorType = new TypeProto.Types.Tensor { ElemType = 1 } } };
     }
 
     private static byte[] TinyOnnxOf(params int[] sizes) => Means(g =>
