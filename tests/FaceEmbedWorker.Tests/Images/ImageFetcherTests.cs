@@ -300,8 +300,10 @@ public sealed class ImageFetcherTests : IDisposable
         {
             var moved = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(server.Url("/")), hosts: server.Url("") + any, networks: Loopback));
             Assert.Equal(ImageFault.SourceDenied, moved.Fault);
+            Assert.NotEqual("", moved.Message);
             var given = await Assert.ThrowsAsync<ImageException>(() => FetchAsync(new ImageSource.Url(url), hosts: server.Url("") + any, networks: Loopback));
             Assert.Equal(ImageFault.SourceDenied, given.Fault);
+            Assert.NotEqual("", given.Message);
         }
     }
 
@@ -482,6 +484,72 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.Equal("This worker does not read the bucket 'theirs'. To allow it: Sources:Buckets=mine,theirs",
             (await Assert.ThrowsAsync<ImageException>(() => fetcher.FetchAsync(new ImageSource.S3("theirs", "a.jpg"), TestContext.Current.CancellationToken).AsTask())).Message);
     }
+
+    /// <summary>As a store of objects answers; a real one is in <c>ClientTests</c>.</summary>
+    [Fact]
+    public async Task A_bucket_is_read_and_listed_page_by_page()
+    {
+        var credentials = Path.Combine(root, "credentials");
+        await File.WriteAllTextAsync(credentials, "[default]\naws_access_key_id=one\naws_secret_access_key=two\n", TestContext.Current.CancellationToken);
+        Amazon.AWSConfigs.AWSProfilesLocation = credentials;
+        Server? self = null;
+        using var server = self = new Server(path => (path, self!.Requests.Last()) switch
+        {
+            ("/photos/2026/a.jpg", _) => Server.Ok([1, 2, 3]),
+            ("/photos/gone", _) => Server.Status("404 Not Found"),
+            ("/photos/secret", _) => Server.Status("403 Forbidden"),
+            ("/photos/broken", _) => Server.Status("500 Broken"),
+            ("/photos/none", _) => [],
+            ("/photos/", var asked) when asked.Contains("continuation-token=two", StringComparison.Ordinal) => List("<IsTruncated>true</IsTruncated><NextContinuationToken>three</NextContinuationToken>"),
+            ("/photos/", var asked) when asked.Contains("continuation-token=three", StringComparison.Ordinal) => List("<IsTruncated>false</IsTruncated><NextContinuationToken>four</NextContinuationToken><Contents><Key>2026/c.png</Key></Contents>"),
+            ("/photos/", var asked) when asked.Contains("prefix=2026%2F", StringComparison.Ordinal) && !asked.Contains("continuation", StringComparison.Ordinal) =>
+                List("<IsTruncated>true</IsTruncated><NextContinuationToken>two</NextContinuationToken><Contents><Key>2026/a.jpg</Key></Contents><Contents><Key>2026/notes.txt</Key></Contents><Contents><Key>2026/b.JPG</Key></Contents>"),
+            _ => Server.Status("400 Bad Request"),
+        });
+        var sources = Options.Create(new SourceOptions { Buckets = "photos,locked", S3Endpoint = server.Url(""), S3Region = "eu-central-1", TimeoutSeconds = 5 });
+        using var fetcher = new ImageFetcher(sources, Options.Create(new ImageOptions { MaxBytes = 3 }), TimeProvider.System);
+
+        Assert.Equal([1, 2, 3], await Fetch("2026/a.jpg"));
+        Assert.Contains("/eu-central-1/s3/", server.Requests.Single(), StringComparison.Ordinal);
+        var gone = await Assert.ThrowsAsync<ImageException>(() => Fetch("gone"));
+        Assert.Equal((ImageFault.SourceMissing, "There is nothing at s3://photos/gone (status 404)."), (gone.Fault, gone.Message));
+        var secret = await Assert.ThrowsAsync<ImageException>(() => Fetch("secret"));
+        Assert.Equal((ImageFault.SourceDenied, "s3://photos/secret refuses the picture (status 403)."), (secret.Fault, secret.Message));
+        var before = server.Requests.Count;
+        Assert.Equal("s3://photos/broken answers with status 500.", (await Assert.ThrowsAsync<SourceException>(() => Fetch("broken"))).Message);
+        Assert.Equal(3, server.Requests.Count - before); // by our tries, and none of the library's
+        Assert.Contains("cannot be ", (await Assert.ThrowsAsync<SourceException>(() => Fetch("none"))).Message, StringComparison.Ordinal);
+
+        using var listing = new BucketListing(sources);
+        Assert.Equal(["2026/a.jpg", "2026/b.JPG", "2026/c.png"], await Keys("photos"));
+        var refused = await Assert.ThrowsAsync<SourceException>(() => Keys("locked"));
+        Assert.StartsWith("it cannot be listed: ", refused.Message, StringComparison.Ordinal);
+        Assert.EndsWith(". It needs s3:ListBucket, the address in Sources:S3Endpoint and the region in Sources:S3Region.", refused.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("..", refused.Message, StringComparison.Ordinal);
+
+        Task<byte[]> Fetch(string key) => fetcher.FetchAsync(new ImageSource.S3("photos", key), TestContext.Current.CancellationToken).AsTask();
+
+        async Task<List<string>> Keys(string bucket)
+        {
+            var keys = new List<string>();
+            await foreach (var key in listing.PicturesAsync(bucket, "2026/", TestContext.Current.CancellationToken))
+            {
+                keys.Add(key);
+            }
+
+            return keys;
+        }
+
+        static byte[] List(string what) => Server.Ok(Encoding.ASCII.GetBytes($"<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{what}</ListBucketResult>"));
+    }
+
+    [Theory]
+    [InlineData("Access Denied.", "Access Denied.")]
+    [InlineData("Nothing there\nand more", "Nothing there")]
+    [InlineData("No credentials found. Looked at:\nhere\nthere", "No credentials found.")]
+    [InlineData("Looked at:\nhere", "Looked at:")]
+    [InlineData("No. One. Looked\nhere", "No. One. Looked")]
+    public void Of_the_librarys_words_the_first_sentences_are_told(string message, string told) => Assert.Equal(told, BucketListing.Words(new InvalidOperationException(message)));
 
     /// <summary>A file that its user has named may be anywhere.</summary>
     [Fact]
