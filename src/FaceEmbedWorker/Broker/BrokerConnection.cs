@@ -170,7 +170,8 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
         wait.Try(Address);
         try
         {
-            if (connection is not { IsOpen: true })
+            var anew = connection is not { IsOpen: true };
+            if (anew)
             {
                 await CloseAsync();
                 await ConnectAsync(cancel);
@@ -179,7 +180,11 @@ internal sealed partial class BrokerConnection : IAsyncDisposable
             await DeclareAsync(cancel);
             var opened = await Bounded(token => connection!.CreateChannelAsync(channelOptions, token), cancel);
             (everOpen, wait.Trouble) = (true, "");
-            Connected(logger, Address, role);
+            if (anew)
+            {
+                Connected(logger, Address, role);
+            }
+
             return opened;
         }
         catch (Exception e) when (!cancel.IsCancellationRequested)

@@ -17,9 +17,6 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
-
-    /// <summary>Each try gives a copy to the other queues of an exchange, where one of them refuses.</summary>
-    private static readonly TimeSpan FirstRefusedPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestRefusedPause = TimeSpan.FromMinutes(2);
 
     /// <summary>Channels that are closed in a row under a message before it is sent on one of its own, to see whose fault it is.</summary>
@@ -34,10 +31,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
     private readonly IBrokerLink alone;
     private readonly SemaphoreSlim one = new(1, 1);
 
-    /// <summary>
-    /// (exchange, key) -> whose turn it is to try where a queue refuses, so that not each held message gives its copies to the others.
-    /// </summary>
-    private readonly ConcurrentDictionary<(string Exchange, string Key), SemaphoreSlim> turns = new();
+    private readonly ConcurrentDictionary<(string Exchange, string Key), RefusedLine> lines = new();
 
     public ConfirmedPublisher(MakeLink link, Topology topology, IntakeGate gate, TimeSpan confirmTime, TimeProvider time, ILogger logger)
     {
@@ -63,7 +57,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
     public async Task PublishAsync(string exchange, string key, BasicProperties properties, ReadOnlyMemory<byte> body, CancellationToken giveUp, bool givesWay = false)
     {
         var message = new Outgoing(exchange, key, properties, body) { GivesWay = givesWay };
-        SemaphoreSlim? turn = null;
+        RefusedLine? line = null;
         try
         {
             for (var pause = FirstPause; await TryAsync(message, pause, giveUp) is { } trouble; pause = Longer(pause, message))
@@ -74,12 +68,16 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
                     gate.Hold(trouble);
                 }
 
-                if (message.Refused && turn is null)
+                if (message.Refused && line is null)
                 {
-                    var next = turns.GetOrAdd((exchange, key), _ => new SemaphoreSlim(1, 1));
-                    pause = FirstRefusedPause;
-                    await next.WaitAsync(giveUp);
-                    turn = next; // ours only now: who gives up while waiting has no turn to pass on
+                    var its = lines.GetOrAdd((exchange, key), _ => new RefusedLine());
+                    pause = await its.EnterAsync(giveUp);
+                    line = its; // ours only now: who gives up while waiting has no turn to pass on
+                }
+
+                if (message.Refused && pause > TimeSpan.Zero)
+                {
+                    Refused(logger, exchange, key, trouble, message.Id, pause.TotalSeconds);
                 }
 
                 await Task.Delay(pause, time, giveUp);
@@ -87,7 +85,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
         }
         finally
         {
-            turn?.Release();
+            line?.Pass(message.Refused);
             if (message.Held && gate.Release() && !giveUp.IsCancellationRequested)
             {
                 Flowing(logger);
@@ -105,7 +103,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
     private TimeSpan Longer(TimeSpan pause, Outgoing message)
     {
         var longest = message.Refused && message.Exchange == topology.Results ? LongestRefusedPause : LongestPause;
-        return pause * 2 < longest ? pause * 2 : longest;
+        return pause == TimeSpan.Zero ? RefusedLine.FirstPause : pause * 2 < longest ? pause * 2 : longest;
     }
 
     /// <returns>Null once the broker has confirmed the message; otherwise why it has not.</returns>
@@ -136,7 +134,6 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
                 throw new QueueFullException(full);
             }
 
-            Refused(logger, message.Exchange, message.Key, full, message.Id, pause.TotalSeconds);
             return full;
         }
         catch (TimeoutException)
