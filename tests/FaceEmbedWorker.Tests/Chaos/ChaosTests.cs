@@ -173,14 +173,14 @@ public abstract class ChaosTests(TestBroker broker)
     public async Task Jobs_held_over_replicas_go_back_before_the_ack_timeout()
     {
         broker.Require();
-        var (timeout, handBack) = Ledger.Full ? (6, 2) : (4, 1); // seconds
+        var (timeout, handBack) = Ledger.Full ? (6, 2) : (6, 1); // seconds
         await broker.SetAsync(("consumer_timeout", 1000 * timeout), ("channel_tick_interval", 500));
         try
         {
             await using var probe = await new BrokerProbe(broker.Uri, o => (o.ResultsQueue, o.HandBackSeconds) = (false, handBack)).ConnectAsync();
             await Ledger.SubmitAsync(probe, 100);
             await using var workers = await Fleet.StartAsync(probe);
-            await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? 120 : 14));
+            await Task.Delay(TimeSpan.FromSeconds(Ledger.Full ? 120 : 20));
 
             var queue = $"{probe.Topology.Results}.late";
             await probe.Channel.QueueDeclareAsync(queue, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-queue-type"] = "quorum" });
