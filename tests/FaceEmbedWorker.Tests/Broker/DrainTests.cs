@@ -71,8 +71,8 @@ public sealed class DrainTests : IDisposable
     public async Task At_the_deadline_what_is_held_goes_back()
     {
         await TakeAsync(1);
-        outcome.SetResult(new JobOutcome.Rejected("refused", "No."));
         channel.Answer = (exchange, _) => exchange == "face.jobs" ? Task.CompletedTask : Task.FromException(new PublishReturnException(1, "NO_ROUTE", exchange, "worker", 312, "NO_ROUTE"));
+        outcome.SetResult(new JobOutcome.Rejected("refused", "No."));
         await UntilAsync(() => gate.Holding);
         var stopping = drain.RunAsync(life);
         var began = time.GetTimestamp();
