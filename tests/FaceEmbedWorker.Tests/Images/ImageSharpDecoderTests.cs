@@ -112,14 +112,7 @@ public class ImageSharpDecoderTests
     }
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(4)]
-    [InlineData(5)]
-    [InlineData(6)]
-    [InlineData(7)]
-    [InlineData(8)]
+    [MemberData(nameof(Orientations.All), MemberType = typeof(Orientations))]
     public void A_picture_is_turned_upright(int orientation)
     {
         using var image = Few(3);
@@ -129,17 +122,7 @@ public class ImageSharpDecoderTests
         for (var i = 0; i < Width * Height; i++)
         {
             var (x, y) = (i % Width, i / Width);
-            var (column, row) = orientation switch
-            {
-                1 => (x, y),
-                2 => (Width - 1 - x, y),
-                3 => (Width - 1 - x, Height - 1 - y),
-                4 => (x, Height - 1 - y),
-                5 => (y, x),
-                6 => (Height - 1 - y, x),
-                7 => (Height - 1 - y, Width - 1 - x),
-                _ => (y, Width - 1 - x),
-            };
+            var (column, row) = Orientations.Upright(orientation, x, y, Width, Height);
             Assert.Equal([image[x, y].R, image[x, y].G, image[x, y].B], picture.Row(row).Slice(3 * column, 3).ToArray());
         }
     }

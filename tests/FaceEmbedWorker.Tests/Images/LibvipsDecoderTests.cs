@@ -11,14 +11,7 @@ public class LibvipsDecoderTests
     private const int Height = 60;
 
     [Theory]
-    [InlineData(1)]
-    [InlineData(2)]
-    [InlineData(3)]
-    [InlineData(4)]
-    [InlineData(5)]
-    [InlineData(6)]
-    [InlineData(7)]
-    [InlineData(8)]
+    [MemberData(nameof(Orientations.All), MemberType = typeof(Orientations))]
     public void Rows_come_in_strips_and_lie_where_they_belong(int orientation)
     {
         _ = LibvipsDecoder.Version; // sets it up
@@ -30,17 +23,7 @@ public class LibvipsDecoderTests
         {
             for (var x = y % 7; x < Width; x += 7)
             {
-                var (column, row) = orientation switch
-                {
-                    1 => (x, y),
-                    2 => (Width - 1 - x, y),
-                    3 => (Width - 1 - x, Height - 1 - y),
-                    4 => (x, Height - 1 - y),
-                    5 => (y, x),
-                    6 => (Height - 1 - y, x),
-                    7 => (Height - 1 - y, Width - 1 - x),
-                    _ => (y, Width - 1 - x),
-                };
+                var (column, row) = Orientations.Upright(orientation, x, y, Width, Height);
                 Assert.True(picture.Row(row).Slice(3 * column, 3).SequenceEqual(pixels.AsSpan(3 * (y * Width + x), 3)), $"{x}, {y}");
             }
         }
