@@ -58,6 +58,7 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
     {
         var message = new Outgoing(exchange, key, properties, body) { GivesWay = givesWay };
         RefusedLine? line = null;
+        var taken = false;
         try
         {
             for (var pause = FirstPause; await TryAsync(message, pause, giveUp) is { } trouble; pause = Longer(pause, message))
@@ -82,10 +83,12 @@ internal sealed partial class ConfirmedPublisher : IAsyncDisposable
 
                 await Task.Delay(pause, time, giveUp);
             }
+
+            taken = true;
         }
         finally
         {
-            line?.Pass(message.Refused);
+            line?.Pass(taken);
             if (message.Held && gate.Release() && !giveUp.IsCancellationRequested)
             {
                 Flowing(logger);

@@ -12,6 +12,13 @@ internal sealed class ConsumerLife : IDisposable
     private static readonly TimeSpan AnswerTime = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan SubscribeTime = TimeSpan.FromSeconds(15);
 
+    /// <summary>
+    /// In which an ack arrives: the acks of a subscription that is over reach a quorum queue behind its channel's back, and those not there
+    /// when the channel is closed are lost (measured on 3.10 and 4.0: hundreds of 1,200 where it was closed at once, 133 after 0.1 s, none
+    /// after 0.3 s; no answer on the channel tells).
+    /// </summary>
+    private static readonly TimeSpan AckTime = TimeSpan.FromSeconds(1);
+
     private readonly CancellationTokenSource ended = new();
     private readonly ConcurrentDictionary<ulong, Delivery> unsettled = new();
     private readonly TimeProvider time;
@@ -19,6 +26,7 @@ internal sealed class ConsumerLife : IDisposable
     private ImmutableArray<Subscription> subscriptions = [];
     private readonly long begun;
     private long bytes;
+    private long left;
     private int came;
     private int settled;
 
@@ -131,6 +139,15 @@ internal sealed class ConsumerLife : IDisposable
         await Channel.RejectAsync(delivery.Tag, cancel);
     }
 
+    /// <summary>Returns when what was acked is with the broker, and the channel may be closed; at once where it is gone.</summary>
+    public async Task ArrivedAsync()
+    {
+        while (Channel.IsOpen && AckTime - time.GetElapsedTime(Volatile.Read(ref left)) is var wait && wait > TimeSpan.Zero)
+        {
+            await Task.Delay(wait + TimeSpan.FromMilliseconds(1), time); // a timer knows whole ones only
+        }
+    }
+
     /// <summary>Waits for a delivery to come or to leave, or for a while.</summary>
     public async Task ChangedAsync(TimeSpan wait, CancellationToken cancel)
     {
@@ -202,6 +219,7 @@ internal sealed class ConsumerLife : IDisposable
         {
             Interlocked.Add(ref bytes, -delivery.Bytes);
             Interlocked.Increment(ref settled);
+            Volatile.Write(ref left, time.GetTimestamp());
             Signal();
         }
     }

@@ -27,6 +27,8 @@ internal sealed partial class Drain(JobSlots slots, Settler settler, SuspectLane
             await Task.WhenAny(slots.Working, Task.Delay(ReturnTime / 2, time));
             await Task.WhenAny(handBack.ReturnAllAsync(life), Task.Delay(ReturnTime, time));
         }
+
+        await life.ArrivedAsync();
     }
 
     private async Task FinishAsync(ConsumerLife life)

@@ -132,15 +132,7 @@ internal sealed partial class JobConsumer : BackgroundService
             await life.EndAsync(BrokerErrors.Describe(e));
         }
 
-        if (life.Ended)
-        {
-            await BuryAsync(life, stopping);
-        }
-        else
-        {
-            await drain.RunAsync(life);
-        }
-
+        await (life.Ended ? BuryAsync(life, stopping) : drain.RunAsync(life));
         await life.EndAsync("stopped");
         await returning;
     }
@@ -252,6 +244,7 @@ internal sealed partial class JobConsumer : BackgroundService
         }
 
         slots.ForgetEnded();
+        await life.ArrivedAsync();
         await link.AbandonAsync(life.Channel);
         turns.Begin(life.Settled < budget.Wanted);
         if (life.Ready)

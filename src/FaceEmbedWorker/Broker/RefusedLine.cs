@@ -23,10 +23,10 @@ internal sealed class RefusedLine() : SemaphoreSlim(1, 1)
         return moves ? TimeSpan.Zero : FirstPause;
     }
 
-    /// <param name="refused">At the last try.</param>
-    public void Pass(bool refused)
+    /// <param name="taken">The queue has taken its message; who gives up says nothing of the queue.</param>
+    public void Pass(bool taken)
     {
-        moves = !refused;
+        moves = taken;
         Release();
     }
 }

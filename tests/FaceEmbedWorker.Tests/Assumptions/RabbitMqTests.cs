@@ -116,6 +116,52 @@ public abstract class RabbitMqTests(TestBroker broker)
         }
     }
 
+    /// <summary>No answer on the channel tells when they have arrived; a second is enough.</summary>
+    [Fact]
+    public async Task Acks_of_a_cancelled_consumer_are_lost_where_the_channel_is_closed_at_once()
+    {
+        await using var probe = await ProbeAsync();
+        for (var (round, lost) = (0, 0L); lost == 0; round++)
+        {
+            Assert.True(round < 10, "no ack was lost");
+            lost = await LostAsync(TimeSpan.Zero);
+        }
+
+        Assert.Equal(0, await LostAsync(TimeSpan.FromSeconds(1)));
+
+        async Task<long> LostAsync(TimeSpan pause)
+        {
+            await probe.Channel.QueuePurgeAsync(probe.Topology.Jobs);
+            await Task.WhenAll(Enumerable.Range(0, 1200).Select(n => probe.SubmitAsync([1], id: $"{n}")));
+            await Task.WhenAll(Enumerable.Range(0, 3).Select(async _ =>
+            {
+                await using var connection = await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync();
+                await using var publishing = await connection.CreateChannelAsync(new CreateChannelOptions(true, true, new ThrottlingRateLimiter(1000)));
+                await using var channel = await (await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync()).CreateChannelAsync();
+                await channel.BasicQosAsync(0, 400, global: false);
+                var received = new System.Collections.Concurrent.ConcurrentQueue<ulong>();
+                var consumer = new AsyncEventingBasicConsumer(channel);
+                consumer.ReceivedAsync += (_, d) =>
+                {
+                    received.Enqueue(d.DeliveryTag);
+                    return Task.CompletedTask;
+                };
+                var tag = await channel.BasicConsumeAsync(probe.Topology.Jobs, autoAck: false, consumer);
+                await probe.UntilAsync(() => received.Count == 400 ? probe : null, "400 messages");
+                await channel.BasicCancelAsync(tag);
+                await Task.WhenAll(received.Select(async mine =>
+                {
+                    await publishing.BasicPublishAsync("", probe.Topology.Jobs, mandatory: true, new BasicProperties { DeliveryMode = DeliveryModes.Persistent }, new byte[30_000]);
+                    await channel.BasicAckAsync(mine, multiple: false);
+                }));
+                await Task.Delay(pause);
+                await channel.CloseAsync();
+            }));
+            await Task.Delay(1000);
+            return await probe.ReadyAsync(probe.Topology.Jobs) - 1200L;
+        }
+    }
+
     private static Task PublishAsync(BrokerProbe probe, string exchange, string key) =>
         probe.Channel.BasicPublishAsync(exchange, key, mandatory: true, new BasicProperties { DeliveryMode = DeliveryModes.Persistent }, new byte[] { 1 }).AsTask();
 

@@ -97,6 +97,29 @@ public sealed class ConfirmedPublisherTests : IAsyncDisposable
         await late.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
     }
 
+    [Fact]
+    public async Task Who_gives_up_before_the_answer_says_nothing_of_the_queue()
+    {
+        using var first = new CancellationTokenSource();
+        var (one, two, refuse) = (PublishAsync("1", first.Token), PublishAsync("2"), channel.Answer);
+        channel.Answer = (_, cancel) => Task.Delay(Timeout.Infinite, cancel);
+        time.Advance(TimeSpan.FromSeconds(1));
+        for (var end = DateTime.UtcNow.AddSeconds(30); channel.Published.Count < 3; await Task.Delay(1))
+        {
+            Assert.True(DateTime.UtcNow < end);
+        }
+
+        var waits = time.Timers;
+        channel.Answer = refuse;
+        await first.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => one);
+        await time.UntilAsync(waits + 1);
+        Assert.Equal(3, channel.Published.Count);
+        room = 1;
+        time.Advance(TimeSpan.FromSeconds(1));
+        await two.WaitAsync(TimeSpan.FromSeconds(30), TestContext.Current.CancellationToken);
+    }
+
     public async ValueTask DisposeAsync()
     {
         await publisher.DisposeAsync();

@@ -10,7 +10,9 @@ namespace FaceEmbedWorker.Tests.EndToEnd;
 /// <summary>A message as a consumer sees it.</summary>
 internal sealed record Seen(string RoutingKey, byte[] Body, IReadOnlyBasicProperties Properties)
 {
-    public JsonElement Json => JsonElement.Parse(Body);
+    private readonly Lazy<JsonElement> json = new(() => JsonElement.Parse(Body)); // who waits for one of thousands looks at each many times
+
+    public JsonElement Json => json.Value;
 
     public string Header(string name) => Properties.Headers?.TryGetValue(name, out var value) is true ? value is byte[] bytes ? Encoding.UTF8.GetString(bytes) : $"{value}" : "";
 }

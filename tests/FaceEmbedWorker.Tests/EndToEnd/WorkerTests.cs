@@ -625,6 +625,35 @@ public abstract class WorkerTests(TestBroker broker)
 [Collection(RabbitMq4.Name)]
 public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests(broker)
 {
+    /// <summary>Their acks reach the queue behind their channels' backs (Assumptions): where those were closed at once, up to 150 came a second time.</summary>
+    [Fact]
+    public async Task Stopped_workers_give_back_hundreds_once_each()
+    {
+        await using var probe = await ProbeAsync();
+        foreach (var ids in Enumerable.Range(0, 1000).Chunk(50))
+        {
+            await Task.WhenAll(ids.Select(n => probe.SubmitAsync(GraceHopper, "image/jpeg", $"job-{n}")));
+        }
+
+        string[] many = ["--Broker:Prefetch=400", "--Broker:PrefetchMegabytes=256", "--Jobs:Parallelism=1"];
+        await using var first = await FaceEmbed.WorkerAsync(probe, many);
+        await using var second = await FaceEmbed.WorkerAsync(probe, many);
+        await probe.WaitForMoreAsync(50); // all that they asked for is there
+        var codes = await Task.WhenAll(first.TerminateAsync(), second.TerminateAsync());
+        Assert.Equal([0, 0], codes);
+
+        var left = new List<string>();
+        while (await probe.Channel.BasicGetAsync(probe.Topology.Jobs, autoAck: true) is { } job)
+        {
+            left.Add(job.BasicProperties.MessageId!);
+        }
+
+        await probe.UntilAsync(() => probe.Results.Count + left.Count >= 1000 ? probe : null, "each job in its queue or done");
+        var all = left.Concat(probe.Results.Select(BrokerProbe.JobId)).ToArray();
+        Assert.Equal((1000, 1000), (all.Length, all.Distinct().Count()));
+        Assert.InRange(left.Count, 500, 999);
+    }
+
     [Fact]
     public async Task A_job_that_never_ends_ends_the_worker_and_is_handed_out_again()
     {

@@ -11,7 +11,7 @@ internal interface INetwork
     /// <summary>Time that a frame takes.</summary>
     TimeSpan Latency(ModelChannel channel, string what);
 
-    /// <summary>Whether the last delivery on its way to a consumer that the client cancels never reaches it.</summary>
+    /// <summary>Whether the last delivery on its way to a consumer that the client cancels never reaches it, and acks for it take their time.</summary>
     bool Strays { get; }
 }
 
@@ -188,12 +188,14 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     private TimeSpan toBroker;
     private TimeSpan toClient;
     private readonly HashSet<ulong> strayed = [];
+    private readonly HashSet<(ModelQueue Queue, ModelMessage Message, bool Late)> acking = [];
     private ulong lastTag;
     private ulong lastArrived;
     private long lastCall;
     private bool cut;
     private bool cutThere;
     private bool goneThere;
+    private bool left;
     private bool dispatching;
 
     public ModelLink Link => link;
@@ -241,9 +243,25 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
     public Task<Handed?> GetAsync(string queue, CancellationToken cancel) => Call<Handed?>("get", answer =>
         answer(broker.Queues[queue].Take() is { } message ? Out(broker.Queues[queue], message, null) : null));
 
-    public Task AckAsync(ulong tag, CancellationToken cancel) => Settle(tag, "ack", (queue, message) => queue.Unacked--, cancel);
+    /// <summary>Of a cancelled consumer it is on its way to the queue for a while, and is lost where the channel goes before.</summary>
+    public Task AckAsync(ulong tag, CancellationToken cancel)
+    {
+        var (sent, way) = (broker.Agenda.Now, TimeSpan.FromSeconds(0.5));
+        return Settle(tag, "ack", (queue, message, consumer) =>
+        {
+            if (consumer is null || consumers.Exists(c => c.Consumer == consumer) || !network.Strays)
+            {
+                queue.Unacked--;
+                return;
+            }
 
-    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", (queue, message) =>
+            var ack = (queue, message, broker.Agenda.Now - sent > way);
+            acking.Add(ack);
+            broker.Agenda.After(way, () => queue.Unacked -= acking.Remove(ack) ? 1 : 0);
+        }, cancel);
+    }
+
+    public Task RejectAsync(ulong tag, CancellationToken cancel) => Settle(tag, "reject", (queue, message, _) =>
     {
         queue.Unacked--;
         broker.DeadLetter(queue, message, "rejected");
@@ -297,6 +315,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
 
         ToBroker("close", () =>
         {
+            left = true;
             Gone();
             broker.Agenda.After(TimeSpan.FromMilliseconds(1), () => gone.TrySetResult(), link.Party);
         });
@@ -363,7 +382,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
         }
     }
 
-    private Task Settle(ulong tag, string what, Action<ModelQueue, ModelMessage> settled, CancellationToken cancel)
+    private Task Settle(ulong tag, string what, Action<ModelQueue, ModelMessage, ModelConsumer?> settled, CancellationToken cancel)
     {
         cancel.ThrowIfCancellationRequested(); // the client sends nothing then
         if (link.Party.Dead)
@@ -382,7 +401,7 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
             {
                 broker.Watcher.Note($"{link.Party} has sent {what} for {was.Message.Job} ({tag})");
                 was.Consumer?.Settled();
-                settled(was.Queue, was.Message);
+                settled(was.Queue, was.Message, was.Consumer);
                 was.Queue.HandOut();
             }
             else
@@ -565,6 +584,13 @@ internal sealed class ModelChannel(ModelBroker broker, INetwork network, ModelLi
         }
 
         unacked.Clear();
+        foreach (var (queue, message, late) in acking)
+        {
+            broker.Watcher.Note($"{queue.Name} takes {message.Job} back from {link.Party}, who has acked it");
+            queue.TakeBack(message, isSeen: !left || late, isKnown: left && !late); // who closes it in peace waits for so long as an ack takes
+        }
+
+        acking.Clear();
     }
 
     private static AlreadyClosedException Closed(string reason) => new(new ShutdownEventArgs(ShutdownInitiator.Peer, 320, reason));
