@@ -160,7 +160,7 @@ internal sealed class ImageFetcher : IDisposable
     private async Task<byte[]> FetchUrlAsync(string address, bool last, CancellationToken cancel)
     {
         var first = Allowed(Uri.TryCreate(address, UriKind.Absolute, out var given) ? given : throw new ImageException(ImageFault.SourceDenied, "The 'image.url' is no absolute URL."));
-        return await again.ExecuteAsync(async token =>
+        return await AgainAsync(async token =>
         {
             var url = first;
             for (var redirects = 0; redirects <= MostRedirects; redirects++)
@@ -177,6 +177,31 @@ internal sealed class ImageFetcher : IDisposable
 
             throw new ImageException(ImageFault.SourceDenied, $"{Shown(url)} redirects more than {MostRedirects} times.");
         }, cancel);
+    }
+
+    /// <summary>Tries up to three times. Where the place is left alone after a try that asked it, that try's failure is told: it is an attempt of its job.</summary>
+    private async Task<byte[]> AgainAsync(Func<CancellationToken, Task<byte[]>> fetch, CancellationToken cancel)
+    {
+        SourceException? asked = null;
+        try
+        {
+            return await again.ExecuteAsync(async token =>
+            {
+                try
+                {
+                    return await fetch(token);
+                }
+                catch (SourceException e) when (!e.Paused)
+                {
+                    asked = e;
+                    throw;
+                }
+            }, cancel);
+        }
+        catch (SourceException e) when (e.Paused && asked is not null)
+        {
+            throw asked;
+        }
     }
 
     /// <returns>As it will be asked for.</returns>
@@ -219,7 +244,7 @@ internal sealed class ImageFetcher : IDisposable
     }
 
     private async Task<byte[]> FetchS3Async(string bucket, string key, bool last, CancellationToken cancel) => buckets.Contains(bucket, StringComparer.Ordinal)
-        ? await again.ExecuteAsync(async token => await OnceAsync($"s3://{bucket}", last, limit => GetS3Async(bucket, key, limit), token), cancel)
+        ? await AgainAsync(token => OnceAsync($"s3://{bucket}", last, limit => GetS3Async(bucket, key, limit), token), cancel)
         : throw Denied(buckets.Length == 0 ? "This worker reads no buckets" : $"This worker does not read the bucket '{bucket}'", Setting("Buckets", options.Buckets, bucket));
 
     private async Task<byte[]> GetS3Async(string bucket, string key, CancellationToken cancel)

@@ -43,7 +43,10 @@ public sealed class DrainTests : IDisposable
         await UntilAsync(() => channel.Acked.Count == 1);
         Assert.Equal(("face.jobs", 2UL), (Assert.Single(channel.Published).Exchange, Assert.Single(channel.Acked)));
         outcome.SetResult(new JobOutcome.Rejected("refused", "No."));
-        await stopping.WaitAsync(TimeSpan.FromSeconds(30));
+        await UntilAsync(() => channel.Acked.Count == 2);
+        var acked = time.GetTimestamp();
+        await UntilAsync(() => stopping.IsCompleted, step: 0.1);
+        Assert.InRange(time.GetElapsedTime(acked).TotalSeconds, 1, 60); // in which the acks arrive
         Assert.Equal(["face.jobs", "face.jobs.dead"], channel.Published.Select(p => p.Exchange));
         Assert.Equal((2, 0, false, 1), (channel.Acked.Count, life.InHand, abandon.IsCancellationRequested, log.Lines.Count));
     }
@@ -63,7 +66,7 @@ public sealed class DrainTests : IDisposable
         await Task.Delay(30);
         Assert.False(stopping.IsCompleted);
         copied.SetResult();
-        await Task.WhenAll(stopping, returning).WaitAsync(TimeSpan.FromSeconds(30));
+        await UntilAsync(() => stopping.IsCompleted && returning.IsCompleted, step: 0.1);
         Assert.Equal((1UL, 0, false), (Assert.Single(channel.Acked), life.InHand, abandon.IsCancellationRequested));
     }
 

@@ -346,7 +346,7 @@ public sealed class ImageFetcherTests : IDisposable
         });
         using var fetcher = new ImageFetcher(Options.Create(new SourceOptions { Hosts = $"{server.Url("")},{other.Url("")}", PrivateNetworks = Loopback }), Options.Create(new ImageOptions()), TimeProvider.System);
         await Assert.ThrowsAsync<SourceException>(Fetch);
-        Assert.True((await Assert.ThrowsAsync<SourceException>(Fetch)).Paused);
+        await Assert.ThrowsAsync<SourceException>(Fetch); // five tries
         await Task.Delay(1500, TestContext.Current.CancellationToken);
         Assert.Equal([7], await Fetch());
         Assert.All(await Task.WhenAll(Fetch(), Fetch(), Fetch()), picture => Assert.Equal([7], picture)); // not one at a time
@@ -394,11 +394,27 @@ public sealed class ImageFetcherTests : IDisposable
         Assert.False((await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/1"))).Paused);
         Assert.Equal(ImageFault.SourceMissing, (await Assert.ThrowsAsync<ImageException>(() => Fetch(away, "/missing"))).Fault); // it answers
         Assert.False((await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/2"))).Paused);
-        var e = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/3"));
-        Assert.Matches($@"^127\.0\.0\.1:\d+ is not asked now: 5 tries in a row failed, and the next is in [\d.]+ s\. The last: {away.Url("/3")} answers with status 500\.$", e.Message);
+        var asked = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/3"));
+        Assert.Equal((false, $"{away.Url("/3")} answers with status 500."), (asked.Paused, asked.Message)); // it was, if twice only
+        var e = await UntilAsync(paused: true);
+        Assert.Matches($@"^127\.0\.0\.1:\d+ is not asked now: [5-9] tries in a row failed, and the next is in [\d.]+ s\. The last: {away.Url("/")}[34] answers with status 500\.$", e.Message);
         Assert.Equal(("source_unavailable", null), Assert.IsType<JobOutcome.Retry>(JobOutcome.Of(e)) is var retry ? (retry.Reason, retry.After) : default);
         Assert.Equal([7], await Fetch(other, "/4"));
-        Assert.Equal(9, away.Requests.Count);
+
+        var before = away.Requests.Count;
+        Assert.Equal($"{away.Url("/4")} answers with status 500.", (await UntilAsync(paused: false)).Message);
+        Assert.Equal(before + 1, away.Requests.Count); // once, and an attempt: where all wait for one host that is away for good, each job has its end
+
+        async Task<SourceException> UntilAsync(bool paused)
+        {
+            var failure = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/4"));
+            for (; failure.Paused != paused; failure = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/4")))
+            {
+                await Task.Delay(10, TestContext.Current.CancellationToken);
+            }
+
+            return failure;
+        }
 
         Task<byte[]> Fetch(Server server, string path) => fetcher.FetchAsync(new ImageSource.Url(server.Url(path)), TestContext.Current.CancellationToken).AsTask();
     }
