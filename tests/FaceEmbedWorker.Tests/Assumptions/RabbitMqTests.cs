@@ -137,7 +137,8 @@ public abstract class RabbitMqTests(TestBroker broker)
             {
                 await using var connection = await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync();
                 await using var publishing = await connection.CreateChannelAsync(new CreateChannelOptions(true, true, new ThrottlingRateLimiter(1000)));
-                await using var channel = await (await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync()).CreateChannelAsync();
+                await using var consuming = await new ConnectionFactory { Uri = new Uri(broker.Uri) }.CreateConnectionAsync();
+                await using var channel = await consuming.CreateChannelAsync();
                 await channel.BasicQosAsync(0, 400, global: false);
                 var received = new System.Collections.Concurrent.ConcurrentQueue<ulong>();
                 var consumer = new AsyncEventingBasicConsumer(channel);

@@ -173,7 +173,7 @@ public abstract class ChaosTests(TestBroker broker)
     public async Task Jobs_held_over_replicas_go_back_before_the_ack_timeout()
     {
         broker.Require();
-        var (timeout, handBack) = Ledger.Full ? (6, 2) : (6, 1); // seconds
+        var (timeout, handBack) = (6, Ledger.Full ? 2 : 1); // seconds
         await broker.SetAsync(("consumer_timeout", 1000 * timeout), ("channel_tick_interval", 500));
         try
         {

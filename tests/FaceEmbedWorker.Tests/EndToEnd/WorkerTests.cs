@@ -625,7 +625,7 @@ public abstract class WorkerTests(TestBroker broker)
 [Collection(RabbitMq4.Name)]
 public sealed class WorkerOnRabbitMq4Tests(ContainerBroker broker) : WorkerTests(broker)
 {
-    /// <summary>Their acks reach the queue behind their channels' backs (Assumptions): where those were closed at once, up to 150 came a second time.</summary>
+    /// <summary>Their acks reach the queue behind their channels' backs (Assumptions): on a busy machine up to 150 came a second time where those were closed at once.</summary>
     [Fact]
     public async Task Stopped_workers_give_back_hundreds_once_each()
     {

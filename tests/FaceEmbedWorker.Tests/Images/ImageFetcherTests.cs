@@ -408,8 +408,9 @@ public sealed class ImageFetcherTests : IDisposable
         async Task<SourceException> UntilAsync(bool paused)
         {
             var failure = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/4"));
-            for (; failure.Paused != paused; failure = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/4")))
+            for (var end = DateTime.UtcNow.AddSeconds(60); failure.Paused != paused; failure = await Assert.ThrowsAsync<SourceException>(() => Fetch(away, "/4")))
             {
+                Assert.True(DateTime.UtcNow < end, failure.Message);
                 await Task.Delay(10, TestContext.Current.CancellationToken);
             }
 
